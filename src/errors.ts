@@ -1,0 +1,59 @@
+/**
+ * What the engine does about a failure:
+ * - `retry`: try the same thing again, with back-off;
+ * - `reject`: the message is at fault; it goes to the dead-letter topic with the reason;
+ * - `rebuild`: fenced, or an outcome is unknown; drop everything in memory, open the shards again under a new id;
+ * - `stop`: nothing can go on until a person changed something (config, schema, topics).
+ */
+export type Fate = 'retry' | 'reject' | 'rebuild' | 'stop';
+
+/** Every failure of Stateferry's own making, with its fate. A test holds the docs against this table. */
+export const ERRORS = {
+  CONFIG_INVALID: 'stop',
+  TOPIC_MISSING: 'stop',
+  TOPIC_PARTITIONS: 'stop',
+  TOPIC_RECREATED: 'stop',
+  JOURNAL_FOREIGN: 'stop',
+  JOURNAL_NEWER: 'stop',
+  FUNCTION_UNAVAILABLE: 'retry',
+  FUNCTION_PROTOCOL: 'stop',
+  FUNCTION_SPEC: 'stop',
+  FUNCTION_BROKEN_REPLY: 'reject',
+  FUNCTION_TIMEOUT: 'reject',
+  FUNCTION_FAILED: 'reject',
+  RECORD_UNDECODABLE: 'reject',
+  RECORD_UNKNOWN_TYPE: 'reject',
+  RECORD_NO_ENTITY_ID: 'reject',
+  RECORD_TOMBSTONE: 'reject',
+  RECORD_OVERSIZE: 'reject',
+  CALL_UNKNOWN_TARGET: 'reject',
+  SHARD_FENCED: 'rebuild',
+  EMIT_UNKNOWN: 'rebuild',
+  JOURNAL_UNKNOWN: 'rebuild',
+  KAFKA_UNAVAILABLE: 'retry',
+  POSTGRES_UNAVAILABLE: 'retry',
+  LOCAL_STACK: 'stop',
+} as const satisfies Record<string, Fate>;
+
+export type ErrorCode = keyof typeof ERRORS;
+
+/** A failure with a code, a fate and a sentence that says what was found, what was expected and what to do. */
+export class StateferryError extends Error {
+  readonly code: ErrorCode;
+
+  constructor(code: ErrorCode, sentence: string, options?: { cause?: unknown }) {
+    super(sentence, options);
+    this.name = 'StateferryError';
+    this.code = code;
+  }
+
+  get fate(): Fate {
+    return ERRORS[this.code];
+  }
+}
+
+/** The message of anything thrown, for a sentence or a log field. */
+export function messageOf(error: unknown): string {
+  if (error instanceof AggregateError && error.errors.length > 0) return error.errors.map(messageOf).join('; ');
+  return error instanceof Error ? error.message || error.name : String(error);
+}

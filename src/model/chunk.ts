@@ -1,0 +1,61 @@
+import type { OutputRecord, Positions } from './record.ts';
+
+export interface EntityKey {
+  readonly entityType: string;
+  readonly entityId: string;
+}
+
+export interface JournalEvent extends EntityKey {
+  /** From 1, without a gap, per entity. */
+  readonly seq: number;
+  readonly typeUrl: string;
+  readonly payload: Uint8Array;
+  /** The command that caused it. */
+  readonly commandId: string;
+}
+
+export interface JournalSnapshot extends EntityKey {
+  /** Sequence of the last event that is in it. */
+  readonly seq: number;
+  readonly typeUrl: string;
+  readonly payload: Uint8Array;
+}
+
+export interface JournalValue extends EntityKey {
+  /** How many changes the value has seen; from 1. */
+  readonly revision: number;
+  /** Absent: deleted. */
+  readonly typeUrl?: string;
+  readonly payload?: Uint8Array;
+  readonly commandId: string;
+}
+
+/** An event sourced entity that asked for its deletion: its history up to `seq` is void from `dueAt` on. */
+export interface JournalDeletion extends EntityKey {
+  readonly seq: number;
+  readonly cleanupAfterMs: number;
+}
+
+/**
+ * The run of consecutive input records of one shard that is journaled in one Postgres transaction.
+ * `from` must be the journal's `applied`, exactly; `to` is what it becomes.
+ */
+export interface Chunk {
+  readonly shard: number;
+  readonly epoch: number;
+  /** Gapless number of the chunk in its shard. */
+  readonly number: number;
+  readonly from: Positions;
+  readonly to: Positions;
+  /** shard_seq of the first of `events`. */
+  readonly firstShardSeq: number;
+  readonly events: readonly JournalEvent[];
+  readonly snapshots: readonly JournalSnapshot[];
+  readonly values: readonly JournalValue[];
+  readonly deletions: readonly JournalDeletion[];
+  readonly outputs: readonly OutputRecord[];
+  /** Input records in it (commands, strays, dead letters). */
+  readonly records: number;
+  /** Chunks up to this number are known to be in Kafka: their outbox rows may go. */
+  readonly emittedThrough: number;
+}
