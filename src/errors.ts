@@ -13,8 +13,11 @@ export const ERRORS = {
   TOPIC_MISSING: 'stop',
   TOPIC_PARTITIONS: 'stop',
   TOPIC_RECREATED: 'stop',
+  OFFSETS_GONE: 'stop',
+  JOURNAL_BEHIND: 'stop',
   JOURNAL_FOREIGN: 'stop',
   JOURNAL_NEWER: 'stop',
+  JOURNAL_UNREADABLE: 'stop',
   FUNCTION_UNAVAILABLE: 'retry',
   FUNCTION_PROTOCOL: 'stop',
   FUNCTION_SPEC: 'stop',
@@ -32,6 +35,8 @@ export const ERRORS = {
   JOURNAL_UNKNOWN: 'rebuild',
   KAFKA_UNAVAILABLE: 'retry',
   POSTGRES_UNAVAILABLE: 'retry',
+  HTTP_ADDRESS: 'stop',
+  STATUS_UNREACHABLE: 'stop',
   LOCAL_STACK: 'stop',
 } as const satisfies Record<string, Fate>;
 

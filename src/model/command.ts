@@ -7,18 +7,19 @@ import type { Metadata, Payload } from './payload.ts';
  */
 export type CommandId = string;
 
-/** Where an answer goes besides the method's own destination: carried along a chain of forwards. */
-export interface ReplyTo {
-  readonly topic: string;
-}
-
 /** One message for an entity or an action, whatever door it came through. */
 export interface Command {
   readonly id: CommandId;
   readonly method: Method;
   /** Empty for actions. */
   readonly entityId: string;
+  /**
+   * What orders it, and the key of every record it leads to: the entity id in UTF-8, or, for an action, the key of the
+   * record that brought it. Null: nothing orders it.
+   */
+  readonly key: Uint8Array | null;
   readonly payload: Payload;
   readonly metadata: Metadata;
-  readonly replyTo?: ReplyTo;
+  /** Topics that the answer goes to besides the method's own: carried along a chain of forwards. */
+  readonly replyTo: readonly string[];
 }

@@ -1,0 +1,85 @@
+import { Command, CommanderError } from 'commander';
+import { StateferryError } from '../errors.ts';
+import { maskSecrets } from '../observe/mask.ts';
+import { configCommand } from './config.ts';
+import type { CliContext, CommandContext } from './context.ts';
+import { demoCommand } from './demo.ts';
+import { devCommand } from './dev.ts';
+import { runCommand } from './run.ts';
+import { statusCommand } from './status.ts';
+import { topicsCommand } from './topics.ts';
+
+const FAILED = 1;
+/** The command line or the configuration is at fault: nothing was started. */
+const USAGE = 2;
+const DEFAULT_COLUMNS = 100;
+
+/**
+ * Runs one command line.
+ * @returns the exit code: 0 done, 1 failed, 2 a fault in the command line or the configuration; what went wrong has
+ * been written to `err`.
+ */
+export async function runCli(context: CliContext): Promise<number> {
+  let exitCode = 0;
+  const program = createProgram({
+    ...context,
+    exitWith(code) {
+      exitCode = code;
+    },
+  });
+  try {
+    await program.parseAsync(context.argv, { from: 'user' });
+    return exitCode;
+  } catch (error) {
+    return present(error, context);
+  }
+}
+
+function createProgram(context: CommandContext): Command {
+  const { out, err, commands } = context;
+  const program = new Command('stateferry')
+    .description(
+      'Stateful functions on the Kafka and Postgres you already run:\n' +
+        'message in, state in, message out, state out, exactly once.',
+    )
+    .version(context.version, '-V, --version', 'print the version')
+    .helpOption('-h, --help', 'show help; `stateferry <command> --help` tells more')
+    .exitOverride()
+    .showSuggestionAfterError()
+    .showHelpAfterError('(add --help for what is allowed)')
+    .configureOutput({
+      writeOut: (text) => out.write(text),
+      writeErr: (text) => err.write(text),
+      getOutHelpWidth: () => out.columns ?? DEFAULT_COLUMNS,
+      getErrHelpWidth: () => err.columns ?? DEFAULT_COLUMNS,
+      getOutHasColors: () => false,
+      getErrHasColors: () => false,
+    })
+    .addHelpText(
+      'after',
+      `
+New here? \`stateferry demo\` shows it at work; \`stateferry dev\` runs it next to your function.
+Configuration comes from stateferry.yaml, the environment and flags: \`stateferry run --help\` lists all options.
+Exit codes: 0 done, 1 failed, 2 a fault in the command line or the configuration.`,
+    );
+  if (commands.demo) demoCommand(program, context, commands.demo);
+  if (commands.dev) devCommand(program, context, commands.dev);
+  if (commands.run) runCommand(program, context, commands.run);
+  if (commands.topics) topicsCommand(program, context, commands.topics);
+  statusCommand(program, context);
+  configCommand(program, context);
+  return program;
+}
+
+/** A sentence for what Stateferry itself refuses, a stack for what nobody foresaw. */
+function present(error: unknown, { err }: CliContext): number {
+  // Commander has written its own message, or the help that was asked for.
+  if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : USAGE;
+  if (error instanceof StateferryError) {
+    err.write(`stateferry: ${maskSecrets(error.message)}\n`);
+    return error.code === 'CONFIG_INVALID' ? USAGE : FAILED;
+  }
+  const detail = error instanceof Error ? (error.stack ?? error.message) : String(error);
+  err.write(`stateferry: an unexpected failure\n${maskSecrets(detail)}\n`);
+  return FAILED;
+}

@@ -1,0 +1,142 @@
+import { type Command, InvalidArgumentError } from 'commander';
+import type { Config } from '../config/config.ts';
+import { messageOf, StateferryError } from '../errors.ts';
+import type { Status, Totals } from '../observe/status.ts';
+import { addConfigFlags, loadConfigOf } from './config-flags.ts';
+import type { CommandContext } from './context.ts';
+import { configWithoutStores } from './local-request.ts';
+import { formatTable } from './table.ts';
+
+const TIMEOUT_MS = 5_000;
+
+/** `stateferry status`: ask a running process where it stands. */
+export function statusCommand(program: Command, context: CommandContext): void {
+  const command = program
+    .command('status')
+    .summary('show where a running process stands: shards, positions, lag')
+    .description(
+      'Ask a running process for its state, its function and its shards with their epochs, owners, positions and lag. ' +
+        'The process is the one on this machine, at http.host and http.port of the configuration, or the one at --url.',
+    )
+    .option('--url <url>', 'address of the process, for example http://10.0.0.7:9090', httpUrl)
+    .option('--json', 'print what the process answers, as JSON')
+    .addHelpText(
+      'after',
+      `
+Examples:
+  $ stateferry status
+  $ stateferry status --url http://10.0.0.7:9090 --json`,
+    );
+  addConfigFlags(command, 'not listed').action(async (options: { url?: string; json?: true }) => {
+    const base =
+      options.url ?? localUrl(configWithoutStores((assumed) => loadConfigOf(command, context, assumed)).http);
+    const status = await fetchStatus(base, context.signal);
+    context.out.write(options.json ? `${JSON.stringify(status, null, 2)}\n` : formatStatus(status));
+    context.exitWith(0);
+  });
+}
+
+function httpUrl(text: string): string {
+  if (URL.canParse(text) && /^https?:$/.test(new URL(text).protocol)) return text;
+  throw new InvalidArgumentError('It is not an address such as http://10.0.0.7:9090.');
+}
+
+/** How the process that listens as configured is reached from this machine. */
+function localUrl({ host, port }: Config['http']): string {
+  if (port === 0) {
+    throw new StateferryError(
+      'STATUS_UNREACHABLE',
+      'http.port is 0, so the process listens on a port that it found free: take the port from its log and give it with --url.',
+    );
+  }
+  const reachable = host === '0.0.0.0' ? '127.0.0.1' : host === '::' ? '::1' : host;
+  return `http://${reachable.includes(':') ? `[${reachable}]` : reachable}:${port}`;
+}
+
+/** @throws StateferryError STATUS_UNREACHABLE when nothing answers there, or something else does. */
+async function fetchStatus(base: string, signal: AbortSignal): Promise<Status> {
+  const url = new URL('/status', base);
+  let answer: unknown;
+  let code: number;
+  try {
+    const response = await fetch(url, { signal: AbortSignal.any([signal, AbortSignal.timeout(TIMEOUT_MS)]) });
+    code = response.status;
+    answer = JSON.parse(await response.text());
+  } catch (error) {
+    throw unreachable(url, error instanceof SyntaxError ? 'what answers is not Stateferry' : reasonOf(error), error);
+  }
+  if (isStatus(answer)) return answer;
+  throw unreachable(url, `what answers is not Stateferry (HTTP ${code})`);
+}
+
+function unreachable(url: URL, reason: string, cause?: unknown): StateferryError {
+  return new StateferryError(
+    'STATUS_UNREACHABLE',
+    `no status from ${url.href}: ${reason}. Is the process running, and are http.host and http.port, or --url, those that its log names?`,
+    { cause },
+  );
+}
+
+/** fetch says "fetch failed" and keeps the reason in `cause`. */
+function reasonOf(error: unknown): string {
+  return messageOf(error instanceof TypeError && error.cause !== undefined ? error.cause : error);
+}
+
+/** Tells Stateferry from whatever else may listen there. */
+function isStatus(value: unknown): value is Status {
+  const status = value as Partial<Status> | null;
+  return typeof status === 'object' && typeof status?.deployment === 'string' && Array.isArray(status.shards);
+}
+
+const NUMBERS = new Set(['SHARD', 'EPOCH', 'APPLIED', 'COMMITTED', 'END', 'LAG', 'IN FLIGHT', 'ENTITIES']);
+
+/** The status for a person: a line each for process and function, a row for each topic of each shard, the totals. */
+export function formatStatus(status: Status): string {
+  const head = [
+    'SHARD',
+    'STATE',
+    'EPOCH',
+    'OWNER',
+    'TOPIC',
+    'APPLIED',
+    'COMMITTED',
+    'END',
+    'LAG',
+    'IN FLIGHT',
+    'ENTITIES',
+  ];
+  const rows = status.shards.flatMap((shard) => {
+    const own = [String(shard.shard), shard.state, String(shard.epoch), shard.owner];
+    const load = [String(shard.inFlight.records), String(shard.activeEntities)];
+    const positions = Object.entries(shard.positions);
+    if (positions.length === 0) return [[...own, '', '', '', '', '', ...load]];
+    return positions.map(([topic, at], index) => [
+      ...(index === 0 ? own : ['', '', '', '']),
+      topic,
+      at.applied,
+      at.committed,
+      at.end ?? '?',
+      at.lag === null ? '?' : String(at.lag),
+      ...(index === 0 ? load : []),
+    ]);
+  });
+  const table = rows.length === 0 ? 'This process owns no shard.\n' : formatTable(head, rows, NUMBERS);
+  return [
+    `Deployment ${status.deployment}, process ${status.processId}: ${status.state}\n`,
+    `Function at ${status.function.url}: ${describeFunction(status.function)}\n\n`,
+    `${table}\n`,
+    `Since it started: ${describeTotals(status.totals)}\n`,
+  ].join('');
+}
+
+function describeFunction({ up, serviceName, dialect, components }: Status['function']): string {
+  const named = [serviceName, dialect ?? ''].filter((text) => text !== '').join(', ');
+  const listed = components.map(({ kind, service }) => `${service} (${kind})`).join(', ');
+  return [up ? 'up' : 'down', named, listed].filter((text) => text !== '').join('; ');
+}
+
+function describeTotals(totals: Totals): string {
+  return (Object.entries(totals) as [keyof Totals, number][])
+    .map(([name, count]) => `${count} ${name === 'deadLetters' ? 'dead letters' : name}`)
+    .join(', ');
+}

@@ -1,0 +1,329 @@
+import { isUtf8 } from 'node:buffer';
+import { messageOf, StateferryError } from '../errors.ts';
+import type { CommandId } from '../model/command.ts';
+import type { Method } from '../model/component.ts';
+import { type Metadata, type Payload, typeNameOf } from '../model/payload.ts';
+import type { InputRecord } from '../model/record.ts';
+import { type Descriptors, messageType } from '../protocol/descriptors.ts';
+import { type AnyUrls, PROTOBUF_URL, wrapBytes, wrapJson, wrapString } from './any.ts';
+import { readHeaders } from './cloudevents.ts';
+import { type ContentKind, contentKind } from './content-type.ts';
+import { checkedEntityId } from './entity-id.ts';
+import { entityIdFromPayload } from './entity-key.ts';
+import { jsonToPayload } from './json.ts';
+import { utf8Text } from './utf8.ts';
+import { createWellFormed, type WellFormed } from './well-formed.ts';
+
+/** The largest value that is taken where nothing else is said: what a Kafka broker takes by default, in bytes. */
+export const DEFAULT_MAX_BYTES = 1_048_576;
+
+const ANY = 'google.protobuf.Any';
+const NOWHERE: readonly string[] = Object.freeze([]);
+
+/** Which methods take the records of a topic, and how the records are read. */
+export interface Subscription {
+  readonly topic: string;
+  /** `auto`: by the record's content type; see content-type.ts. The others hold whatever the record says of itself. */
+  readonly format: 'auto' | 'protobuf' | 'json';
+  /** `key`: the record key; `field`: the payload's entity key field; `auto`: the key where there is one, else the field. */
+  readonly entityId: 'key' | 'field' | 'auto';
+  /** No two of them take the same input type. */
+  readonly methods: readonly Method[];
+  /** Records of a type that no method takes are passed over, not rejected. */
+  readonly ignoreUnknown: boolean;
+  /** Largest value, in bytes; absent: the decoder's. */
+  readonly maxBytes?: number;
+}
+
+/** What became of a record. */
+export type Decoded =
+  | {
+      readonly kind: 'command';
+      readonly method: Method;
+      /** Empty for actions. */
+      readonly entityId: string;
+      readonly payload: Payload;
+      readonly metadata: Metadata;
+      /** Only of a record of the command topic, which carries the command's own id. */
+      readonly id?: CommandId;
+      /** Topics that the answer goes to besides the method's own. */
+      readonly replyTo: readonly string[];
+    }
+  /** For the dead-letter topic. `method`: where it would have gone, if that could be told. */
+  | { readonly kind: 'reject'; readonly error: StateferryError; readonly method?: Method }
+  | { readonly kind: 'ignore' };
+
+/** Turns the records of the subscribed topics into commands. */
+export interface Decoder {
+  /**
+   * Never throws for what a record holds: that is a `reject`. Throws CONFIG_INVALID for a record of a topic without
+   * subscription. Payload bytes of protobuf records are the record's own.
+   */
+  decode(record: InputRecord): Decoded;
+}
+
+/** A method as the records of its topic are matched against it. */
+interface Target {
+  readonly method: Method;
+  readonly typeUrl: string;
+  /** Absent: it takes google.protobuf.Any, so anything. */
+  readonly wellFormed: WellFormed | undefined;
+}
+
+interface Plan {
+  readonly subscription: Subscription;
+  readonly maxBytes: number;
+  readonly byType: ReadonlyMap<string, Target>;
+  readonly any: Target | undefined;
+  readonly only: Target | undefined;
+}
+
+/**
+ * Prepares decoding for a set of subscriptions. The method is chosen by the `ce-type` header (a full name, or a type
+ * url), by being the only one, or by taking google.protobuf.Any, in this order. Protobuf values are checked against
+ * their type (`createWellFormed`), JSON values are converted by it (`jsonToPayload`); a method that takes Any gets JSON,
+ * text and bytes as the dialect's JSON and primitive payloads, and protobuf as the type that `ce-type` names, if the
+ * function has it.
+ *
+ * Throws CONFIG_INVALID for two subscriptions to one topic, for one without methods and for two methods of one with the
+ * same input type; FUNCTION_SPEC for an input type that the descriptors do not have.
+ */
+export function createDecoder({
+  descriptors,
+  anyUrls,
+  subscriptions,
+  maxBytes = DEFAULT_MAX_BYTES,
+}: {
+  readonly descriptors: Descriptors;
+  /** The dialect's, of ANY_URLS. */
+  readonly anyUrls: AnyUrls;
+  readonly subscriptions: readonly Subscription[];
+  /** Largest value of a record, in bytes. */
+  readonly maxBytes?: number;
+}): Decoder {
+  const wellFormedOf = createWellFormed();
+  const plans = new Map<string, Plan>();
+  for (const subscription of subscriptions) {
+    if (plans.has(subscription.topic)) {
+      throw new StateferryError(
+        'CONFIG_INVALID',
+        `There are two subscriptions to the topic ${subscription.topic}. Put their methods into one.`,
+      );
+    }
+    plans.set(subscription.topic, planOf(subscription));
+  }
+
+  function planOf(subscription: Subscription): Plan {
+    const byType = new Map<string, Target>();
+    for (const method of subscription.methods) {
+      const other = byType.get(method.inputType);
+      if (other !== undefined) {
+        throw new StateferryError(
+          'CONFIG_INVALID',
+          `${nameOf(other.method)} and ${nameOf(method)} both take ${method.inputType} from the topic ${subscription.topic}; ` +
+            'a record can go to one only. Remove one subscription, or give one method a type of its own.',
+        );
+      }
+      const wellFormed =
+        method.inputType === ANY ? undefined : wellFormedOf(messageType(descriptors, method.inputType));
+      byType.set(method.inputType, { method, typeUrl: PROTOBUF_URL + method.inputType, wellFormed });
+    }
+    const [first] = byType.values();
+    if (first === undefined) {
+      throw new StateferryError(
+        'CONFIG_INVALID',
+        `The subscription to the topic ${subscription.topic} has no method. Name one, or remove the subscription.`,
+      );
+    }
+    return {
+      subscription,
+      maxBytes: subscription.maxBytes ?? maxBytes,
+      byType,
+      any: byType.get(ANY),
+      only: byType.size === 1 ? first : undefined,
+    };
+  }
+
+  function decode(record: InputRecord): Decoded {
+    const plan = plans.get(record.topic);
+    if (plan === undefined) {
+      throw new StateferryError(
+        'CONFIG_INVALID',
+        `A record of the topic ${record.topic} arrived, which no method is subscribed to. Subscribe one, or do not consume the topic.`,
+      );
+    }
+    let target: Target | undefined;
+    try {
+      const value = presentValue(record, plan.maxBytes);
+      const { metadata, ceType, contentType } = readHeaders(record.headers);
+      target = targetOf(plan, ceType);
+      if (target === undefined) {
+        return plan.subscription.ignoreUnknown
+          ? { kind: 'ignore' }
+          : { kind: 'reject', error: unknownType(plan, ceType) };
+      }
+      const content = contentOf(plan.subscription, contentType);
+      const payload =
+        target.wellFormed === undefined
+          ? anyPayload(content, value, ceType)
+          : typedPayload(target, target.wellFormed, content, contentType, value);
+      const { method } = target;
+      const entityId = method.component.kind === 'action' ? '' : entityIdOf(plan.subscription, method, record, payload);
+      return { kind: 'command', method, entityId, payload, metadata, replyTo: NOWHERE };
+    } catch (error) {
+      if (!(error instanceof StateferryError) || error.fate !== 'reject') throw error;
+      return { kind: 'reject', error, ...(target === undefined ? {} : { method: target.method }) };
+    }
+  }
+
+  function typedPayload(
+    target: Target,
+    wellFormed: WellFormed,
+    content: ContentKind,
+    contentType: string | undefined,
+    value: Buffer,
+  ): Payload {
+    switch (content) {
+      case 'protobuf':
+      case 'bytes':
+        wellFormed(value);
+        return { typeUrl: target.typeUrl, value };
+      case 'json':
+        return { typeUrl: target.typeUrl, value: jsonToPayload(descriptors, target.method.inputType, textOf(value)) };
+      case 'structured':
+        throw structuredMode();
+      case 'text':
+      case 'other':
+        throw new StateferryError(
+          'RECORD_UNDECODABLE',
+          `The record has the content type ${contentType}, which cannot be read as a ${target.method.inputType}. ` +
+            'Send protobuf or JSON and say so in its content-type header, or set the format of the subscription.',
+        );
+    }
+  }
+
+  function anyPayload(content: ContentKind, value: Buffer, ceType: string | undefined): Payload {
+    switch (content) {
+      case 'json':
+        checkJson(textOf(value));
+        return wrapJson(anyUrls, typeNameOf(ceType ?? '') || 'object', value);
+      case 'text':
+        textOf(value);
+        return wrapString(anyUrls, value);
+      case 'protobuf': {
+        const typeName = typeNameOf(ceType ?? '');
+        const type = descriptors.registry.getMessage(typeName);
+        if (type === undefined) return wrapBytes(anyUrls, value);
+        wellFormedOf(type)(value);
+        return { typeUrl: PROTOBUF_URL + typeName, value };
+      }
+      case 'structured':
+        throw structuredMode();
+      case 'bytes':
+      case 'other':
+        return wrapBytes(anyUrls, value);
+    }
+  }
+
+  return { decode };
+}
+
+function presentValue(record: InputRecord, maxBytes: number): Buffer {
+  const { value } = record;
+  if (value === null) {
+    throw new StateferryError(
+      'RECORD_TOMBSTONE',
+      `The record has no value; a tombstone is no command. To delete an entity, send it a command that does so.`,
+    );
+  }
+  if (value.length > maxBytes) {
+    throw new StateferryError(
+      'RECORD_OVERSIZE',
+      `The value has ${value.length} bytes, and at most ${maxBytes} are taken. Send less, or raise the limit.`,
+    );
+  }
+  return value;
+}
+
+function targetOf(plan: Plan, ceType: string | undefined): Target | undefined {
+  if (ceType === undefined) return plan.only ?? plan.any;
+  return plan.byType.get(typeNameOf(ceType)) ?? plan.any;
+}
+
+function unknownType(plan: Plan, ceType: string | undefined): StateferryError {
+  const takes = [...plan.byType.values()].map(({ method }) => `${nameOf(method)} takes ${method.inputType}`).join(', ');
+  return new StateferryError(
+    'RECORD_UNKNOWN_TYPE',
+    ceType === undefined
+      ? `The record says no type, and of the topic's methods ${takes}. Set the header ce_type to one of these types.`
+      : `The record is of type ${ceType}, and of the topic's methods ${takes}. Send one of these types, or let a method take this one.`,
+  );
+}
+
+function contentOf(subscription: Subscription, contentType: string | undefined): ContentKind {
+  return subscription.format === 'auto' ? contentKind(contentType) : subscription.format;
+}
+
+function entityIdOf(subscription: Subscription, method: Method, record: InputRecord, payload: Payload): string {
+  if (subscription.entityId !== 'field' && record.key !== null && record.key.length > 0) {
+    const id = utf8Text(record.key);
+    if (id === undefined) {
+      throw new StateferryError(
+        'RECORD_NO_ENTITY_ID',
+        `The record key (${record.key.length} bytes) is not valid UTF-8, so it is no entity id. ` +
+          'Write the key as text, or take the entity id from the entity key field (entityId: field).',
+      );
+    }
+    return checkedEntityId(id, 'The record key');
+  }
+  const id = subscription.entityId === 'key' ? undefined : entityIdFromPayload(method, payload.value);
+  if (id !== undefined) return id;
+  throw new StateferryError('RECORD_NO_ENTITY_ID', noEntityId(subscription, method));
+}
+
+function noEntityId(subscription: Subscription, method: Method): string {
+  const fields = method.entityKeyFields.map((field) => field.name).join(', ');
+  const field =
+    fields === ''
+      ? `${method.inputType} marks no entity key field`
+      : `the entity key field (${fields}) of the ${method.inputType} is empty`;
+  switch (subscription.entityId) {
+    case 'key':
+      return 'The record has no key, and the key is to be the entity id. Give the record a key.';
+    case 'field':
+      return `The entity id is to be taken from the payload, but ${field}. Fill the field in, or take the entity id from the record key.`;
+    case 'auto':
+      return `The record has no key, and ${field}, so it is for no entity. Give the record a key.`;
+  }
+}
+
+function structuredMode(): StateferryError {
+  return new StateferryError(
+    'RECORD_UNDECODABLE',
+    'The record is a CloudEvent in structured mode, which is not read. Send it in binary mode: attributes as ce_ headers, data as the value.',
+  );
+}
+
+function textOf(value: Buffer): string {
+  if (isUtf8(value)) return value.toString('utf8');
+  throw new StateferryError(
+    'RECORD_UNDECODABLE',
+    `The value (${value.length} bytes) is to be text, but it is not valid UTF-8. Encode it as UTF-8, or correct the content-type header.`,
+  );
+}
+
+function checkJson(text: string): void {
+  try {
+    JSON.parse(text);
+  } catch (error) {
+    throw new StateferryError(
+      'RECORD_UNDECODABLE',
+      `The value (${text.length} characters) is to be JSON, but it is not: ${messageOf(error)}. Correct it, or its content-type header.`,
+      { cause: error },
+    );
+  }
+}
+
+function nameOf(method: Method): string {
+  return `${method.component.service}.${method.name}`;
+}

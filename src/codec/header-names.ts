@@ -1,0 +1,21 @@
+/** Every header of ours on Kafka records begins with this; such headers never become metadata. */
+export const OWN_PREFIX = 'stateferry-';
+
+/** The command that a record was caused by. */
+export const ORIGIN_HEADER = 'stateferry-origin';
+
+/** What a dead letter says of itself: why, where the record was, and whose it would have been. */
+export const DEAD_LETTER_HEADERS = {
+  /** A code of the table in errors.ts. */
+  code: 'stateferry-error-code',
+  sentence: 'stateferry-error',
+  topic: 'stateferry-topic',
+  partition: 'stateferry-partition',
+  offset: 'stateferry-offset',
+  /** Milliseconds since the epoch, of the record itself. */
+  timestamp: 'stateferry-timestamp',
+  /** Milliseconds since the epoch, when it was given up. */
+  failedAt: 'stateferry-failed-at',
+  service: 'stateferry-service',
+  method: 'stateferry-method',
+} as const;

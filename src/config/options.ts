@@ -1,0 +1,349 @@
+import { choice, integer, type Kind, list, structure, text } from './kinds.ts';
+import { type Destinations, destinationsSchema, type Subscription, subscriptionsSchema, TOPIC_NAME } from './routes.ts';
+
+/** One row of the table. Exactly one of `default`, `inherits` and `required` is set. */
+export interface Option<T> {
+  readonly kind: Kind<T>;
+  readonly default?: NoInfer<T>;
+  /** The default is another option's text followed by `suffix`. */
+  readonly inherits?: { readonly from: string; readonly suffix: string };
+  /** Without a value there is no start. */
+  readonly required?: true;
+  /** One sentence: what it does. */
+  readonly doc: string;
+  /** The environment variable, where it is not the one that the name gives. */
+  readonly env?: string;
+  /** A plain command line flag besides `--set`, with its placeholder. */
+  readonly flag?: { readonly name: string; readonly placeholder: string };
+  /** Its value may hold a password: it is never shown as it is. */
+  readonly secret?: true;
+}
+
+const option = <T>(row: Option<T>): Option<T> => row;
+
+/** The longest time a Node timer holds. */
+const MAX_MS = 2_147_483_647;
+/** Kafka's sizes are 32-bit. */
+const MAX_KAFKA_BYTES = 2_147_483_647;
+const MIB = 1024 * 1024;
+
+const ms = (min: number, max = MAX_MS) => integer({ unit: 'ms', min, max });
+
+/** The commands topic and the dead-letter topic append up to 13 characters to it; a topic name has 249. */
+const deploymentName = text({
+  label: 'name',
+  expected: 'up to 200 of A-Z a-z 0-9 . _ - that start with a letter or digit',
+  accepts: (value) => /^[A-Za-z0-9][A-Za-z0-9._-]{0,199}$/.test(value),
+});
+
+const brokers = list({
+  label: 'list of host:port',
+  expected: 'host:port, without a scheme, for example 127.0.0.1:9092',
+  accepts: (item) => {
+    const port = /^[A-Za-z0-9._-]+:(\d{1,5})$/.exec(item)?.[1];
+    return port !== undefined && Number(port) >= 1 && Number(port) <= 65_535;
+  },
+});
+
+const postgresUrl = text({
+  label: 'postgres URL',
+  expected: 'postgres://user:password@host:port/database, with special characters of the password percent-encoded',
+  accepts: (value) => {
+    // Without these characters, masking finds the end of the password in every text that holds the URL.
+    if (/[\s"'`\\<>]/.test(value) || !URL.canParse(value)) return false;
+    const url = new URL(value);
+    // An unencoded # in a password cuts the rest of the URL off.
+    return (url.protocol === 'postgres:' || url.protocol === 'postgresql:') && url.hash === '';
+  },
+});
+
+const functionUrl = text({
+  label: 'http URL',
+  expected: 'http://host:port, for example http://127.0.0.1:8080',
+  accepts: (value) => {
+    if (!URL.canParse(value)) return false;
+    const url = new URL(value);
+    const bare =
+      url.pathname === '/' && url.search === '' && url.hash === '' && url.username === '' && url.password === '';
+    return url.protocol === 'http:' && url.hostname !== '' && bare;
+  },
+});
+
+/**
+ * Every option of Stateferry. The reader, `--help` and docs/configuration.md are made from it; the part of a name
+ * before the dot is its group in the file and in `Config`.
+ */
+export const OPTIONS = {
+  'deployment.name': option({
+    kind: deploymentName,
+    default: 'stateferry',
+    flag: { name: 'name', placeholder: 'name' },
+    doc: 'Name of the deployment: its consumer group, the prefix of its transactional ids and of its own topics (`<name>-commands`, `<name>-dead-letters`).',
+  }),
+
+  'kafka.brokers': option({
+    kind: brokers,
+    required: true,
+    env: 'KAFKA_BROKERS',
+    flag: { name: 'brokers', placeholder: 'host:port,...' },
+    doc: 'The brokers to ask first.',
+  }),
+  'kafka.clientId': option({
+    kind: text({
+      label: 'text',
+      expected: 'up to 200 printable characters without spaces',
+      accepts: (value) => /^[!-~]{1,200}$/.test(value),
+    }),
+    inherits: { from: 'deployment.name', suffix: '' },
+    doc: 'What the brokers call this client in their logs and quotas.',
+  }),
+  'kafka.connectionTimeoutMs': option({
+    kind: ms(1),
+    default: 3_000,
+    doc: 'How long a connection to a broker may take.',
+  }),
+  'kafka.requestTimeoutMs': option({
+    kind: ms(1),
+    default: 30_000,
+    doc: 'How long the answer to a request may take.',
+  }),
+  'kafka.sessionTimeoutMs': option({
+    kind: ms(1),
+    default: 10_000,
+    doc: 'A process that sends no heartbeat for this long loses its shards to the others.',
+  }),
+  'kafka.heartbeatIntervalMs': option({
+    kind: ms(1),
+    default: 1_000,
+    doc: 'Time between heartbeats to the group coordinator.',
+  }),
+  'kafka.rebalanceTimeoutMs': option({
+    kind: ms(1),
+    default: 60_000,
+    doc: 'How long the group waits for its members to rejoin when shards move.',
+  }),
+  'kafka.transactionTimeoutMs': option({
+    kind: ms(1_000, 900_000),
+    default: 20_000,
+    doc: 'The broker aborts a transaction that is open for this long; until then a dead process can hold back readers of its output.',
+  }),
+  'kafka.fetchMaxWaitMs': option({
+    kind: ms(0),
+    default: 100,
+    doc: 'How long a broker holds a fetch open when it has nothing new.',
+  }),
+  'kafka.fetchMaxBytesPerPartition': option({
+    kind: integer({ unit: 'bytes', min: 1, max: MAX_KAFKA_BYTES }),
+    default: MIB,
+    doc: 'How much one fetch brings from one partition, except that a larger record always comes whole.',
+  }),
+  'kafka.replicationFactor': option({
+    kind: integer({ unit: 'replicas', min: 1, max: 32_767, orElse: -1 }),
+    default: -1,
+    doc: 'Replicas of the topics that Stateferry creates; -1 is the broker’s default.',
+  }),
+  'kafka.start': option({
+    kind: choice(['earliest', 'latest']),
+    default: 'earliest',
+    doc: 'Where a deployment that has no positions yet starts in its input topics.',
+  }),
+
+  'postgres.url': option({
+    kind: postgresUrl,
+    required: true,
+    secret: true,
+    env: 'DATABASE_URL',
+    doc: 'The database that holds the journal.',
+  }),
+  'postgres.schema': option({
+    kind: text({
+      label: 'name',
+      expected: 'a lower-case name: up to 63 of a-z 0-9 _, not a digit first, not pg_ first',
+      accepts: (value) => /^(?!pg_)[a-z_][a-z0-9_]{0,62}$/.test(value),
+    }),
+    default: 'stateferry',
+    doc: 'The schema of the journal’s tables; it is created where it is missing.',
+  }),
+  'postgres.poolSize': option({
+    kind: integer({ unit: 'connections', min: 1, max: 1_000 }),
+    default: 8,
+    doc: 'Connections that one process opens at most.',
+  }),
+  'postgres.statementTimeoutMs': option({
+    kind: ms(1),
+    default: 30_000,
+    doc: 'Postgres cancels a statement that takes longer.',
+  }),
+
+  'function.url': option({
+    kind: functionUrl,
+    default: 'http://127.0.0.1:8080',
+    env: 'FUNCTION_URL',
+    flag: { name: 'function-url', placeholder: 'url' },
+    doc: 'Where the function listens for gRPC, in clear text; `USER_FUNCTION_HOST` and `USER_FUNCTION_PORT` are read where `FUNCTION_URL` is not set.',
+  }),
+  'function.deadlineMs': option({
+    kind: ms(1),
+    default: 30_000,
+    doc: 'A command that the function has not answered after this time has failed.',
+  }),
+  'function.maxStreams': option({
+    kind: integer({ unit: 'streams', min: 1 }),
+    default: 10_000,
+    doc: 'Entity streams open at once; above it the entity that was used longest ago is passivated.',
+  }),
+  'function.backoffMinMs': option({
+    kind: ms(1),
+    default: 100,
+    doc: 'First wait before a function that is down is tried again.',
+  }),
+  'function.backoffMaxMs': option({
+    kind: ms(1),
+    default: 5_000,
+    doc: 'Longest wait before a function that is down is tried again.',
+  }),
+
+  'engine.maxRecordsInFlight': option({
+    kind: integer({ unit: 'records', min: 1 }),
+    default: 2_000,
+    doc: 'Input records of one shard that may be on their way at once; above it the shard’s partitions are paused.',
+  }),
+  'engine.maxBytesInFlight': option({
+    kind: integer({ unit: 'bytes', min: 1 }),
+    default: 16 * MIB,
+    doc: 'Bytes of input records of one shard that may be on their way at once; above it the shard’s partitions are paused.',
+  }),
+  'engine.maxChunkRecords': option({
+    kind: integer({ unit: 'records', min: 1 }),
+    default: 1_000,
+    doc: 'Input records that are journaled in one Postgres transaction at most.',
+  }),
+  'engine.journalIntervalMs': option({
+    kind: ms(0),
+    default: 2,
+    doc: 'How long a chunk waits for more records before it is journaled.',
+  }),
+  'engine.emitIntervalMs': option({
+    kind: ms(0),
+    default: 10,
+    doc: 'Under load, how long journaled chunks wait for more before their Kafka transaction; fewer, fuller transactions cost less.',
+  }),
+  'engine.takeoverGraceMs': option({
+    kind: ms(0),
+    default: 1_000,
+    doc: 'How long a new owner of a shard waits for the former one to release it before it fences it.',
+  }),
+  'engine.drainTimeoutMs': option({
+    kind: ms(0),
+    default: 5_000,
+    doc: 'How long a shard that is given up, or a process that stops, may finish what it has begun.',
+  }),
+  'engine.maxRecordBytes': option({
+    kind: integer({ unit: 'bytes', min: 1, max: MAX_KAFKA_BYTES }),
+    default: MIB,
+    doc: 'A larger input record is a dead letter.',
+  }),
+
+  'topics.subscriptions': option<readonly Subscription[]>({
+    kind: structure('list of subscriptions', subscriptionsSchema),
+    default: [],
+    doc: 'Input topics, besides those that the function’s own annotations name.',
+  }),
+  'topics.destinations': option<Destinations>({
+    kind: structure('map of destinations', destinationsSchema),
+    default: { replies: [], events: [] },
+    doc: 'Output topics for replies and for state events, besides those that the function’s own annotations name.',
+  }),
+
+  'deadLetters.topic': option({
+    kind: text({
+      label: 'topic',
+      expected: 'a topic name: up to 249 of A-Z a-z 0-9 . _ -',
+      accepts: (value) => TOPIC_NAME.test(value),
+    }),
+    inherits: { from: 'deployment.name', suffix: '-dead-letters' },
+    doc: 'Where records go that cannot be processed, with the reason in their headers.',
+  }),
+
+  'http.host': option({
+    kind: text({
+      label: 'host',
+      expected: 'an address to listen on, for example 127.0.0.1 or 0.0.0.0',
+      accepts: (value) => /^[A-Za-z0-9._:-]{1,255}$/.test(value),
+    }),
+    default: '127.0.0.1',
+    doc: 'Address of the server for metrics, health and status; it asks nobody for a password.',
+  }),
+  'http.port': option({
+    kind: integer({ unit: '', min: 0, max: 65_535 }),
+    default: 9_090,
+    flag: { name: 'http-port', placeholder: 'port' },
+    doc: 'Port of the server for metrics, health and status; 0 takes any free one.',
+  }),
+
+  'log.level': option({
+    kind: choice(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']),
+    default: 'info',
+    flag: { name: 'log-level', placeholder: 'level' },
+    doc: 'The least severe lines that are written.',
+  }),
+  'log.format': option({
+    kind: choice(['auto', 'json', 'pretty']),
+    default: 'auto',
+    doc: '`auto` is pretty on a terminal and JSON elsewhere.',
+  }),
+} as const;
+
+export type OptionName = keyof typeof OPTIONS;
+export type OptionGroup = OptionName extends infer N ? (N extends `${infer G}.${string}` ? G : never) : never;
+
+/** What the groups are about, in the order of the table. */
+export const GROUPS: Readonly<Record<OptionGroup, string>> = {
+  deployment: 'Deployment',
+  kafka: 'Kafka',
+  postgres: 'Postgres',
+  function: 'Function',
+  engine: 'Engine',
+  topics: 'Topics',
+  deadLetters: 'Dead letters',
+  http: 'Metrics, health and status',
+  log: 'Log',
+};
+
+export const OPTION_NAMES = Object.keys(OPTIONS) as OptionName[];
+
+export const GROUP_NAMES = Object.keys(GROUPS) as OptionGroup[];
+
+export function optionsOf(group: OptionGroup): OptionName[] {
+  return OPTION_NAMES.filter((name) => name.startsWith(`${group}.`));
+}
+
+export function isOptionName(name: string): name is OptionName {
+  return Object.hasOwn(OPTIONS, name);
+}
+
+/** A row with its type erased, for code that treats all options alike. */
+export function optionOf(name: OptionName): Option<unknown> {
+  return OPTIONS[name];
+}
+
+/** `STATEFERRY_<GROUP>_<NAME>`, for example `STATEFERRY_KAFKA_CLIENT_ID` for `kafka.clientId`. */
+export function regularVariable(name: OptionName): string {
+  return `STATEFERRY_${name
+    .replace(/([a-z])([A-Z])/g, '$1_$2')
+    .replace('.', '_')
+    .toUpperCase()}`;
+}
+
+/** The environment variable of an option. */
+export function variableOf(name: OptionName): string {
+  return optionOf(name).env ?? regularVariable(name);
+}
+
+/** The default in words, or undefined for an option that has none. */
+export function defaultText(name: OptionName): string | undefined {
+  const row = optionOf(name);
+  if (row.required) return undefined;
+  if (row.inherits) return `<${row.inherits.from}>${row.inherits.suffix}`;
+  return typeof row.default === 'object' ? JSON.stringify(row.default) : String(row.default);
+}

@@ -1,0 +1,58 @@
+import { type Config, internalTopics } from './config.ts';
+import type { OptionName } from './options.ts';
+
+/** Something that two options must hold together. */
+export interface Relation {
+  readonly options: readonly [OptionName, OptionName];
+  /** A sentence without a full stop, for the fault and for the docs. */
+  readonly rule: string;
+  holds(config: Config): boolean;
+}
+
+export const RELATIONS: readonly Relation[] = [
+  {
+    options: ['kafka.heartbeatIntervalMs', 'kafka.sessionTimeoutMs'],
+    rule: 'the heartbeat interval must be less than half of the session timeout, so that one lost heartbeat costs no shard',
+    holds: ({ kafka }) => kafka.heartbeatIntervalMs < kafka.sessionTimeoutMs / 2,
+  },
+  {
+    options: ['kafka.fetchMaxWaitMs', 'kafka.requestTimeoutMs'],
+    rule: 'a fetch must be answered before its request times out',
+    holds: ({ kafka }) => kafka.fetchMaxWaitMs < kafka.requestTimeoutMs,
+  },
+  {
+    options: ['engine.drainTimeoutMs', 'kafka.rebalanceTimeoutMs'],
+    rule: 'a shard must be drained before the group gives up waiting for its owner',
+    holds: ({ engine, kafka }) => engine.drainTimeoutMs < kafka.rebalanceTimeoutMs,
+  },
+  {
+    options: ['function.backoffMinMs', 'function.backoffMaxMs'],
+    rule: 'the shortest wait must not be longer than the longest',
+    holds: ({ function: { backoffMinMs, backoffMaxMs } }) => backoffMinMs <= backoffMaxMs,
+  },
+  {
+    options: ['engine.maxChunkRecords', 'engine.maxRecordsInFlight'],
+    rule: 'a chunk must not be larger than what a shard may have in flight',
+    holds: ({ engine }) => engine.maxChunkRecords <= engine.maxRecordsInFlight,
+  },
+  {
+    options: ['engine.maxRecordBytes', 'engine.maxBytesInFlight'],
+    rule: 'the largest record must fit into what a shard may have in flight',
+    holds: ({ engine }) => engine.maxRecordBytes <= engine.maxBytesInFlight,
+  },
+  {
+    options: ['topics.subscriptions', 'deadLetters.topic'],
+    rule: 'dead letters must not come back as input',
+    holds: (config) => config.topics.subscriptions.every(({ topic }) => topic !== config.deadLetters.topic),
+  },
+  {
+    options: ['topics.subscriptions', 'deployment.name'],
+    rule: 'the deployment’s own command topic (`<name>-commands`) takes no subscription',
+    holds: (config) => config.topics.subscriptions.every(({ topic }) => topic !== internalTopics(config).commands),
+  },
+  {
+    options: ['deadLetters.topic', 'deployment.name'],
+    rule: 'the dead-letter topic must not be the deployment’s own command topic (`<name>-commands`)',
+    holds: (config) => config.deadLetters.topic !== internalTopics(config).commands,
+  },
+];

@@ -1,0 +1,116 @@
+import { z } from 'zod';
+import { suggest } from './suggest.ts';
+
+/** How the payload of a record is read or written. */
+const FORMATS = ['auto', 'protobuf', 'json'] as const;
+export type RecordFormat = (typeof FORMATS)[number];
+
+/** Where the entity id of a command comes from; `auto` is the record's key, else the field that the descriptor marks. */
+const ENTITY_ID_SOURCES = ['auto', 'key', 'field'] as const;
+export type EntityIdSource = (typeof ENTITY_ID_SOURCES)[number];
+
+/** Kafka's own limit is 249 characters. */
+export const TOPIC_NAME = /^(?!\.{1,2}$)[A-Za-z0-9._-]{1,249}$/;
+const TOPIC_EXPECTED = 'a topic name: up to 249 of A-Z a-z 0-9 . _ -';
+const SERVICE_NAME = /^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$/;
+const METHOD_NAME = /^[A-Za-z_]\w*$/;
+
+const matching = (pattern: RegExp, expected: string) =>
+  z.string({ error: expected }).regex(pattern, { error: expected });
+
+const topic = () => matching(TOPIC_NAME, TOPIC_EXPECTED);
+const service = () => matching(SERVICE_NAME, 'the full name of a gRPC service, for example shop.CartService');
+const method = () => matching(METHOD_NAME, 'the name of a method of that service, for example AddItem');
+const format = (what: string) =>
+  z
+    .enum(FORMATS, { error: `one of ${FORMATS.join(', ')}` })
+    .default('auto')
+    .describe(what);
+
+/** A map with these keys and no others. */
+function fields<T extends z.ZodRawShape>(shape: T) {
+  const known = Object.keys(shape);
+  return z.strictObject(shape, {
+    error: (issue) => {
+      if (issue.code !== 'unrecognized_keys') return `a map with the keys ${known.join(', ')}`;
+      const meant = issue.keys.map((key) => suggest(key, known)).find((name) => name !== undefined);
+      return `one of ${known.join(', ')}${meant === undefined ? '' : `; did you mean ${meant}?`}`;
+    },
+  });
+}
+
+/** A list in which no two items have the same key: the second of two is refused and names the first. */
+function distinct<T extends z.ZodType>(item: T, keyOf: (item: z.output<T>) => string, what: string) {
+  return z.array(item, { error: 'a list' }).superRefine((items, context) => {
+    const first = new Map<string, number>();
+    for (const [index, entry] of items.entries()) {
+      const key = keyOf(entry);
+      const earlier = first.get(key);
+      if (earlier === undefined) first.set(key, index);
+      else context.addIssue({ code: 'custom', path: [index], message: `${what} other than that of [${earlier}]` });
+    }
+  });
+}
+
+export const subscriptionSchema = fields({
+  topic: topic().describe('The input topic.'),
+  service: service().describe('Full name of the gRPC service whose method takes the records.'),
+  method: method().describe('The method that takes the records.'),
+  format: format('How the payload is read; `auto` goes by the headers of the record.'),
+  entityId: z
+    .enum(ENTITY_ID_SOURCES, { error: `one of ${ENTITY_ID_SOURCES.join(', ')}` })
+    .default('auto')
+    .describe(
+      'Where the entity id comes from: the record key, or the marked field of the message; `auto` takes the key, and the field where there is no key.',
+    ),
+});
+
+export const replySchema = fields({
+  service: service().describe('Full name of the gRPC service.'),
+  method: method().describe('The method whose replies are published.'),
+  topic: topic().describe('The output topic.'),
+  format: format('How the payload is written; `auto` keeps what the function gave.'),
+});
+
+export const eventSchema = fields({
+  entityType: z
+    .string({ error: 'an entity type' })
+    .min(1, { error: 'an entity type' })
+    .optional()
+    .describe('The entity type whose state events are published; this or `service`.'),
+  service: service().optional().describe('The gRPC service whose entities\u2019 state events are published.'),
+  topic: topic().describe('The topic for state events.'),
+  format: format('How the payload is written; `auto` keeps what the function gave.'),
+}).refine((event) => (event.entityType === undefined) !== (event.service === undefined), {
+  error: 'a map with either entityType or service, and not both',
+});
+
+/** A method that takes its commands from a topic, besides what the function's own annotations say. */
+export type Subscription = z.output<typeof subscriptionSchema>;
+/** A topic for the replies of a method. */
+export type ReplyDestination = z.output<typeof replySchema>;
+/** A topic for the state events of an entity type, named by itself or by its service: exactly one of the two is set. */
+export type EventDestination = z.output<typeof eventSchema>;
+export interface Destinations {
+  readonly replies: readonly ReplyDestination[];
+  readonly events: readonly EventDestination[];
+}
+
+export const subscriptionsSchema = distinct(
+  subscriptionSchema,
+  (entry) => `${entry.topic} ${entry.service}/${entry.method}`,
+  'a topic, service and method',
+);
+
+export const destinationsSchema = fields({
+  replies: distinct(
+    replySchema,
+    (entry) => `${entry.service}/${entry.method} ${entry.topic}`,
+    'a service, method and topic',
+  ).default([]),
+  events: distinct(
+    eventSchema,
+    (entry) => `${entry.entityType ?? ''}/${entry.service ?? ''} ${entry.topic}`,
+    'an entity type or service and topic',
+  ).default([]),
+});

@@ -1,0 +1,231 @@
+import { encodeCommandRecord } from '../codec/command-record.ts';
+import type { Destination, Encode } from '../codec/encode.ts';
+import { entityIdFromPayload } from '../codec/entity-key.ts';
+import { StateferryError } from '../errors.ts';
+import type { JournalDeletion, JournalEvent, JournalSnapshot, JournalValue } from '../model/chunk.ts';
+import type { Command } from '../model/command.ts';
+import type { Call, Effect } from '../model/effect.ts';
+import { type Payload, typeNameOf } from '../model/payload.ts';
+import type { OutputRecord } from '../model/record.ts';
+import { partitionFor } from '../topics/partition.ts';
+import { methodKey, type Routes } from './routes.ts';
+
+/** Where an entity stands before a command: what `decide` numbers from. */
+export interface EntityPosition {
+  /** Sequence of its last event. */
+  readonly seq: number;
+  /** Changes of its value so far. */
+  readonly revision: number;
+}
+
+/** What a command does: to the journal, and to the topics. Nothing of it has happened yet. */
+export interface Decision {
+  readonly events: readonly JournalEvent[];
+  readonly snapshot?: JournalSnapshot;
+  readonly value?: JournalValue;
+  readonly deletion?: JournalDeletion;
+  readonly outputs: readonly OutputRecord[];
+}
+
+/** The fixed surroundings of every decision. */
+export interface DecisionContext {
+  readonly encode: Encode;
+  readonly routes: Routes;
+  /** Source attribute of our CloudEvents is `/<deployment>/<service>`. */
+  readonly deployment: string;
+  readonly commandTopic: string;
+  readonly shards: number;
+  /** Python SDKs number their snapshots wrongly and cannot start from one (PROTOCOLS 5, 10). */
+  readonly ignoreSnapshots: boolean;
+  /** Bytes of one output's value at most: a record that the broker refuses would hold up its shard for ever. */
+  readonly maxOutputBytes: number;
+}
+
+const NONE: readonly never[] = Object.freeze([]);
+const EMPTY = new Uint8Array();
+
+/**
+ * What a function's answer means. Pure: no clock, no I/O, the same input gives the same output, so that a command
+ * that is processed again after a crash decides the same.
+ * @throws StateferryError with fate `reject` when the command failed or its answer cannot be carried out; then nothing of
+ * the effect counts, events included.
+ */
+export function decide(command: Command, effect: Effect, position: EntityPosition, context: DecisionContext): Decision {
+  const { answer } = effect;
+  if (answer.kind === 'failure') {
+    throw new StateferryError(
+      'FUNCTION_FAILED',
+      answer.description || 'the function failed the command without a reason',
+    );
+  }
+  const { component } = command.method;
+  const key = { entityType: component.entityType, entityId: command.entityId };
+  const outputs: OutputRecord[] = [];
+
+  const events: readonly JournalEvent[] =
+    effect.events.length === 0
+      ? NONE
+      : effect.events.map((event, i) => ({
+          ...key,
+          seq: position.seq + i + 1,
+          typeUrl: checkType(event, command),
+          payload: event.value,
+          commandId: command.id,
+        }));
+  if (events.length > 0 && component.kind !== 'event-sourced')
+    throw broken(command, 'emitted events, and it is no event sourced entity');
+  if (effect.state !== undefined && component.kind !== 'value')
+    throw broken(command, 'changed a value, and it is no value entity');
+
+  const stateDestinations = context.routes.eventsOf(component);
+  for (const destination of stateDestinations) {
+    effect.events.forEach((event, i) => {
+      outputs.push(publish(command, destination, event, `${command.id}/event-${i + 1}`, context, NONE));
+    });
+    if (effect.state?.kind === 'update') {
+      outputs.push(publish(command, destination, effect.state.value, `${command.id}/state`, context, NONE));
+    }
+  }
+
+  let derived = 0;
+  for (const call of effect.sideEffects) outputs.push(derive(command, call, ++derived, NONE, context));
+
+  const destinations = context.routes.repliesOf(command.method);
+  switch (answer.kind) {
+    case 'reply':
+    case 'none': {
+      const payload = answer.kind === 'reply' ? answer.payload : emptyOutput(command);
+      const metadata = answer.kind === 'reply' ? answer.metadata : NONE;
+      if (destinations.length > 0 || command.replyTo.length > 0) checkType(payload, command);
+      for (const destination of destinations) {
+        outputs.push(publish(command, destination, payload, `${command.id}/reply`, context, metadata));
+      }
+      for (const topic of command.replyTo) {
+        const destination = context.routes.destination(topic);
+        if (destination === undefined)
+          throw broken(command, `was to answer to the topic "${topic}", which nothing routes to any more`);
+        if (!destinations.includes(destination)) {
+          outputs.push(publish(command, destination, payload, `${command.id}/reply`, context, metadata));
+        }
+      }
+      break;
+    }
+    case 'forward': {
+      const replyTo = [...new Set([...command.replyTo, ...destinations.map((d) => d.topic)])];
+      outputs.push(derive(command, answer.call, ++derived, replyTo, context));
+      break;
+    }
+  }
+
+  const decision: { -readonly [K in keyof Decision]: Decision[K] } = { events, outputs };
+  const seq = position.seq + events.length;
+  if (effect.snapshot !== undefined && !context.ignoreSnapshots) {
+    decision.snapshot = { ...key, seq, typeUrl: checkType(effect.snapshot, command), payload: effect.snapshot.value };
+  }
+  if (effect.deletedAfterMs !== undefined) decision.deletion = { ...key, seq, cleanupAfterMs: effect.deletedAfterMs };
+  if (effect.state !== undefined) {
+    const revision = position.revision + 1;
+    decision.value =
+      effect.state.kind === 'update'
+        ? {
+            ...key,
+            revision,
+            commandId: command.id,
+            typeUrl: checkType(effect.state.value, command),
+            payload: effect.state.value.value,
+          }
+        : { ...key, revision, commandId: command.id };
+  }
+  return decision;
+}
+
+function publish(
+  command: Command,
+  destination: Destination,
+  payload: Payload,
+  id: string,
+  context: DecisionContext,
+  metadata: Command['metadata'],
+): OutputRecord {
+  if (payload.value.length > context.maxOutputBytes) {
+    throw broken(
+      command,
+      `gave ${payload.value.length} bytes for the topic "${destination.topic}", and at most ${context.maxOutputBytes} may go (engine.maxRecordBytes)`,
+    );
+  }
+  const { service } = command.method.component;
+  return context.encode({
+    destination,
+    key: command.key,
+    // Nothing orders it, so any partition will do, if only it is the same one when the command is processed again.
+    ...(command.key === null && { partition: partitionFor(Buffer.from(command.id), destination.partitions) }),
+    payload,
+    metadata,
+    ce: { id, source: `/${context.deployment}/${service}`, subject: command.entityId },
+    origin: command.id,
+  });
+}
+
+/** A forward or side effect, as a command on the internal command topic. */
+function derive(
+  command: Command,
+  call: Call,
+  ordinal: number,
+  replyTo: readonly string[],
+  context: DecisionContext,
+): OutputRecord {
+  const target = context.routes.resolve(call.service, call.method);
+  if (target === undefined) {
+    throw new StateferryError(
+      'CALL_UNKNOWN_TARGET',
+      `${methodKey(command.method)} calls ${call.service}/${call.method}, which the function does not have`,
+    );
+  }
+  let entityId = '';
+  if (target.component.kind !== 'action') {
+    const found = entityIdFromPayload(target, call.payload.value);
+    if (found === undefined || found === '') {
+      throw new StateferryError(
+        'RECORD_NO_ENTITY_ID',
+        `${methodKey(command.method)} calls ${methodKey(target)} with a ${typeNameOf(call.payload.typeUrl)} whose entity key is empty or not marked`,
+      );
+    }
+    entityId = found;
+  }
+  if (call.payload.value.length > context.maxOutputBytes) {
+    throw broken(
+      command,
+      `calls ${methodKey(target)} with ${call.payload.value.length} bytes, and at most ${context.maxOutputBytes} may go`,
+    );
+  }
+  // An action has no entity; it follows its caller, so that what one entity sends arrives in order.
+  const key = entityId === '' ? command.key : Buffer.from(entityId);
+  return encodeCommandRecord({
+    id: `${command.id}#${ordinal}`,
+    service: call.service,
+    method: call.method,
+    entityId,
+    payload: { typeUrl: `type.googleapis.com/${target.inputType}`, value: call.payload.value },
+    metadata: call.metadata,
+    replyTo,
+    key,
+    topic: context.commandTopic,
+    partition: key === null ? 0 : partitionFor(key, context.shards),
+  });
+}
+
+function emptyOutput(command: Command): Payload {
+  return { typeUrl: `type.googleapis.com/${command.method.outputType}`, value: EMPTY };
+}
+
+/** The type url, if Postgres and a header can hold it. */
+function checkType(payload: Payload, command: Command): string {
+  if (payload.typeUrl === '' || payload.typeUrl.includes('\0')) {
+    throw broken(command, `gave a payload whose type url is ${JSON.stringify(payload.typeUrl)}`);
+  }
+  return payload.typeUrl;
+}
+
+function broken(command: Command, what: string): StateferryError {
+  return new StateferryError('FUNCTION_BROKEN_REPLY', `${methodKey(command.method)} ${what}`);
+}

@@ -1,0 +1,539 @@
+import { randomUUID } from 'node:crypto';
+import { setTimeout as delay } from 'node:timers/promises';
+import type { Logger } from 'pino';
+import { aborted } from '../abort.ts';
+import { deadLetter } from '../codec/dead-letter.ts';
+import { decodeOutbox } from '../codec/outbox.ts';
+import { type ErrorCode, messageOf, StateferryError } from '../errors.ts';
+import type { InputRecord } from '../model/record.ts';
+import type { Signals } from '../observe/signals.ts';
+import type { EngineState } from '../observe/status.ts';
+import type { RecordBatch } from '../topics/consumption.ts';
+import { partitionFor } from '../topics/partition.ts';
+import type { Transactor } from '../topics/transactor.ts';
+import type { Decision } from './decide.ts';
+import { createEmission, type Emission, type JournaledChunk } from './emission.ts';
+import { Entities, type EntitiesOptions } from './entities.ts';
+import type { Arrival } from './intake.ts';
+import { createItem, type Item, publishing } from './item.ts';
+import { createJournaling, type JournalingOptions } from './journaling.ts';
+import { type OpeningSteps, type OwnedShard, openShards } from './opening.ts';
+import type { PacedLoop } from './paced.ts';
+import { Shard, type ShardLimits } from './shard.ts';
+
+const REBUILD_PAUSE_MIN_MS = 100;
+const REBUILD_PAUSE_MAX_MS = 5_000;
+/** A process that ran this long since its last rebuild starts again with the shortest pause. */
+const REBUILD_CALM_MS = 30_000;
+
+/** The part of the consumer that the engine drives (topics/consumption.ts). */
+export interface Consumer {
+  assigned(): readonly number[];
+  confirm(): Promise<void>;
+  seek(topic: string, partition: number, offset: bigint): void;
+  pause(partition: number): void;
+  resume(partition: number): void;
+  start(): Promise<void>;
+  stop(): Promise<void>;
+}
+
+export interface EngineOptions {
+  readonly deployment: string;
+  /** Every topic consumed, the internal command topic included. */
+  readonly topics: readonly string[];
+  readonly deadLetterTopic: { readonly name: string; readonly partitions: number };
+  readonly start: 'earliest' | 'latest';
+  readonly limits: ShardLimits;
+  readonly maxChunkRecords: number;
+  readonly journalIntervalMs: number;
+  readonly emitIntervalMs: number;
+  readonly takeoverGraceMs: number;
+  readonly drainTimeoutMs: number;
+  readonly intake: (record: InputRecord) => Arrival;
+  readonly entities: Omit<EntitiesOptions, 'reject' | 'onDecided' | 'onLoadFailed' | 'signals'>;
+  readonly append: JournalingOptions['append'];
+  /** The steps of opening for one transactional id. */
+  readonly opening: (transactionalId: string) => OpeningSteps;
+  readonly release: (transactionalId: string, shard: Shard) => Promise<void>;
+  readonly createTransactor: (transactionalId: string) => Transactor;
+  readonly createConsumer: (handlers: {
+    onAssigned: (shards: readonly number[]) => void;
+    onRecords: (batch: RecordBatch) => void;
+    onCrash: (error: Error) => void;
+  }) => Consumer;
+  readonly signals: Signals;
+  readonly log: Logger;
+}
+
+/** What one transactional id lives for: from its InitProducerId until it is fenced or something about it is unknown. */
+interface Incarnation {
+  readonly transactor: Transactor;
+  readonly emission: Emission;
+  readonly journaling: PacedLoop;
+  readonly opening: OpeningSteps;
+}
+
+/**
+ * Runs the shards that the group assigns to this process. Everything that changes ownership goes through one control
+ * loop; everything unknown (a fence, a lost answer, a broken connection) has one answer: drop all that is in memory,
+ * take a new transactional id, open the shards that are still ours. That is the path which runs at every start.
+ */
+export class Engine {
+  readonly #options: EngineOptions;
+  readonly #log: Logger;
+  readonly #signals: Signals;
+  readonly #shards = new Map<number, Shard>();
+  readonly #entities: Entities;
+  readonly #drained = new Map<Shard, () => void>();
+  readonly #failure: { readonly promise: Promise<never>; readonly reject: (error: StateferryError) => void };
+  readonly #stopping = new AbortController();
+  #consumer: Consumer | undefined;
+  #incarnation: Incarnation | undefined;
+  #state: EngineState = 'starting';
+  /** Something happened that the control loop has to look at. */
+  #dirty = false;
+  #control: Promise<void> | undefined;
+  #rebuildPause = REBUILD_PAUSE_MIN_MS;
+  #lastRebuild = Number.NEGATIVE_INFINITY;
+
+  constructor(options: EngineOptions) {
+    this.#options = options;
+    this.#log = options.log;
+    this.#signals = options.signals;
+    let reject: (error: StateferryError) => void = () => undefined;
+    const promise = new Promise<never>((_, refuse) => {
+      reject = refuse;
+    });
+    promise.catch(() => undefined);
+    this.#failure = { promise, reject };
+    this.#entities = new Entities({
+      ...options.entities,
+      reject: (item, error) => this.#reject(item, error),
+      onDecided: (item) => {
+        if (item.shard.isReady()) this.#incarnation?.journaling.wake();
+      },
+      onLoadFailed: (error) => this.#condemn('JOURNAL_UNKNOWN', 'entities could not be loaded from the journal', error),
+      signals: options.signals,
+    });
+  }
+
+  get state(): EngineState {
+    return this.#state;
+  }
+
+  get transactionalId(): string | undefined {
+    return this.#incarnation?.transactor.transactionalId;
+  }
+
+  get shards(): Iterable<Shard> {
+    return this.#shards.values();
+  }
+
+  get entities(): Entities {
+    return this.#entities;
+  }
+
+  /** Rejects when something happened that only a person can mend; never resolves. */
+  get failure(): Promise<never> {
+    return this.#failure.promise;
+  }
+
+  /** Every shard that the group assigned is open. */
+  isReady(): boolean {
+    const assigned = this.#consumer?.assigned() ?? [];
+    return this.#state === 'running' && assigned.every((shard) => this.#shards.has(shard));
+  }
+
+  /** Joins the group; shards open as it assigns them. */
+  start(): void {
+    this.#kick();
+  }
+
+  functionBack(): void {
+    this.#entities.functionBack();
+  }
+
+  /** Finishes what is in flight within the drain timeout, releases the shards, leaves the group. */
+  async stop(): Promise<void> {
+    if (this.#stopping.signal.aborted) return;
+    if (this.#state !== 'failed') this.#state = 'draining';
+    this.#stopping.abort();
+    await this.#control;
+    await this.#release([...this.#shards.values()], this.#options.drainTimeoutMs);
+    await this.#consumer
+      ?.stop()
+      .catch((error) => this.#log.warn({ error: messageOf(error) }, 'Leaving the group failed'));
+    this.#entities.stop();
+    await this.#endIncarnation();
+    if (this.#state !== 'failed') this.#state = 'stopped';
+  }
+
+  // ---- control: who owns what -------------------------------------------------------------------------------------
+
+  #kick(): void {
+    this.#dirty = true;
+    if (this.#control !== undefined || this.#stopping.signal.aborted) return;
+    this.#control = this.#run().finally(() => {
+      this.#control = undefined;
+      if (this.#dirty && this.#state !== 'failed') this.#kick();
+    });
+  }
+
+  async #run(): Promise<void> {
+    const { signal } = this.#stopping;
+    while (this.#dirty && !signal.aborted) {
+      this.#dirty = false;
+      try {
+        await this.#join();
+        await this.#incarnate();
+        await this.#balance();
+        if (!this.#dirty && this.#incarnation !== undefined) this.#state = 'running';
+      } catch (error) {
+        if (signal.aborted) return;
+        if (error instanceof StateferryError && error.fate === 'stop') {
+          this.#fail(error);
+          return;
+        }
+        this.#condemn(
+          error instanceof StateferryError ? error.code : 'EMIT_UNKNOWN',
+          'the shards could not be opened',
+          error,
+        );
+      }
+    }
+  }
+
+  /** A member of the group, with a consumer that lives. */
+  async #join(): Promise<void> {
+    if (this.#consumer !== undefined) return;
+    const consumer = this.#options.createConsumer({
+      onAssigned: (shards) => this.#assigned(consumer, shards),
+      onRecords: (batch) => this.#arrived(batch),
+      onCrash: (error) => {
+        if (this.#consumer !== consumer) return;
+        this.#consumer = undefined;
+        this.#condemn('KAFKA_UNAVAILABLE', 'the consumer gave up', error);
+      },
+    });
+    this.#consumer = consumer;
+    try {
+      await consumer.start();
+    } catch (error) {
+      this.#consumer = undefined;
+      await consumer.stop().catch(() => undefined);
+      throw error;
+    }
+  }
+
+  /** A transactional id of our own, fresh after anything unknown. */
+  async #incarnate(): Promise<void> {
+    if (this.#incarnation !== undefined) return;
+    const now = performance.now();
+    if (this.#lastRebuild !== Number.NEGATIVE_INFINITY) {
+      this.#rebuildPause =
+        now - this.#lastRebuild > REBUILD_CALM_MS
+          ? REBUILD_PAUSE_MIN_MS
+          : Math.min(this.#rebuildPause * 2, REBUILD_PAUSE_MAX_MS);
+      await delay(this.#rebuildPause, undefined, { signal: this.#stopping.signal });
+      // A process that slept past its session still believes in its old assignment. It may open nothing, and so fence
+      // nobody, before the group has confirmed that it is a member.
+      await Promise.race([this.#consumer?.confirm(), aborted(this.#stopping.signal)]);
+    }
+    this.#lastRebuild = now;
+    const transactionalId = `${this.#options.deployment}-${randomUUID()}`;
+    const transactor = this.#options.createTransactor(transactionalId);
+    try {
+      // Before the id is anywhere to be read, or a later InitProducerId of ours would undo a successor's fence.
+      await transactor.open();
+    } catch (error) {
+      await transactor.close().catch(() => undefined);
+      throw error;
+    }
+    const emission = createEmission({
+      intervalMs: this.#options.emitIntervalMs,
+      transactor,
+      onEmitted: (chunks) => this.#emitted(chunks),
+      onUnknown: (error) => this.#condemn('EMIT_UNKNOWN', 'a transaction failed or its outcome is unknown', error),
+      onTransaction: (measured) => this.#signals.transactionCommitted(measured),
+    });
+    const journaling = createJournaling({
+      intervalMs: this.#options.journalIntervalMs,
+      maxChunkRecords: this.#options.maxChunkRecords,
+      shards: () => this.#shards.values(),
+      append: this.#options.append,
+      onJournaled: (shard, chunk, ms) => {
+        this.#signals.chunkJournaled({
+          shard: shard.number,
+          records: chunk.records,
+          events: chunk.events.length,
+          outputs: chunk.outputs.length,
+          ms,
+        });
+        emission.push({ shard, number: chunk.number, positions: chunk.to, outputs: chunk.outputs });
+      },
+      onFenced: (shards) => this.#condemn('SHARD_FENCED', `another process owns shard ${shards.join(', ')}`),
+      onUnknown: (error) => this.#condemn('JOURNAL_UNKNOWN', 'nobody knows whether a chunk was journaled', error),
+    });
+    this.#incarnation = { transactor, emission, journaling, opening: this.#options.opening(transactionalId) };
+    this.#log.info({ transactionalId }, 'Took a transactional id');
+  }
+
+  /** Releases what the group took away, opens what it gave. */
+  async #balance(): Promise<void> {
+    const incarnation = this.#incarnation;
+    const consumer = this.#consumer;
+    if (incarnation === undefined || consumer === undefined) return;
+    const assigned = new Set(consumer.assigned());
+    const lost = [...this.#shards.values()].filter((shard) => !assigned.has(shard.number));
+    const gained = [...assigned].filter((number) => !this.#shards.has(number));
+    if (lost.length > 0) await this.#release(lost, this.#options.takeoverGraceMs);
+    if (gained.length === 0 || this.#incarnation !== incarnation) return;
+    for (const number of gained) this.#signals.shardState(number, 'fencing');
+    const owned = await openShards(incarnation.opening, {
+      shards: gained,
+      topics: this.#options.topics,
+      start: this.#options.start,
+      graceMs: this.#options.takeoverGraceMs,
+    });
+    if (this.#incarnation !== incarnation) return;
+    for (const shard of owned) this.#begin(incarnation, shard);
+  }
+
+  #begin(incarnation: Incarnation, owned: OwnedShard): void {
+    const { opened, applied, committed, unemitted, expired } = owned;
+    const lastKnown = unemitted[0] === undefined ? opened.chunk : unemitted[0].chunk - 1;
+    const behind = Object.entries(applied).some(([topic, offset]) => committed[topic] !== offset);
+    // A last chunk without outputs has no outbox row, but its positions may still have to be committed.
+    const positionsOnly = unemitted.length === 0 && behind && opened.chunk > 0;
+    const shard = new Shard(
+      {
+        number: opened.shard,
+        epoch: opened.epoch,
+        applied,
+        chunk: opened.chunk,
+        emitted: positionsOnly ? opened.chunk - 1 : lastKnown,
+        shardSeq: opened.shardSeq,
+      },
+      committed,
+      this.#options.limits,
+    );
+    this.#shards.set(opened.shard, shard);
+    for (const row of unemitted) {
+      incarnation.emission.push({
+        shard,
+        number: row.chunk,
+        positions: row.positions,
+        outputs: decodeOutbox(row.records),
+      });
+    }
+    if (behind && opened.chunk > 0) {
+      incarnation.emission.push({ shard, number: opened.chunk, positions: applied, outputs: [] });
+    }
+    for (const { topic, offsets } of expired) {
+      this.#log.error(
+        { shard: opened.shard, topic, offsets: offsets.toString() },
+        'Retention removed records before they were read: they are lost',
+      );
+    }
+    this.#log.info(
+      { shard: opened.shard, epoch: opened.epoch, emittedAgain: unemitted.length, fenced: opened.others.length },
+      'Opened a shard',
+    );
+    this.#signals.shardState(opened.shard, 'running');
+    this.#follow(shard);
+  }
+
+  /** Points the consumer at what the shard has not accepted yet. */
+  #follow(shard: Shard): void {
+    for (const [topic, offset] of shard.next) this.#consumer?.seek(topic, shard.number, offset);
+    if (!shard.paused) this.#consumer?.resume(shard.number);
+  }
+
+  /**
+   * Drains shards: what the function has is finished, journaled and emitted, within the time that is left; what waits is
+   * given back. Then the journal forgets our id, so that the next owner has nobody to fence.
+   */
+  async #release(shards: readonly Shard[], timeoutMs: number): Promise<void> {
+    const incarnation = this.#incarnation;
+    if (shards.length === 0) return;
+    const timer = new AbortController();
+    const timeout = delay(timeoutMs, undefined, { signal: timer.signal }).catch(() => undefined);
+    await Promise.all(
+      shards.map(async (shard) => {
+        if (shard.state === 'stopped') return;
+        shard.state = 'draining';
+        this.#signals.shardState(shard.number, 'draining');
+        this.#consumer?.pause(shard.number);
+        this.#entities.withdraw(shard.cutUnstarted());
+        const drained = new Promise<void>((resolve) => this.#drained.set(shard, resolve));
+        this.#checkDrained(shard);
+        incarnation?.journaling.wake();
+        await Promise.race([drained, timeout]);
+        this.#drained.delete(shard);
+        const clean = this.#incarnation === incarnation && isDrained(shard);
+        this.#close(shard);
+        if (clean && incarnation !== undefined) {
+          await this.#options
+            .release(incarnation.transactor.transactionalId, shard)
+            .catch((error) =>
+              this.#log.warn({ shard: shard.number, error: messageOf(error) }, 'Releasing a shard failed'),
+            );
+        }
+        this.#log.info({ shard: shard.number, clean }, 'Released a shard');
+      }),
+    );
+    timer.abort();
+    await timeout;
+  }
+
+  #close(shard: Shard): void {
+    shard.state = 'stopped';
+    if (this.#shards.get(shard.number) === shard) this.#shards.delete(shard.number);
+    this.#entities.drop(shard);
+    this.#drained.get(shard)?.();
+    this.#signals.shardState(shard.number, 'stopped');
+  }
+
+  #checkDrained(shard: Shard): void {
+    if (shard.state === 'draining' && isDrained(shard)) this.#drained.get(shard)?.();
+  }
+
+  /** The one answer to everything unknown. Drops all in memory at once; the control loop builds it up again. */
+  #condemn(code: ErrorCode, reason: string, error?: unknown): void {
+    if (this.#state === 'failed') return;
+    this.#log.warn({ code, reason, ...(error !== undefined && { error: messageOf(error) }) }, 'Rebuilding all shards');
+    this.#signals.rebuild(code);
+    if (!this.#stopping.signal.aborted) this.#state = 'rebuilding';
+    void this.#endIncarnation();
+    for (const shard of [...this.#shards.values()]) this.#close(shard);
+    if (this.#lastRebuild === Number.NEGATIVE_INFINITY) this.#lastRebuild = performance.now();
+    this.#kick();
+  }
+
+  async #endIncarnation(): Promise<void> {
+    const incarnation = this.#incarnation;
+    if (incarnation === undefined) return;
+    this.#incarnation = undefined;
+    incarnation.emission.stop();
+    incarnation.journaling.stop();
+    await incarnation.transactor
+      .close()
+      .catch((error) => this.#log.debug({ error: messageOf(error) }, 'Closing a producer failed'));
+  }
+
+  #fail(error: StateferryError): void {
+    this.#state = 'failed';
+    this.#log.fatal({ code: error.code, error: error.message }, 'The engine cannot go on');
+    void this.#endIncarnation();
+    for (const shard of [...this.#shards.values()]) this.#close(shard);
+    this.#failure.reject(error);
+  }
+
+  // ---- the way of a record ----------------------------------------------------------------------------------------
+
+  #assigned(consumer: Consumer, shards: readonly number[]): void {
+    if (this.#consumer !== consumer) return;
+    this.#log.info({ shards }, 'The group assigned shards');
+    // The consumer's positions are gone with the old assignment; what we keep goes on where it was.
+    for (const number of shards) {
+      const shard = this.#shards.get(number);
+      if (shard?.state === 'running') this.#follow(shard);
+    }
+    this.#kick();
+  }
+
+  #arrived(batch: RecordBatch): void {
+    const shard = this.#shards.get(batch.partition);
+    if (shard === undefined || shard.state !== 'running') return;
+    shard.end.set(batch.topic, batch.highWatermark);
+    let expected = shard.next.get(batch.topic) ?? 0n;
+    let skipped = 0;
+    for (const record of batch.records) {
+      // Applied already, or in the window: the consumer was sent back to the committed offset by a rebalance.
+      if (record.offset < expected) {
+        skipped++;
+        continue;
+      }
+      expected = record.offset + 1n;
+      this.#accept(shard, record);
+    }
+    this.#signals.recordsIn(batch.topic, batch.records.length - skipped);
+    if (skipped > 0) this.#signals.skipped(skipped);
+    if (shard.isReady()) this.#incarnation?.journaling.wake();
+    if (!shard.paused && shard.isFull()) {
+      shard.paused = true;
+      this.#consumer?.pause(shard.number);
+    }
+  }
+
+  #accept(shard: Shard, record: InputRecord): void {
+    const arrival = this.#options.intake(record);
+    switch (arrival.kind) {
+      case 'command': {
+        const item = createItem(shard, record, arrival.command);
+        shard.add(item);
+        this.#entities.dispatch(item, arrival.command);
+        return;
+      }
+      case 'stray':
+        this.#signals.strays(1);
+        shard.add(createItem(shard, record, undefined, publishing(arrival.outputs)));
+        return;
+      case 'reject':
+        shard.add(createItem(shard, record, undefined, this.#bury(record, arrival.error, arrival.where)));
+        return;
+      case 'ignore':
+        shard.add(createItem(shard, record, undefined, publishing([])));
+        return;
+    }
+  }
+
+  #reject(item: Item, error: StateferryError): Decision {
+    const method = item.command?.method;
+    return this.#bury(item.record, error, method && { service: method.component.service, method: method.name });
+  }
+
+  /** A record that cannot be carried out goes to the dead-letter topic, in the transaction that moves past it. */
+  #bury(record: InputRecord, error: StateferryError, where?: { service: string; method: string }): Decision {
+    const { name, partitions } = this.#options.deadLetterTopic;
+    this.#signals.deadLetters(error.code);
+    this.#log.debug(
+      {
+        topic: record.topic,
+        partition: record.partition,
+        offset: record.offset.toString(),
+        code: error.code,
+        error: error.message,
+      },
+      'Sent a record to the dead-letter topic',
+    );
+    return publishing([
+      deadLetter({
+        record,
+        topic: name,
+        partition: record.key === null ? record.partition % partitions : partitionFor(record.key, partitions),
+        error,
+        ...where,
+        at: Date.now(),
+      }),
+    ]);
+  }
+
+  #emitted(chunks: readonly JournaledChunk[]): void {
+    const counts = new Map<string, number>();
+    for (const { shard, number, positions, outputs } of chunks) {
+      for (const { topic } of outputs) counts.set(topic, (counts.get(topic) ?? 0) + 1);
+      shard.emitted(number, positions);
+      if (shard.paused && shard.state === 'running' && shard.hasRoom()) {
+        shard.paused = false;
+        this.#consumer?.resume(shard.number);
+      }
+      this.#checkDrained(shard);
+    }
+    for (const [topic, count] of counts) this.#signals.outputs(topic, count);
+  }
+}
+
+function isDrained(shard: Shard): boolean {
+  return shard.isEmpty() && shard.unemitted === 0;
+}

@@ -1,0 +1,485 @@
+import { messageOf, StateferryError } from '../errors.ts';
+import type { FunctionClient } from '../functions/client.ts';
+import { type Outcome, openActionSession, openEntitySession, type Session } from '../functions/session.ts';
+import type { EntityHead, StoredEvent, StoredValue } from '../journal/load.ts';
+import type { EntityKey } from '../model/chunk.ts';
+import type { Command } from '../model/command.ts';
+import type { Component } from '../model/component.ts';
+import type { Signals } from '../observe/signals.ts';
+import type { Dialect } from '../protocol/dialect.ts';
+import type { Decision, EntityPosition } from './decide.ts';
+import type { Item } from './item.ts';
+import type { Shard } from './shard.ts';
+
+/** Entities whose heads are read with one query. */
+const LOAD_BATCH = 500;
+/** Events of one query at most; an entity with a longer tail is read page by page. */
+const EVENTS_PAGE = 2_000;
+/** How often commands in flight are looked through for one that is overdue. */
+const SWEEP_MS = 250;
+/** A command that the function was lost with is sent again after a pause that doubles from here. */
+const LOSS_PAUSE_MS = 100;
+const LOSS_PAUSE_MAX_MS = 5_000;
+
+/**
+ * Where an entity is on its way to its next command:
+ * - passive: no stream at the function;
+ * - settling: commands of it are decided and not journaled yet, so the journal is no place to load it from;
+ * - queued: waits for a free stream; loading: its state is being read;
+ * - idle: has a stream and nothing to do; busy: one command is at the function.
+ */
+type EntityState = 'passive' | 'settling' | 'queued' | 'loading' | 'idle' | 'busy' | 'dropped';
+
+interface Entity {
+  readonly id: string;
+  readonly key: EntityKey;
+  readonly component: Component;
+  readonly shard: Shard;
+  state: EntityState;
+  session: Session | undefined;
+  readonly mailbox: Item[];
+  seq: number;
+  revision: number;
+  /** Decided commands that are not in the journal yet. */
+  unsettled: number;
+}
+
+/** What the journal tells of entities, many at a time. */
+export interface EntityStore {
+  heads(keys: readonly EntityKey[]): Promise<EntityHead[]>;
+  tails(wanted: readonly { key: EntityKey; after: number; through: number }[]): Promise<StoredEvent[][]>;
+  values(keys: readonly EntityKey[]): Promise<StoredValue[]>;
+}
+
+export interface EntitiesOptions {
+  readonly client: FunctionClient;
+  readonly dialect: Dialect;
+  readonly store: EntityStore;
+  readonly maxStreams: number;
+  readonly deadlineMs: number;
+  /** The SDK cannot start from a snapshot: all events are replayed. */
+  readonly ignoreSnapshots: boolean;
+  readonly isFunctionUp: () => boolean;
+  readonly decide: (command: Command, position: EntityPosition, outcome: Outcome & { kind: 'effect' }) => Decision;
+  /** What becomes of an item whose command failed for good. */
+  readonly reject: (item: Item, error: StateferryError) => Decision;
+  readonly onDecided: (item: Item) => void;
+  /** The function went away with commands unanswered. */
+  readonly onLost: (reason: string) => void;
+  readonly onLoadFailed: (error: unknown) => void;
+  readonly signals: Pick<Signals, 'commands' | 'retries' | 'entitiesOpened' | 'entitiesClosed'>;
+}
+
+/**
+ * All entities of the process that have something to do or a stream: serial per entity, concurrent across entities.
+ * Holds no state of theirs (the function does), only where they stand. What is held is bounded by the stream cap and by
+ * the shards' windows; entities that have ever been seen cost nothing.
+ */
+export class Entities {
+  readonly #options: EntitiesOptions;
+  readonly #entities = new Map<string, Entity>();
+  /** With a stream and nothing to do, least recently used first. */
+  readonly #idle = new Map<string, Entity>();
+  /** Commands at the function, oldest first. */
+  readonly #running = new Map<Item, Entity>();
+  /** Wait for a free stream, in order. */
+  readonly #queue = new Set<Entity>();
+  /** Have a stream reserved and wait for their state. */
+  #loads: Entity[] = [];
+  /** Wait for the function to come back. */
+  readonly #stalled = new Set<Entity>();
+  #loading = false;
+  #streams = 0;
+  #stopped = false;
+  readonly #sweep: NodeJS.Timeout;
+
+  constructor(options: EntitiesOptions) {
+    this.#options = options;
+    this.#sweep = setInterval(() => this.#expire(), SWEEP_MS);
+  }
+
+  /** Entities that have a stream at the function. */
+  get active(): number {
+    return this.#streams;
+  }
+
+  /** Entity streams of one shard. */
+  activeOf(shard: Shard): number {
+    let count = 0;
+    for (const entity of this.#entities.values()) if (entity.shard === shard && entity.session !== undefined) count++;
+    return count;
+  }
+
+  /** Gives an item to its entity. Items of one entity are answered in the order in which they come here. */
+  dispatch(item: Item, command: Command): void {
+    const { component } = command.method;
+    const id = idOf(component, command, item);
+    let entity = this.#entities.get(id);
+    if (entity === undefined) {
+      entity = {
+        id,
+        key: { entityType: component.entityType, entityId: command.entityId },
+        component,
+        shard: item.shard,
+        state: 'passive',
+        session: undefined,
+        mailbox: [],
+        seq: 0,
+        revision: 0,
+        unsettled: 0,
+      };
+      this.#entities.set(id, entity);
+    }
+    entity.mailbox.push(item);
+    if (entity.state === 'idle') this.#next(entity);
+    else if (entity.state === 'passive') this.#activate(entity);
+  }
+
+  /** The function answers again. */
+  functionBack(): void {
+    const stalled = [...this.#stalled];
+    this.#stalled.clear();
+    for (const entity of stalled) if (entity.state === 'passive') this.#activate(entity);
+  }
+
+  /** Takes items back that were not started, when their shard is drained. */
+  withdraw(items: readonly Item[]): void {
+    for (const item of items) {
+      if (item.command === undefined || item.running || item.decision !== undefined) continue;
+      const entity = this.#entities.get(idOf(item.command.method.component, item.command, item));
+      const at = entity?.mailbox.indexOf(item) ?? -1;
+      if (at >= 0) entity?.mailbox.splice(at, 1);
+    }
+  }
+
+  /** Forgets everything of a shard: what its commands still bring is of no interest any more. */
+  drop(shard: Shard): void {
+    for (const entity of this.#entities.values()) {
+      if (entity.shard !== shard) continue;
+      const { state } = entity;
+      entity.state = 'dropped';
+      this.#entities.delete(entity.id);
+      this.#idle.delete(entity.id);
+      this.#queue.delete(entity);
+      this.#stalled.delete(entity);
+      const running = entity.mailbox[0];
+      if (running !== undefined) this.#running.delete(running);
+      // A stream may be reserved and not open yet.
+      if (state === 'loading' && entity.session === undefined) this.#streams--;
+      else this.#endSession(entity, state === 'busy' || state === 'loading' ? 'cancel' : 'close');
+    }
+    this.#loads = this.#loads.filter((entity) => entity.state === 'loading');
+    this.#admit();
+  }
+
+  stop(): void {
+    this.#stopped = true;
+    clearInterval(this.#sweep);
+    for (const shard of new Set([...this.#entities.values()].map((entity) => entity.shard))) this.drop(shard);
+  }
+
+  #activate(entity: Entity): void {
+    if (this.#stopped) return;
+    if (!this.#options.isFunctionUp()) {
+      this.#stalled.add(entity);
+      return;
+    }
+    if (entity.component.kind === 'action') {
+      entity.session = openActionSession({ ...this.#options, component: entity.component });
+      this.#next(entity);
+      return;
+    }
+    if (entity.unsettled > 0) {
+      entity.state = 'settling';
+      return;
+    }
+    entity.state = 'queued';
+    this.#queue.add(entity);
+    this.#admit();
+  }
+
+  /** Gives free streams to those who wait, taking them from entities that have nothing to do. */
+  #admit(): void {
+    for (const entity of this.#queue) {
+      if (this.#streams >= this.#options.maxStreams && !this.#passivateOne()) break;
+      this.#queue.delete(entity);
+      this.#streams++;
+      entity.state = 'loading';
+      this.#loads.push(entity);
+    }
+    if (this.#loads.length > 0 && !this.#loading) {
+      this.#loading = true;
+      // A turn of the event loop gathers the entities of a whole fetch into one query.
+      setImmediate(() => void this.#load());
+    }
+  }
+
+  #passivateOne(): boolean {
+    const oldest = this.#idle.values().next().value;
+    if (oldest === undefined) return false;
+    this.#idle.delete(oldest.id);
+    this.#endSession(oldest, 'close');
+    oldest.state = 'passive';
+    this.#forgetIfDone(oldest);
+    return true;
+  }
+
+  async #load(): Promise<void> {
+    while (this.#loads.length > 0 && !this.#stopped) {
+      const batch = this.#loads.splice(0, LOAD_BATCH);
+      try {
+        const values = batch.filter((entity) => entity.component.kind === 'value');
+        const eventSourced = batch.filter((entity) => entity.component.kind === 'event-sourced');
+        if (values.length > 0) await this.#loadValues(values);
+        if (eventSourced.length > 0) await this.#loadEventSourced(eventSourced);
+      } catch (error) {
+        this.#loading = false;
+        this.#options.onLoadFailed(error);
+        return;
+      }
+    }
+    this.#loading = false;
+  }
+
+  async #loadValues(entities: readonly Entity[]): Promise<void> {
+    const stored = await this.#options.store.values(entities.map((entity) => entity.key));
+    entities.forEach((entity, i) => {
+      const value = stored[i];
+      if (entity.state !== 'loading' || value === undefined) return;
+      entity.revision = value.revision;
+      this.#open(entity, value.payload === undefined ? {} : { state: value.payload });
+      this.#next(entity);
+    });
+  }
+
+  async #loadEventSourced(entities: readonly Entity[]): Promise<void> {
+    const { store, ignoreSnapshots } = this.#options;
+    const heads = await store.heads(entities.map((entity) => entity.key));
+    let page: { entity: Entity; head: EntityHead; after: number }[] = [];
+    let events = 0;
+    const flush = async () => {
+      const wanted = page;
+      page = [];
+      events = 0;
+      const tails = await store.tails(
+        wanted.map(({ entity, head, after }) => ({ key: entity.key, after, through: head.seq })),
+      );
+      wanted.forEach(({ entity, head }, i) => {
+        if (entity.state !== 'loading') return;
+        const session = this.#openAt(entity, head);
+        for (const event of tails[i] ?? []) session.replay(event.seq, event.payload);
+        this.#next(entity);
+      });
+    };
+    for (let i = 0; i < entities.length; i++) {
+      const entity = entities[i] as Entity;
+      const head = heads[i] as EntityHead;
+      if (entity.state !== 'loading') continue;
+      entity.seq = head.seq;
+      const after = ignoreSnapshots ? head.voidThrough : (head.snapshot?.seq ?? head.voidThrough);
+      const tail = head.seq - after;
+      if (tail === 0) {
+        this.#openAt(entity, head);
+        this.#next(entity);
+      } else if (tail > EVENTS_PAGE) await this.#replayLong(entity, head, after);
+      else {
+        page.push({ entity, head, after });
+        events += tail;
+        if (events >= EVENTS_PAGE) await flush();
+      }
+    }
+    if (page.length > 0) await flush();
+  }
+
+  /** A long history goes through in pages, at the pace at which the function takes it. */
+  async #replayLong(entity: Entity, head: EntityHead, after: number): Promise<void> {
+    const session = this.#openAt(entity, head);
+    for (let at = after; at < head.seq && entity.state === 'loading'; at += EVENTS_PAGE) {
+      const through = Math.min(at + EVENTS_PAGE, head.seq);
+      const [events] = await this.#options.store.tails([{ key: entity.key, after: at, through }]);
+      for (const event of events ?? []) session.replay(event.seq, event.payload);
+      await session.drained();
+    }
+    if (entity.state === 'loading') this.#next(entity);
+  }
+
+  #openAt(entity: Entity, head: EntityHead) {
+    const { snapshot } = head;
+    return this.#open(entity, snapshot === undefined || this.#options.ignoreSnapshots ? {} : { snapshot });
+  }
+
+  #open(entity: Entity, start: Pick<Parameters<typeof openEntitySession>[0]['init'], 'snapshot' | 'state'>) {
+    const session = openEntitySession({
+      client: this.#options.client,
+      dialect: this.#options.dialect,
+      component: entity.component,
+      init: { service: entity.component.service, entityId: entity.key.entityId, ...start },
+      onEnd: (reason) => {
+        if (entity.session === session) this.#ended(entity, reason);
+      },
+    });
+    entity.session = session;
+    this.#options.signals.entitiesOpened(1);
+    return session;
+  }
+
+  /** The stream ended with nothing in flight: the next command opens a new one. */
+  #ended(entity: Entity, reason: string): void {
+    const wasLoading = entity.state === 'loading';
+    this.#idle.delete(entity.id);
+    this.#endSession(entity, 'gone');
+    entity.state = 'passive';
+    this.#options.onLost(reason);
+    if (wasLoading || entity.mailbox.length > 0) this.#activate(entity);
+    else this.#forgetIfDone(entity);
+    this.#admit();
+  }
+
+  #next(entity: Entity): void {
+    const item = entity.mailbox[0];
+    const { session } = entity;
+    if (session === undefined) return;
+    if (item === undefined) {
+      if (entity.component.kind === 'action') {
+        entity.session = undefined;
+        entity.state = 'passive';
+        this.#forgetIfDone(entity);
+        return;
+      }
+      entity.state = 'idle';
+      this.#idle.set(entity.id, entity);
+      if (this.#queue.size > 0) this.#admit();
+      return;
+    }
+    if (entity.state === 'idle') this.#idle.delete(entity.id);
+    entity.state = 'busy';
+    const command = item.command as Command;
+    item.running = true;
+    item.startedAt = performance.now();
+    this.#running.set(item, entity);
+    session.send({ name: command.method.name, payload: command.payload, metadata: command.metadata }, (outcome) =>
+      this.#answered(entity, item, outcome),
+    );
+  }
+
+  #answered(entity: Entity, item: Item, outcome: Outcome): void {
+    if (entity.state !== 'busy') return;
+    this.#running.delete(item);
+    item.running = false;
+    switch (outcome.kind) {
+      case 'effect':
+        this.#decide(entity, item, outcome);
+        return;
+      case 'broken':
+        this.#reject(entity, item, outcome.error, 'cancel');
+        return;
+      case 'lost':
+        this.#lost(entity, item, outcome.reason);
+        return;
+    }
+  }
+
+  #decide(entity: Entity, item: Item, outcome: Outcome & { kind: 'effect' }): void {
+    let decision: Decision;
+    try {
+      decision = this.#options.decide(item.command as Command, entity, outcome);
+    } catch (error) {
+      const refusal =
+        error instanceof StateferryError
+          ? error
+          : new StateferryError('FUNCTION_BROKEN_REPLY', messageOf(error), { cause: error });
+      this.#reject(entity, item, refusal, 'close');
+      return;
+    }
+    entity.seq += decision.events.length;
+    if (decision.value !== undefined) entity.revision = decision.value.revision;
+    this.#decided(entity, item, decision);
+    this.#next(entity);
+  }
+
+  /** After a failed command the function's state is not to be trusted (PROTOCOLS 5): the next one starts afresh. */
+  #reject(entity: Entity, item: Item, error: StateferryError, end: 'cancel' | 'close'): void {
+    this.#endSession(entity, end);
+    entity.state = 'passive';
+    this.#decided(entity, item, this.#options.reject(item, error));
+    if (entity.mailbox.length > 0) this.#activate(entity);
+    else this.#forgetIfDone(entity);
+    this.#admit();
+  }
+
+  #decided(entity: Entity, item: Item, decision: Decision): void {
+    this.#options.signals.commands(entity.component.service, 1);
+    entity.mailbox.shift();
+    entity.unsettled++;
+    item.decision = decision;
+    item.onJournaled = () => this.#settled(entity);
+    this.#options.onDecided(item);
+  }
+
+  #settled(entity: Entity): void {
+    entity.unsettled--;
+    if (entity.unsettled > 0) return;
+    if (entity.state === 'settling') {
+      entity.state = 'passive';
+      this.#activate(entity);
+    } else if (entity.state === 'passive') this.#forgetIfDone(entity);
+  }
+
+  /** Nothing of the command was journaled, so it is sent again; whether the function is there is asked first. */
+  #lost(entity: Entity, item: Item, reason: string): void {
+    item.losses++;
+    this.#options.signals.retries(1);
+    this.#endSession(entity, 'gone');
+    entity.state = 'passive';
+    this.#options.onLost(reason);
+    const pause = item.losses === 1 ? 0 : Math.min(LOSS_PAUSE_MS * 2 ** item.losses, LOSS_PAUSE_MAX_MS);
+    if (pause === 0) this.#activate(entity);
+    else {
+      setTimeout(() => {
+        if (entity.state === 'passive') this.#activate(entity);
+      }, pause).unref();
+    }
+    this.#admit();
+  }
+
+  #endSession(entity: Entity, how: 'close' | 'cancel' | 'gone'): void {
+    const { session } = entity;
+    if (session === undefined) return;
+    entity.session = undefined;
+    if (how === 'close') session.close();
+    else if (how === 'cancel') session.cancel();
+    if (entity.component.kind === 'action') return;
+    this.#streams--;
+    this.#options.signals.entitiesClosed(1);
+  }
+
+  #forgetIfDone(entity: Entity): void {
+    if (entity.state === 'passive' && entity.mailbox.length === 0 && entity.unsettled === 0) {
+      this.#entities.delete(entity.id);
+    }
+  }
+
+  /** Commands are handed over in order of time and share one deadline, so the overdue ones are the first. */
+  #expire(): void {
+    const limit = performance.now() - this.#options.deadlineMs;
+    for (const [item, entity] of this.#running) {
+      if (item.startedAt > limit) break;
+      this.#running.delete(item);
+      item.running = false;
+      const { method } = item.command as Command;
+      const error = new StateferryError(
+        'FUNCTION_TIMEOUT',
+        `${method.component.service}/${method.name} gave no answer within ${this.#options.deadlineMs} ms (function.deadlineMs)`,
+      );
+      this.#reject(entity, item, error, 'cancel');
+    }
+  }
+}
+
+/** Actions have no entities: the record's key stands for one, so that what one key sends is answered in order. */
+function idOf(component: Component, command: Command, item: Item): string {
+  if (component.kind !== 'action') return `${component.entityType}\0${command.entityId}`;
+  if (command.key === null)
+    return `${component.service}\0\0${item.record.topic}\0${item.record.partition}\0${item.record.offset}`;
+  return `${component.service}\0${Buffer.from(command.key).toString('latin1')}`;
+}

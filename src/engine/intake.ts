@@ -1,0 +1,77 @@
+import { encodeCommandRecord } from '../codec/command-record.ts';
+import type { Decoded } from '../codec/decode.ts';
+import type { StateferryError } from '../errors.ts';
+import type { Command } from '../model/command.ts';
+import type { InputRecord, OutputRecord } from '../model/record.ts';
+import { partitionFor } from '../topics/partition.ts';
+
+/** What becomes of a record on arrival. */
+export type Arrival =
+  /** It goes to its entity or action. */
+  | { readonly kind: 'command'; readonly command: Command }
+  /** Its entity belongs to another shard: it is published again, on the command topic's right partition. */
+  | { readonly kind: 'stray'; readonly outputs: readonly OutputRecord[] }
+  | { readonly kind: 'reject'; readonly error: StateferryError; readonly where?: { service: string; method: string } }
+  | { readonly kind: 'ignore' };
+
+/**
+ * Decode and route: the first two steps of the way of a record. Single writer per entity rests on the check made here:
+ * whatever partitioner a producer used, a command runs only in the shard that its entity id hashes to.
+ */
+export function createIntake(options: {
+  decode: (record: InputRecord) => Decoded;
+  commandTopic: string;
+  shards: number;
+}): (record: InputRecord) => Arrival {
+  const { decode, commandTopic, shards } = options;
+  return (record) => {
+    const decoded = decode(record);
+    if (decoded.kind === 'ignore') return decoded;
+    if (decoded.kind === 'reject') {
+      const { method } = decoded;
+      return {
+        kind: 'reject',
+        error: decoded.error,
+        ...(method !== undefined && { where: { service: method.component.service, method: method.name } }),
+      };
+    }
+    const { method, entityId } = decoded;
+    const isAction = method.component.kind === 'action';
+    const command: Command = {
+      id: decoded.id ?? `${record.topic}/${record.partition}/${record.offset}`,
+      method,
+      entityId,
+      key: isAction ? record.key : keyOf(entityId, record),
+      payload: decoded.payload,
+      metadata: decoded.metadata,
+      replyTo: decoded.replyTo,
+    };
+    if (isAction || command.key === null) return { kind: 'command', command };
+    const home = partitionFor(command.key, shards);
+    if (home === record.partition) return { kind: 'command', command };
+    return {
+      kind: 'stray',
+      outputs: [
+        encodeCommandRecord({
+          id: command.id,
+          service: method.component.service,
+          method: method.name,
+          entityId,
+          payload: command.payload,
+          metadata: command.metadata,
+          replyTo: command.replyTo,
+          key: command.key,
+          topic: commandTopic,
+          partition: home,
+        }),
+      ],
+    };
+  };
+}
+
+/** The record's own key where that is the entity id, so that no bytes are made anew on the way of most records. */
+function keyOf(entityId: string, record: InputRecord): Uint8Array {
+  const { key } = record;
+  if (key !== null && key.length === Buffer.byteLength(entityId) && key.toString() === entityId) return key;
+  return Buffer.from(entityId);
+}

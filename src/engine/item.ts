@@ -1,0 +1,45 @@
+import type { Command } from '../model/command.ts';
+import type { InputRecord, OutputRecord } from '../model/record.ts';
+import type { Decision } from './decide.ts';
+import type { Shard } from './shard.ts';
+
+/** One input record on its way through a shard, from its arrival until Kafka has what came of it. */
+export interface Item {
+  readonly record: InputRecord;
+  readonly shard: Shard;
+  /** Undefined for a record that calls no function: a stray, a dead letter, one to be ignored. */
+  readonly command: Command | undefined;
+  /** Bytes that it holds in memory. */
+  readonly bytes: number;
+  /** Handed to the function, and not answered yet. */
+  running: boolean;
+  /** Set when all is decided; the item is then ready to be journaled. */
+  decision: Decision | undefined;
+  /** Called when the item's chunk is in the journal. */
+  onJournaled: (() => void) | undefined;
+  /** How often the function went away while it had this command. */
+  losses: number;
+  /** performance.now() when it was handed to the function. */
+  startedAt: number;
+}
+
+/** A decision that only publishes. */
+export function publishing(outputs: readonly OutputRecord[]): Decision {
+  return { events: [], outputs };
+}
+
+const OVERHEAD_BYTES = 200;
+
+export function createItem(shard: Shard, record: InputRecord, command: Command | undefined, decision?: Decision): Item {
+  return {
+    record,
+    shard,
+    command,
+    bytes: OVERHEAD_BYTES + (record.key?.length ?? 0) + (record.value?.length ?? 0),
+    running: false,
+    decision,
+    onJournaled: undefined,
+    losses: 0,
+    startedAt: 0,
+  };
+}

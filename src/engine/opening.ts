@@ -1,0 +1,155 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { StateferryError } from '../errors.ts';
+import type { OpenedShard } from '../journal/open.ts';
+import type { OutboxRow } from '../journal/outbox.ts';
+import type { Positions } from '../model/record.ts';
+import type { OffsetRange } from '../topics/offsets.ts';
+
+/** How often a new owner looks whether the old one has released its shards. */
+const GRACE_POLL_MS = 25;
+
+/** The steps that opening is made of, as Postgres and Kafka carry them out. */
+export interface OpeningSteps {
+  /** Shards that another process holds: opened, neither released nor fenced. */
+  held(shards: readonly number[]): Promise<number[]>;
+  /** Step 1: a new epoch, and our id among the owners. */
+  open(shards: readonly number[]): Promise<OpenedShard[]>;
+  /** Step 2: fences transactional ids. */
+  fence(ids: readonly string[]): Promise<void>;
+  /** Step 3: the group's committed offsets, topic → partition → offset. */
+  committed(topics: readonly string[]): Promise<Map<string, Map<number, bigint>>>;
+  /** What offsets a topic has, per partition. */
+  ranges(topic: string): Promise<Map<number, OffsetRange>>;
+  /** Step 4: the fenced leave the owners, `applied` gains new topics. Answers the shards whose epoch was still ours. */
+  settle(
+    shards: readonly { shard: number; epoch: number; fenced: readonly string[]; applied: Positions }[],
+  ): Promise<number[]>;
+  outbox(shard: number): Promise<OutboxRow[]>;
+}
+
+/** A shard that is ours: where it stands, and what of its journal Kafka does not have. */
+export interface OwnedShard {
+  readonly opened: OpenedShard;
+  readonly applied: Positions;
+  readonly committed: Positions;
+  /** Chunks to be emitted again, in order. No function is called for them. */
+  readonly unemitted: readonly OutboxRow[];
+  /** Records that the topic's retention removed before they were read: topic and how many offsets. */
+  readonly expired: readonly { topic: string; offsets: bigint }[];
+}
+
+/**
+ * Opens shards. The order of the steps is the exactly-once protocol itself (docs/architecture.md): the epoch first, so
+ * that no earlier owner journals any more; then the fence, so that none of them commits any more; only then the offsets,
+ * which cannot move under us now.
+ * @throws StateferryError SHARD_FENCED when another process opened one of them meanwhile; TOPIC_RECREATED or
+ * JOURNAL_BEHIND when Kafka and the journal cannot both be right.
+ */
+export async function openShards(
+  steps: OpeningSteps,
+  options: {
+    shards: readonly number[];
+    topics: readonly string[];
+    start: 'earliest' | 'latest';
+    /** How long a live owner is given to release cleanly; waiting is a courtesy, not needed for safety. */
+    graceMs: number;
+  },
+): Promise<OwnedShard[]> {
+  const { shards, topics } = options;
+  const deadline = Date.now() + options.graceMs;
+  while (Date.now() < deadline && (await steps.held(shards)).length > 0) await delay(GRACE_POLL_MS);
+
+  const opened = await steps.open(shards);
+  await steps.fence([...new Set(opened.flatMap((shard) => shard.others))]);
+  const committed = await steps.committed(topics);
+  const ranges = new Map<string, Map<number, OffsetRange>>();
+  for (const topic of topics) ranges.set(topic, await steps.ranges(topic));
+
+  const owned = opened.map((shard) => place(shard, topics, options.start, committed, ranges));
+  const settled = new Set(
+    await steps.settle(
+      owned.map(({ opened: { shard, epoch, others }, applied }) => ({ shard, epoch, fenced: others, applied })),
+    ),
+  );
+  const taken = shards.filter((shard) => !settled.has(shard));
+  if (taken.length > 0) {
+    throw new StateferryError('SHARD_FENCED', `another process opened shard ${taken.join(', ')} while this one did`);
+  }
+  const result: OwnedShard[] = [];
+  for (const shard of owned) {
+    const rows = shard.opened.chunk === shard.opened.emitted ? [] : await steps.outbox(shard.opened.shard);
+    result.push({ ...shard, unemitted: rows.filter((row) => isBeyond(row.positions, shard.committed)) });
+  }
+  return result;
+}
+
+function place(
+  opened: OpenedShard,
+  topics: readonly string[],
+  start: 'earliest' | 'latest',
+  committedOffsets: ReadonlyMap<string, ReadonlyMap<number, bigint>>,
+  ranges: ReadonlyMap<string, ReadonlyMap<number, OffsetRange>>,
+): Omit<OwnedShard, 'unemitted'> {
+  const { shard } = opened;
+  const applied: Record<string, bigint> = { ...opened.applied };
+  const committed: Record<string, bigint> = {};
+  const expired: { topic: string; offsets: bigint }[] = [];
+  for (const topic of topics) {
+    const inKafka = committedOffsets.get(topic)?.get(shard);
+    const inRow = opened.released?.[topic];
+    // A clean release may be ahead of what Kafka answers: the markers of its last transaction may still be on their way.
+    const known = inKafka === undefined || (inRow !== undefined && inRow > inKafka) ? inRow : inKafka;
+    const range = ranges.get(topic)?.get(shard) ?? { low: 0n, high: 0n };
+    const before = applied[topic];
+    if (before === undefined) {
+      applied[topic] = known ?? (start === 'latest' ? range.high : range.low);
+    } else {
+      if (known !== undefined && known > before) throw behind(topic, shard, known, before);
+      if (before > range.high) throw recreated(topic, shard, before, range);
+      if (range.low > before) {
+        expired.push({ topic, offsets: range.low - before });
+        applied[topic] = range.low;
+      }
+    }
+    if (known !== undefined) committed[topic] = known;
+  }
+  // The first transaction commits a position for every topic, so only a group that was deleted has none at all.
+  const nothingKnown = Object.keys(opened.applied).every((topic) => committed[topic] === undefined);
+  if (nothingKnown && opened.emitted > 0 && opened.chunk > opened.emitted) throw offsetsGone(shard);
+  return { opened, applied, committed, expired };
+}
+
+/** Some topic of `positions` is further than the group has committed: the chunk that led there is not in Kafka. */
+function isBeyond(positions: Positions, committed: Positions): boolean {
+  return Object.entries(positions).some(([topic, offset]) => {
+    const known = committed[topic];
+    return known === undefined || offset > known;
+  });
+}
+
+function recreated(topic: string, shard: number, applied: bigint, range: OffsetRange): StateferryError {
+  return new StateferryError(
+    'TOPIC_RECREATED',
+    `the journal has applied partition ${shard} of "${topic}" up to offset ${applied}, and the partition ends at ${range.high}: ` +
+      'the topic was deleted and made again, or this is another cluster. Point kafka.brokers at the right cluster, ' +
+      'or start a new deployment in another schema.',
+  );
+}
+
+function behind(topic: string, shard: number, committed: bigint, applied: bigint): StateferryError {
+  return new StateferryError(
+    'JOURNAL_BEHIND',
+    `the group has committed offset ${committed} of "${topic}" partition ${shard}, and the journal has applied only up to ${applied}: ` +
+      'the journal was restored from a backup, or another deployment uses the same group. Restore the journal to its ' +
+      'newest state, or give the deployments different names (deployment.name).',
+  );
+}
+
+function offsetsGone(shard: number): StateferryError {
+  return new StateferryError(
+    'OFFSETS_GONE',
+    `the consumer group has no committed offsets for shard ${shard} any more, and the journal holds outputs ` +
+      'of which only that offset could say whether they were emitted: the group was deleted or has expired. ' +
+      'Compare the output topics with the journal, then set the group to the offsets that hold.',
+  );
+}

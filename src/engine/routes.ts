@@ -1,0 +1,217 @@
+import type { Destination } from '../codec/encode.ts';
+import { StateferryError } from '../errors.ts';
+import type { Component, FunctionSpec, Method } from '../model/component.ts';
+
+/** How a payload is read: by its headers, or always as said. */
+export type InputFormat = 'auto' | 'protobuf' | 'json';
+export type OutputFormat = 'protobuf' | 'json';
+/** In the configuration, `auto` keeps what the function gave, as `protobuf` does: only JSON changes anything. */
+type ConfiguredFormat = OutputFormat | 'auto';
+/** Where a record's entity id is: its key, the entity-key field, or the key and, without one, the field. */
+export type EntityIdFrom = 'auto' | 'key' | 'field';
+
+/** The wishes of the configuration, beside the SDK's annotations. */
+export interface RouteConfig {
+  readonly subscriptions: readonly {
+    readonly topic: string;
+    readonly service: string;
+    readonly method: string;
+    readonly format: InputFormat;
+    readonly entityId: EntityIdFrom;
+  }[];
+  readonly replies: readonly {
+    readonly service: string;
+    readonly method: string;
+    readonly topic: string;
+    readonly format: ConfiguredFormat;
+  }[];
+  /** Named by entity type, or by the service whose entities are meant. */
+  readonly events: readonly {
+    readonly entityType?: string | undefined;
+    readonly service?: string | undefined;
+    readonly topic: string;
+    readonly format: ConfiguredFormat;
+  }[];
+}
+
+/** Methods that one topic feeds. */
+export interface TopicRoute {
+  readonly topic: string;
+  readonly format: InputFormat;
+  readonly entityId: EntityIdFrom;
+  readonly ignoreUnknown: boolean;
+  readonly methods: readonly Method[];
+}
+
+export interface OutputRoute {
+  readonly topic: string;
+  readonly format: OutputFormat;
+}
+
+/** Topic → methods, reply → topics, state events → topics: annotations and configuration in one. Pure. */
+export interface RoutePlan {
+  readonly inputs: readonly TopicRoute[];
+  /** By `service/method`. */
+  readonly replies: ReadonlyMap<string, readonly OutputRoute[]>;
+  /** By entity type. */
+  readonly events: ReadonlyMap<string, readonly OutputRoute[]>;
+  /** What the annotations ask for and this version does not do; the rest runs. */
+  readonly unserved: readonly string[];
+}
+
+export function methodKey(method: Method): string {
+  return `${method.component.service}/${method.name}`;
+}
+
+/** @throws StateferryError FUNCTION_SPEC with every entry that the function has no method for, or that cannot be fed. */
+export function planRoutes(spec: FunctionSpec, config: RouteConfig): RoutePlan {
+  const faults: string[] = [];
+  const unserved: string[] = [];
+  const inputs = new Map<string, TopicRoute>();
+  const replies = new Map<string, OutputRoute[]>();
+  const events = new Map<string, OutputRoute[]>();
+
+  const find = (service: string, name: string, where: string): Method | undefined => {
+    const component = spec.components.get(service);
+    const method = component?.methods.get(name);
+    if (method === undefined) {
+      const known = component === undefined ? [...spec.components.keys()] : [...component.methods.keys()];
+      faults.push(`${where} names ${service}/${name}, and the function has ${known.join(', ')}`);
+    }
+    return method;
+  };
+  const feed = (method: Method, route: Omit<TopicRoute, 'methods'>, where: string): void => {
+    if (method.clientStreaming || method.serverStreaming) {
+      faults.push(`${where} feeds ${methodKey(method)}, which streams; a topic can feed unary methods only`);
+      return;
+    }
+    const before = inputs.get(route.topic);
+    if (before !== undefined && (before.format !== route.format || before.entityId !== route.entityId)) {
+      faults.push(`${where} reads the topic "${route.topic}" in another way than an entry before it`);
+      return;
+    }
+    const clash = before?.methods.find((other) => other.inputType === method.inputType);
+    if (clash !== undefined) {
+      if (clash !== method) {
+        faults.push(
+          `${where} feeds ${methodKey(method)} with ${method.inputType} from "${route.topic}", which ${methodKey(clash)} takes already`,
+        );
+      }
+      return;
+    }
+    inputs.set(route.topic, {
+      ...route,
+      ignoreUnknown: route.ignoreUnknown || (before?.ignoreUnknown ?? false),
+      methods: [...(before?.methods ?? []), method],
+    });
+  };
+  const publish = (map: Map<string, OutputRoute[]>, key: string, route: OutputRoute): void => {
+    const routes = map.get(key) ?? [];
+    if (!routes.some((other) => other.topic === route.topic)) routes.push(route);
+    map.set(key, routes);
+  };
+
+  // The configuration comes first: where it speaks of the same topic as an annotation, it decides the format.
+  for (const { topic, service, method: name, format, entityId } of config.subscriptions) {
+    const where = `topics.subscriptions (topic "${topic}")`;
+    const method = find(service, name, where);
+    if (method !== undefined) feed(method, { topic, format, entityId, ignoreUnknown: false }, where);
+  }
+  for (const { service, method: name, topic, format } of config.replies) {
+    const method = find(service, name, `topics.destinations.replies (topic "${topic}")`);
+    if (method !== undefined) publish(replies, methodKey(method), { topic, format: outputFormat(format) });
+  }
+  const entities = [...spec.components.values()].filter((component) => component.kind !== 'action');
+  for (const { entityType, service, topic, format } of config.events) {
+    const component = entities.find((c) =>
+      entityType === undefined ? c.service === service : c.entityType === entityType,
+    );
+    if (component !== undefined) publish(events, component.entityType, { topic, format: outputFormat(format) });
+    else {
+      const known = entities.map((c) => (entityType === undefined ? c.service : c.entityType)).join(', ') || 'none';
+      faults.push(
+        `topics.destinations.events (topic "${topic}") names ${entityType ?? service}, and the function's entities are ${known}`,
+      );
+    }
+  }
+  for (const method of methodsOf(spec)) {
+    const { in: source, outTopic } = method.eventing;
+    if (source?.from === 'topic') {
+      const before = inputs.get(source.topic);
+      feed(
+        method,
+        {
+          topic: source.topic,
+          format: before?.format ?? 'auto',
+          entityId: before?.entityId ?? 'auto',
+          ignoreUnknown: source.ignoreUnknown,
+        },
+        `the annotation of ${methodKey(method)}`,
+      );
+    } else if (source !== undefined) {
+      unserved.push(
+        `${methodKey(method)} subscribes to the ${source.from} entity type "${source.entityType}", which this version of Stateferry does not feed`,
+      );
+    }
+    if (outTopic !== undefined) publish(replies, methodKey(method), { topic: outTopic, format: 'protobuf' });
+  }
+  if (faults.length === 0 && inputs.size === 0) {
+    faults.push(
+      'nothing leads to the function: annotate a unary method with a topic, or add one to topics.subscriptions',
+    );
+  }
+  if (faults.length > 0) {
+    throw new StateferryError(
+      'FUNCTION_SPEC',
+      `the routes do not fit the function:\n${faults.map((f) => `  - ${f}`).join('\n')}`,
+    );
+  }
+  return { inputs: [...inputs.values()], replies, events, unserved };
+}
+
+function outputFormat(format: ConfiguredFormat): OutputFormat {
+  return format === 'json' ? 'json' : 'protobuf';
+}
+
+function* methodsOf(spec: FunctionSpec): Generator<Method> {
+  for (const component of spec.components.values()) yield* component.methods.values();
+}
+
+/** Every topic that the plan publishes to. */
+export function outputTopics(plan: RoutePlan): string[] {
+  const topics = new Set<string>();
+  for (const routes of [...plan.replies.values(), ...plan.events.values()])
+    for (const { topic } of routes) topics.add(topic);
+  return [...topics];
+}
+
+/** A plan whose topics' partition counts are known: what `decide` looks destinations up in. */
+export interface Routes {
+  repliesOf(method: Method): readonly Destination[];
+  eventsOf(component: Component): readonly Destination[];
+  /** The destination that a chain of forwards carries by its topic's name. */
+  destination(topic: string): Destination | undefined;
+  resolve(service: string, method: string): Method | undefined;
+}
+
+const NOWHERE: readonly Destination[] = [];
+
+export function createRoutes(spec: FunctionSpec, plan: RoutePlan, partitions: ReadonlyMap<string, number>): Routes {
+  const byTopic = new Map<string, Destination>();
+  const toDestination = ({ topic, format }: OutputRoute): Destination => {
+    const destination = { topic, format, partitions: partitions.get(topic) ?? 1 };
+    if (!byTopic.has(topic)) byTopic.set(topic, destination);
+    return destination;
+  };
+  const replies = new Map([...plan.replies].map(([key, routes]) => [key, routes.map(toDestination)]));
+  const events = new Map([...plan.events].map(([key, routes]) => [key, routes.map(toDestination)]));
+  // By identity: the way of a record looks these up without building a string.
+  const byMethod = new Map<Method, readonly Destination[]>();
+  for (const method of methodsOf(spec)) byMethod.set(method, replies.get(methodKey(method)) ?? NOWHERE);
+  return {
+    repliesOf: (method) => byMethod.get(method) ?? NOWHERE,
+    eventsOf: (component) => events.get(component.entityType) ?? NOWHERE,
+    destination: (topic) => byTopic.get(topic),
+    resolve: (service, method) => spec.components.get(service)?.methods.get(method),
+  };
+}

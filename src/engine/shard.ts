@@ -1,0 +1,219 @@
+import type { Chunk, JournalDeletion, JournalEvent, JournalSnapshot, JournalValue } from '../model/chunk.ts';
+import type { OutputRecord, Positions } from '../model/record.ts';
+import type { Load, ShardState } from '../observe/status.ts';
+import type { Item } from './item.ts';
+
+/**
+ * What an open shard may be; before that it is being opened (opening.ts):
+ * - running: records come in, chunks go out;
+ * - draining: nothing more comes in; what is under way is finished and emitted;
+ * - stopped: released, or dropped with everything in memory of it.
+ */
+export type OpenShardState = Extract<ShardState, 'running' | 'draining' | 'stopped'>;
+
+export interface ShardLimits {
+  readonly maxRecords: number;
+  readonly maxBytes: number;
+}
+
+/** What a shard starts from: the journal's row, as of its opening. */
+export interface ShardStart {
+  readonly number: number;
+  readonly epoch: number;
+  readonly applied: Positions;
+  readonly chunk: number;
+  readonly emitted: number;
+  readonly shardSeq: number;
+}
+
+/**
+ * One open shard: the window of its input records in order of arrival, and the positions that they lead to. Records
+ * are decided in any order and leave in order. Knows no I/O.
+ */
+export class Shard {
+  readonly number: number;
+  readonly epoch: number;
+  state: OpenShardState = 'running';
+  /** Next offset to accept, per topic: everything below it is applied or in the window. */
+  readonly next: Map<string, bigint>;
+  /** One past the newest record, per topic, as of the last fetch. */
+  readonly end = new Map<string, bigint>();
+  /** The consumer brings nothing until there is room again. */
+  paused = false;
+  /** What the group has committed for it. */
+  committed: Positions;
+  applied: Positions;
+
+  readonly #limits: ShardLimits;
+  #window: (Item | undefined)[] = [];
+  #head = 0;
+  /** Records and bytes from arrival to emission. */
+  #records = 0;
+  #bytes = 0;
+  #chunk: number;
+  #shardSeq: number;
+  #emitted: number;
+  /** Input and output that a chunk keeps in memory until Kafka has it. */
+  readonly #held = new Map<number, Load>();
+
+  constructor(start: ShardStart, committed: Positions, limits: ShardLimits) {
+    this.number = start.number;
+    this.epoch = start.epoch;
+    this.applied = start.applied;
+    this.next = new Map(Object.entries(start.applied));
+    this.committed = committed;
+    this.#chunk = start.chunk;
+    this.#emitted = start.emitted;
+    this.#shardSeq = start.shardSeq;
+    this.#limits = limits;
+  }
+
+  /** What came in and is not emitted yet: taken from Kafka and not journaled, journaled and not in Kafka. */
+  get load(): { readonly inFlight: Load; readonly waiting: Load } {
+    let records = 0;
+    let bytes = 0;
+    for (const held of this.#held.values()) {
+      records += held.records;
+      bytes += held.bytes;
+    }
+    return {
+      inFlight: { records: this.#records - records, bytes: this.#bytes - bytes },
+      waiting: { records, bytes },
+    };
+  }
+
+  get emittedThrough(): number {
+    return this.#emitted;
+  }
+
+  /** Chunks that the journal has and Kafka is not known to have. */
+  get unemitted(): number {
+    return this.#chunk - this.#emitted;
+  }
+
+  isFull(): boolean {
+    return this.#records >= this.#limits.maxRecords || this.#bytes >= this.#limits.maxBytes;
+  }
+
+  /** Room enough to fetch again: half of either limit, so that the consumer does not flutter. */
+  hasRoom(): boolean {
+    return this.#records <= this.#limits.maxRecords / 2 && this.#bytes <= this.#limits.maxBytes / 2;
+  }
+
+  /** Takes the next record of its topic into the window. */
+  add(item: Item): void {
+    this.next.set(item.record.topic, item.record.offset + 1n);
+    this.#window.push(item);
+    this.#records++;
+    this.#bytes += item.bytes;
+  }
+
+  /** The oldest record of the window is decided: there is something to journal. */
+  isReady(): boolean {
+    return this.#window[this.#head]?.decision !== undefined;
+  }
+
+  isEmpty(): boolean {
+    return this.#head === this.#window.length;
+  }
+
+  /**
+   * The run of decided records at the head of the window, as a chunk; undefined when there is none. The shard's own
+   * positions move at once: a chunk that is taken must be journaled, or the shard dropped.
+   */
+  takeChunk(maxRecords: number, maxBytes: number): { chunk: Chunk; items: Item[] } | undefined {
+    if (this.state === 'stopped' || !this.isReady()) return undefined;
+    const items: Item[] = [];
+    const events: JournalEvent[] = [];
+    const outputs: OutputRecord[] = [];
+    // The last one of an entity counts: a statement may touch a row once.
+    const snapshots = new Map<string, JournalSnapshot>();
+    const values = new Map<string, JournalValue>();
+    const deletions = new Map<string, JournalDeletion>();
+    const to: Record<string, bigint> = { ...this.applied };
+    let inputBytes = 0;
+    let outputBytes = 0;
+    while (items.length < maxRecords && inputBytes + outputBytes < maxBytes) {
+      const item = this.#window[this.#head];
+      const decision = item?.decision;
+      if (item === undefined || decision === undefined) break;
+      this.#window[this.#head++] = undefined;
+      items.push(item);
+      for (const event of decision.events) events.push(event);
+      for (const output of decision.outputs) {
+        outputs.push(output);
+        outputBytes += (output.value?.length ?? 0) + (output.key?.length ?? 0);
+      }
+      if (decision.snapshot !== undefined) snapshots.set(rowKey(decision.snapshot), decision.snapshot);
+      if (decision.value !== undefined) values.set(rowKey(decision.value), decision.value);
+      if (decision.deletion !== undefined) deletions.set(rowKey(decision.deletion), decision.deletion);
+      to[item.record.topic] = item.record.offset + 1n;
+      inputBytes += item.bytes;
+    }
+    this.#compact();
+    const chunk: Chunk = {
+      shard: this.number,
+      epoch: this.epoch,
+      number: ++this.#chunk,
+      from: this.applied,
+      to,
+      firstShardSeq: this.#shardSeq + 1,
+      events,
+      snapshots: [...snapshots.values()],
+      values: [...values.values()],
+      deletions: [...deletions.values()],
+      outputs,
+      records: items.length,
+      emittedThrough: this.#emitted,
+    };
+    this.applied = to;
+    this.#shardSeq += events.length;
+    this.#bytes += outputBytes;
+    this.#held.set(chunk.number, { records: items.length, bytes: inputBytes + outputBytes });
+    return { chunk, items };
+  }
+
+  /** Kafka has this chunk and all before it. */
+  emitted(chunk: number, positions: Positions): void {
+    for (let n = this.#emitted + 1; n <= chunk; n++) {
+      const held = this.#held.get(n);
+      if (held === undefined) continue;
+      this.#held.delete(n);
+      this.#records -= held.records;
+      this.#bytes -= held.bytes;
+    }
+    this.#emitted = Math.max(this.#emitted, chunk);
+    this.committed = positions;
+  }
+
+  /**
+   * Gives up every record from the first one on that waits for its entity: it was not handed to the function, so the
+   * next owner may as well start there. Returns what was cut off.
+   */
+  cutUnstarted(): Item[] {
+    for (let i = this.#head; i < this.#window.length; i++) {
+      const item = this.#window[i];
+      if (item !== undefined && item.decision === undefined && !item.running) {
+        const cut = this.#window.splice(i) as Item[];
+        for (const { bytes } of cut) this.#bytes -= bytes;
+        this.#records -= cut.length;
+        return cut;
+      }
+    }
+    return [];
+  }
+
+  #compact(): void {
+    if (this.#head === this.#window.length) {
+      this.#window = [];
+      this.#head = 0;
+    } else if (this.#head > 4096 && this.#head * 2 > this.#window.length) {
+      this.#window = this.#window.slice(this.#head);
+      this.#head = 0;
+    }
+  }
+}
+
+function rowKey(row: { entityType: string; entityId: string }): string {
+  return `${row.entityType}\0${row.entityId}`;
+}

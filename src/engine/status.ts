@@ -1,0 +1,33 @@
+import type { ShardStatus, TopicPosition } from '../observe/status.ts';
+import type { Engine } from './engine.ts';
+import type { Shard } from './shard.ts';
+
+/** The engine's open shards as the status shows them, in order. */
+export function shardStatuses(engine: Engine): ShardStatus[] {
+  const owner = engine.transactionalId ?? '';
+  return [...engine.shards]
+    .sort((a, b) => a.number - b.number)
+    .map((shard) => ({
+      shard: shard.number,
+      state: shard.state,
+      epoch: shard.epoch,
+      owner,
+      positions: positionsOf(shard),
+      ...shard.load,
+      activeEntities: engine.entities.activeOf(shard),
+    }));
+}
+
+function positionsOf(shard: Shard): Record<string, TopicPosition> {
+  const positions: Record<string, TopicPosition> = {};
+  for (const [topic, applied] of Object.entries(shard.applied)) {
+    const end = shard.end.get(topic);
+    positions[topic] = {
+      applied: applied.toString(),
+      committed: (shard.committed[topic] ?? applied).toString(),
+      end: end?.toString() ?? null,
+      lag: end === undefined ? null : Number(end - applied),
+    };
+  }
+  return positions;
+}

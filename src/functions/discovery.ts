@@ -1,0 +1,149 @@
+import { createHash } from 'node:crypto';
+import { type ServiceError, status } from '@grpc/grpc-js';
+import { messageOf, StateferryError } from '../errors.ts';
+import type { Component, FunctionSpec } from '../model/component.ts';
+import { describeComponent } from '../protocol/describe-component.ts';
+import { type Descriptors, readDescriptors } from '../protocol/descriptors.ts';
+import type { Dialect, ProxyInfo, RawSpec } from '../protocol/dialect.ts';
+import { KALIX_OPTIONS } from '../protocol/options.ts';
+import type { FunctionClient } from './client.ts';
+
+/** One successful discovery. */
+export interface Discovered {
+  readonly dialect: Dialect;
+  readonly spec: FunctionSpec;
+  readonly descriptors: Descriptors;
+  /** What the function declares and this version does not serve; the rest of it runs. */
+  readonly unserved: readonly string[];
+}
+
+/**
+ * Asks the function what it is, in each dialect's way until one is understood.
+ * @throws StateferryError FUNCTION_UNAVAILABLE when it cannot be reached, FUNCTION_PROTOCOL when it speaks no dialect of
+ * ours or another version, FUNCTION_SPEC when what it says of itself cannot be run.
+ */
+export async function discover(options: {
+  client: FunctionClient;
+  dialects: readonly Dialect[];
+  proxy: ProxyInfo;
+  timeoutMs: number;
+}): Promise<Discovered> {
+  const { client, dialects, proxy, timeoutMs } = options;
+  for (const dialect of dialects) {
+    let answer: Buffer;
+    try {
+      answer = await client.unary(dialect.discoverPath, dialect.encodeProxyInfo(proxy), timeoutMs);
+    } catch (error) {
+      if ((error as ServiceError).code === status.UNIMPLEMENTED) continue;
+      throw unavailable(error as ServiceError);
+    }
+    try {
+      return readSpec(dialect, answer);
+    } catch (error) {
+      await report(client, dialect, error, timeoutMs);
+      throw error;
+    }
+  }
+  throw new StateferryError(
+    'FUNCTION_PROTOCOL',
+    `the server at the function's address answers gRPC, but none of the discovery services ` +
+      `${dialects.map((d) => d.discoverPath.slice(1)).join(', ')}. Is this the address of a function written with one of the supported SDKs?`,
+  );
+}
+
+function unavailable(error: ServiceError): StateferryError {
+  const named = error.code === undefined ? '' : `${status[error.code]}: `;
+  return new StateferryError(
+    'FUNCTION_UNAVAILABLE',
+    `the function does not answer (${named}${error.details ?? error.message})`,
+    {
+      cause: error,
+    },
+  );
+}
+
+/** Tells the function why it is refused, so that its developer reads it in the function's own log. */
+async function report(client: FunctionClient, dialect: Dialect, error: unknown, timeoutMs: number): Promise<void> {
+  if (!(error instanceof StateferryError)) return;
+  const message = dialect.encodeError({ code: error.code, message: error.message, detail: '' });
+  // Some SDKs fail this call whatever is in it (PROTOCOLS 2); the error that is thrown next says everything.
+  await client.unary(dialect.reportErrorPath, message, timeoutMs).catch(() => undefined);
+}
+
+function readSpec(dialect: Dialect, answer: Buffer): Discovered {
+  let raw: RawSpec;
+  try {
+    raw = dialect.decodeSpec(answer);
+  } catch (cause) {
+    throw new StateferryError(
+      'FUNCTION_PROTOCOL',
+      `discovery's answer is not a spec of ${dialect.name}: ${messageOf(cause)}`,
+      {
+        cause,
+      },
+    );
+  }
+  checkVersion(dialect, raw);
+  if (raw.components.length === 0) {
+    throw new StateferryError(
+      'FUNCTION_SPEC',
+      `the function "${raw.serviceName}" lists no components. Register at least one entity or action before it is started.`,
+    );
+  }
+  const descriptors = readDescriptors(raw.fileDescriptorSet);
+  const components = new Map<string, Component>();
+  const unserved: string[] = [];
+  for (const component of raw.components) {
+    const missing = dialect.unserved.get(component.type);
+    if (missing !== undefined) {
+      unserved.push(`${component.service} is a ${missing}, which this version of Stateferry does not serve`);
+      continue;
+    }
+    const kind = dialect.kinds.get(component.type);
+    if (kind === undefined) {
+      throw new StateferryError(
+        'FUNCTION_SPEC',
+        `${component.service} has the component type "${component.type}"; ${dialect.name} knows ${[...dialect.kinds.keys()].join(', ')}.`,
+      );
+    }
+    components.set(
+      component.service,
+      describeComponent({
+        descriptors,
+        kind,
+        service: component.service,
+        entityType: component.entityType || component.service,
+        ...(component.passivationMs !== undefined && { passivationMs: component.passivationMs }),
+        options: KALIX_OPTIONS,
+      }),
+    );
+  }
+  const digest = createHash('sha256')
+    .update(raw.fileDescriptorSet)
+    .update(JSON.stringify(raw.components))
+    .digest('hex');
+  return {
+    dialect,
+    descriptors,
+    unserved,
+    spec: {
+      dialect: dialect.name,
+      protocolVersion: `${raw.protocolMajor}.${raw.protocolMinor}`,
+      serviceName: raw.serviceName,
+      supportLibrary: `${raw.supportLibrary} ${raw.supportLibraryVersion}`.trim(),
+      components,
+      digest,
+    },
+  };
+}
+
+/** The same major version is understood; before 1.0 the minor counts as one. */
+function checkVersion(dialect: Dialect, raw: RawSpec): void {
+  const { major, minor } = dialect.version;
+  if (raw.protocolMajor === major && (major > 0 || raw.protocolMinor === minor)) return;
+  throw new StateferryError(
+    'FUNCTION_PROTOCOL',
+    `the function speaks ${dialect.name} ${raw.protocolMajor}.${raw.protocolMinor}, and this runtime speaks ${major}.${minor}. ` +
+      'Use an SDK of that protocol version.',
+  );
+}

@@ -1,0 +1,93 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { messageOf, StateferryError } from '../errors.ts';
+import type { Dialect, ProxyInfo } from '../protocol/dialect.ts';
+import { createFunctionClient, type FunctionClient } from './client.ts';
+import { type Discovered, discover } from './discovery.ts';
+
+const DISCOVERY_TIMEOUT_MS = 5_000;
+
+export interface LinkOptions {
+  readonly url: URL;
+  readonly dialects: readonly Dialect[];
+  readonly proxy: ProxyInfo;
+  readonly backoffMinMs: number;
+  readonly backoffMaxMs: number;
+  /** One line per change: away (with the reason), and back. */
+  readonly onAway: (reason: string) => void;
+  readonly onBack: (discovered: Discovered) => void;
+  /** It came back as something that cannot be run. */
+  readonly onRefused: (error: StateferryError) => void;
+}
+
+/** The connection to one function: knows whether it is there, and asks again with back-off while it is not. */
+export interface FunctionLink {
+  readonly client: FunctionClient;
+  /** Waits for the function and discovers it. */
+  connect(signal: AbortSignal): Promise<Discovered>;
+  isUp(): boolean;
+  /** A call or stream was lost: nothing more is sent until the function has answered a discovery. */
+  suspect(reason: string): void;
+  /** Tells the function that its runtime is gone (so that it may end, PROTOCOLS 2), then closes the connection. */
+  close(): Promise<void>;
+}
+
+export function createLink(options: LinkOptions): FunctionLink {
+  const client = createFunctionClient(options.url);
+  const closing = new AbortController();
+  let up = false;
+  let dialect: Dialect | undefined;
+
+  /** Asks until there is an answer; only `retry` failures are waited out. */
+  async function persist(signal: AbortSignal): Promise<Discovered> {
+    let pause = options.backoffMinMs;
+    let said = '';
+    for (;;) {
+      try {
+        const discovered = await discover({
+          client,
+          dialects: options.dialects,
+          proxy: options.proxy,
+          timeoutMs: DISCOVERY_TIMEOUT_MS,
+        });
+        dialect = discovered.dialect;
+        up = true;
+        return discovered;
+      } catch (error) {
+        if (!(error instanceof StateferryError) || error.fate !== 'retry') throw error;
+        const reason = messageOf(error);
+        if (reason !== said) options.onAway(reason);
+        said = reason;
+      }
+      await delay(pause, undefined, { signal });
+      pause = Math.min(pause * 2, options.backoffMaxMs);
+    }
+  }
+
+  return {
+    client,
+    connect: persist,
+    isUp: () => up,
+    suspect(reason) {
+      if (!up || closing.signal.aborted) return;
+      up = false;
+      options.onAway(reason);
+      persist(closing.signal).then(options.onBack, (error: unknown) => {
+        if (closing.signal.aborted) return;
+        options.onRefused(
+          error instanceof StateferryError
+            ? error
+            : new StateferryError('FUNCTION_PROTOCOL', messageOf(error), { cause: error }),
+        );
+      });
+    },
+    async close() {
+      closing.abort();
+      up = false;
+      if (dialect?.proxyTerminatedPath !== undefined) {
+        // A function that ends at once never answers this call, and one that is gone need not.
+        await client.unary(dialect.proxyTerminatedPath, new Uint8Array(), 1_000).catch(() => undefined);
+      }
+      client.close();
+    },
+  };
+}

@@ -1,0 +1,220 @@
+import { status } from '@grpc/grpc-js';
+import { messageOf, StateferryError } from '../errors.ts';
+import type { Component } from '../model/component.ts';
+import type { Effect } from '../model/effect.ts';
+import type { Metadata, Payload } from '../model/payload.ts';
+import type { Dialect, EntityInit, EntityProtocol } from '../protocol/dialect.ts';
+import { asBuffer, type FunctionClient, type RawStream } from './client.ts';
+
+/** How a command ended that a session was given. */
+export type Outcome =
+  | { readonly kind: 'effect'; readonly effect: Effect }
+  /** The function's answer broke the protocol, or its stream did while it answered: the command is at fault or the code is. */
+  | { readonly kind: 'broken'; readonly error: StateferryError }
+  /** The function went away with the command unanswered: nothing is known, nothing was journaled, send it again. */
+  | { readonly kind: 'lost'; readonly reason: string };
+
+/** One command for a session. */
+export interface SessionCommand {
+  readonly name: string;
+  readonly payload: Payload;
+  readonly metadata: Metadata;
+}
+
+/**
+ * An entity (or an action's caller) at the function: one command in flight at a time. After any outcome but a plain
+ * effect, and after `onEnd`, the session is over.
+ */
+export interface Session {
+  send(command: SessionCommand, done: (outcome: Outcome) => void): void;
+  /** Ends it in good order: nothing may be in flight. */
+  close(): void;
+  /** Ends it at once; a command in flight gets no outcome. */
+  cancel(): void;
+}
+
+/** The stream of an entity: events are replayed before the first command. */
+export interface EntitySession extends Session {
+  replay(seq: number, payload: Payload): void;
+  /** Resolves when the function has taken what was replayed so far, or is gone. */
+  drained(): Promise<void>;
+}
+
+/** Opens the stream of an entity: init first, then `replay`, then commands. `onEnd`: it ended with nothing in flight. */
+export function openEntitySession(options: {
+  client: FunctionClient;
+  dialect: Dialect;
+  component: Component;
+  init: EntityInit;
+  onEnd: (reason: string) => void;
+}): EntitySession {
+  const { client, dialect, component, init, onEnd } = options;
+  const { entityId } = init;
+  const protocol: EntityProtocol = component.kind === 'value' ? dialect.value : dialect.eventSourced;
+  const stream: RawStream = client.stream(protocol.path);
+  let lastId = 0;
+  let pending: ((outcome: Outcome) => void) | undefined;
+  let over = false;
+
+  const finish = (outcome: Outcome) => {
+    const done = pending;
+    pending = undefined;
+    done?.(outcome);
+  };
+  const breakOff = (sentence: string, cause?: unknown) => {
+    over = true;
+    stream.cancel();
+    finish({
+      kind: 'broken',
+      error: new StateferryError('FUNCTION_BROKEN_REPLY', `${component.service} ${sentence}`, { cause }),
+    });
+  };
+  const ended = (reason: string) => {
+    if (over) return;
+    over = true;
+    if (pending === undefined) onEnd(reason);
+    else finish({ kind: 'lost', reason });
+  };
+
+  stream.on('data', (bytes: Buffer) => {
+    if (over) return;
+    let out: ReturnType<EntityProtocol['decodeOut']>;
+    try {
+      out = protocol.decodeOut(bytes);
+    } catch (error) {
+      breakOff(`sent a message that is none of the protocol's (${messageOf(error)})`, error);
+      return;
+    }
+    switch (out.kind) {
+      case 'reply':
+        if (pending === undefined) breakOff(`answered command ${out.commandId} with none in flight`);
+        else if (out.commandId !== lastId) {
+          breakOff(`answered command ${out.commandId}, and the one in flight is ${lastId}`);
+        } else finish({ kind: 'effect', effect: out.effect });
+        return;
+      case 'failure':
+        if (pending === undefined) {
+          over = true;
+          stream.cancel();
+          onEnd(out.description);
+        } else if (out.commandId !== 0 && out.commandId !== lastId) {
+          breakOff(`failed command ${out.commandId}, and the one in flight is ${lastId}`);
+        } else {
+          // What the entity's state is now cannot be known (PROTOCOLS 5): hence `restart`.
+          finish({
+            kind: 'effect',
+            effect: {
+              answer: {
+                kind: 'failure',
+                description: out.description,
+                restart: true,
+                ...(out.grpcStatus !== undefined && { grpcStatus: out.grpcStatus }),
+              },
+              sideEffects: [],
+              events: [],
+            },
+          });
+        }
+        return;
+      case 'unknown':
+        breakOff('sent an empty stream message');
+        return;
+    }
+  });
+  stream.on('error', (error: Error & { code?: number; details?: string }) => {
+    const named = error.code === undefined ? '' : `${status[error.code]}: `;
+    // An answer that grpc-js itself refuses is the command's doing; sending it again would end the same way.
+    if (error.code === status.RESOURCE_EXHAUSTED && pending !== undefined && !over) {
+      breakOff(`sent an answer that is too large (${error.details ?? error.message})`, error);
+    } else ended(`${named}${error.details ?? error.message}`);
+  });
+  stream.on('end', () => ended('the function ended the stream'));
+
+  stream.write(asBuffer(protocol.encodeInit(init)));
+  return {
+    replay: (seq, payload) => stream.write(asBuffer(dialect.eventSourced.encodeEvent(seq, payload))),
+    drained: () =>
+      new Promise((resolve) => {
+        if (over || !stream.writableNeedDrain) resolve();
+        else {
+          stream.once('drain', resolve);
+          stream.once('close', resolve);
+          stream.once('error', () => resolve());
+        }
+      }),
+    send({ name, payload, metadata }, done) {
+      pending = done;
+      lastId++;
+      stream.write(asBuffer(protocol.encodeCommand({ entityId, id: lastId, name, payload, metadata })));
+    },
+    close() {
+      over = true;
+      stream.end();
+    },
+    cancel() {
+      over = true;
+      pending = undefined;
+      stream.cancel();
+    },
+  };
+}
+
+/** A caller of an action's unary methods, in the shape of a session so that order per key is kept in one way. */
+export function openActionSession(options: {
+  client: FunctionClient;
+  dialect: Dialect;
+  component: Component;
+  deadlineMs: number;
+}): Session {
+  const { client, dialect, component, deadlineMs } = options;
+  let abort: (() => void) | undefined;
+  return {
+    send({ name, payload, metadata }, done) {
+      const request = dialect.action.encodeCommand({ service: component.service, name, payload, metadata });
+      let cancelled = false;
+      const cancelCall = client.call(dialect.action.unaryPath, request, deadlineMs, (error, answer) => {
+        abort = undefined;
+        if (!cancelled) done(actionOutcome(dialect, component, name, error, answer));
+      });
+      abort = () => {
+        cancelled = true;
+        cancelCall();
+      };
+    },
+    close() {},
+    cancel() {
+      abort?.();
+      abort = undefined;
+    },
+  };
+}
+
+function actionOutcome(
+  dialect: Dialect,
+  component: Component,
+  name: string,
+  error: { code?: number; details?: string; message: string } | null,
+  answer: Buffer | undefined,
+): Outcome {
+  const where = `${component.service}/${name}`;
+  if (error !== null || answer === undefined) {
+    const code = error?.code ?? status.UNKNOWN;
+    const details = error?.details ?? 'no answer';
+    if (code === status.UNAVAILABLE || code === status.CANCELLED) return { kind: 'lost', reason: details };
+    const fault = code === status.DEADLINE_EXCEEDED ? 'FUNCTION_TIMEOUT' : 'FUNCTION_BROKEN_REPLY';
+    return {
+      kind: 'broken',
+      error: new StateferryError(fault, `${where} answered with gRPC status ${status[code]}: ${details}`),
+    };
+  }
+  try {
+    return { kind: 'effect', effect: dialect.action.decodeResponse(answer) };
+  } catch (cause) {
+    return {
+      kind: 'broken',
+      error: new StateferryError('FUNCTION_BROKEN_REPLY', `${where} sent an answer that is none of the protocol's`, {
+        cause,
+      }),
+    };
+  }
+}

@@ -1,0 +1,127 @@
+import type pg from 'pg';
+import type { Chunk } from '../model/chunk.ts';
+import { positionsToJson } from './positions.ts';
+
+/**
+ * One statement, so one transaction and one round trip. `moved` is the guard of everything else: a shard whose epoch is
+ * not ours any more, or whose `applied` is not where the chunk starts, moves nothing and writes nothing.
+ */
+const APPEND = `
+with chunk as (
+  select * from unnest($2::int[], $3::bigint[], $4::jsonb[], $5::jsonb[], $6::bigint[], $7::bigint[], $8::bigint[])
+    as c(shard, epoch, applied_from, applied_to, number, shard_seq, emitted)
+), moved as (
+  update shard s
+  set applied = c.applied_to, chunk = c.number, shard_seq = c.shard_seq, emitted = greatest(s.emitted, c.emitted)
+  from chunk c
+  where s.generation = $1 and s.shard = c.shard and s.epoch = c.epoch and s.applied = c.applied_from
+  returning s.shard, s.epoch, c.emitted
+), events as (
+  insert into event (generation, entity_type, entity_id, seq, shard, shard_seq, epoch, type_url, payload, command_id)
+  select $1, e.entity_type, e.entity_id, e.seq, e.shard, e.shard_seq, m.epoch, e.type_url, e.payload, e.command_id
+  from unnest($9::int[], $10::text[], $11::text[], $12::bigint[], $13::bigint[], $14::text[], $15::bytea[], $16::text[])
+    as e(shard, entity_type, entity_id, seq, shard_seq, type_url, payload, command_id)
+  join moved m using (shard)
+), snapshots as (
+  insert into snapshot as t (generation, entity_type, entity_id, seq, type_url, payload)
+  select $1, s.entity_type, s.entity_id, s.seq, s.type_url, s.payload
+  from unnest($17::int[], $18::text[], $19::text[], $20::bigint[], $21::text[], $22::bytea[])
+    as s(shard, entity_type, entity_id, seq, type_url, payload)
+  join moved m using (shard)
+  on conflict (generation, entity_type, entity_id) do update
+    set seq = excluded.seq, type_url = excluded.type_url, payload = excluded.payload, at = now()
+), vals as (
+  insert into value as t (generation, entity_type, entity_id, revision, shard, epoch, type_url, payload, command_id)
+  select $1, v.entity_type, v.entity_id, v.revision, v.shard, m.epoch, v.type_url, v.payload, v.command_id
+  from unnest($23::int[], $24::text[], $25::text[], $26::bigint[], $27::text[], $28::bytea[], $29::text[])
+    as v(shard, entity_type, entity_id, revision, type_url, payload, command_id)
+  join moved m using (shard)
+  on conflict (generation, entity_type, entity_id) do update
+    set revision = excluded.revision, shard = excluded.shard, epoch = excluded.epoch, type_url = excluded.type_url,
+        payload = excluded.payload, command_id = excluded.command_id, at = now()
+), deletions as (
+  insert into deletion as t (generation, entity_type, entity_id, seq, due_at)
+  select $1, d.entity_type, d.entity_id, d.seq, now() + d.after_ms * interval '1 millisecond'
+  from unnest($30::int[], $31::text[], $32::text[], $33::bigint[], $34::float8[])
+    as d(shard, entity_type, entity_id, seq, after_ms)
+  join moved m using (shard)
+  on conflict (generation, entity_type, entity_id) do update set seq = excluded.seq, due_at = excluded.due_at
+), queued as (
+  insert into outbox (generation, shard, chunk, positions, records)
+  select $1, o.shard, o.chunk, o.positions, o.records
+  from unnest($35::int[], $36::bigint[], $37::jsonb[], $38::bytea[]) as o(shard, chunk, positions, records)
+  join moved m using (shard)
+), done as (
+  delete from outbox o using moved m where o.generation = $1 and o.shard = m.shard and o.chunk <= m.emitted
+)
+select shard from moved`;
+
+/** A chunk and its outputs as they go into the outbox; `undefined` when it has none. */
+export interface EncodedChunk {
+  readonly chunk: Chunk;
+  readonly outbox: Uint8Array | undefined;
+}
+
+/**
+ * Journals chunks, at most one a shard, in one Postgres transaction.
+ * Returns the shards that moved; a shard that is missing from the answer is fenced, and nothing of its chunk was
+ * written. Any error means that the outcome is unknown.
+ */
+export async function appendChunks(
+  pool: pg.Pool,
+  generation: number,
+  chunks: readonly EncodedChunk[],
+): Promise<Set<number>> {
+  const heads = table(7);
+  const events = table(8);
+  const snapshots = table(6);
+  const values = table(7);
+  const deletions = table(5);
+  const outbox = table(4);
+  for (const { chunk, outbox: records } of chunks) {
+    const { shard } = chunk;
+    const to = positionsToJson(chunk.to);
+    push(heads, [
+      shard,
+      chunk.epoch,
+      positionsToJson(chunk.from),
+      to,
+      chunk.number,
+      chunk.firstShardSeq + chunk.events.length - 1,
+      chunk.emittedThrough,
+    ]);
+    let shardSeq = chunk.firstShardSeq;
+    for (const e of chunk.events) {
+      push(events, [shard, e.entityType, e.entityId, e.seq, shardSeq++, e.typeUrl, bytes(e.payload), e.commandId]);
+    }
+    for (const s of chunk.snapshots) {
+      push(snapshots, [shard, s.entityType, s.entityId, s.seq, s.typeUrl, bytes(s.payload)]);
+    }
+    for (const v of chunk.values) {
+      const payload = v.payload === undefined ? null : bytes(v.payload);
+      push(values, [shard, v.entityType, v.entityId, v.revision, v.typeUrl ?? null, payload, v.commandId]);
+    }
+    for (const d of chunk.deletions) push(deletions, [shard, d.entityType, d.entityId, d.seq, d.cleanupAfterMs]);
+    if (records !== undefined) push(outbox, [shard, chunk.number, to, bytes(records)]);
+  }
+  const result = await pool.query<{ shard: number }>({
+    name: 'append-chunks',
+    text: APPEND,
+    values: [generation, ...heads, ...events, ...snapshots, ...values, ...deletions, ...outbox],
+  });
+  return new Set(result.rows.map((row) => row.shard));
+}
+
+type Column = unknown[];
+
+function table(columns: number): Column[] {
+  return Array.from({ length: columns }, () => []);
+}
+
+function push(columns: readonly Column[], row: readonly unknown[]): void {
+  for (let i = 0; i < row.length; i++) columns[i]?.push(row[i]);
+}
+
+function bytes(value: Uint8Array): Buffer {
+  return Buffer.isBuffer(value) ? value : Buffer.from(value.buffer, value.byteOffset, value.byteLength);
+}

@@ -1,0 +1,55 @@
+import { readdirSync } from 'node:fs';
+import path from 'node:path';
+import { runner } from 'node-pg-migrate';
+import pg from 'pg';
+import { StateferryError } from '../errors.ts';
+import { packagePath } from '../package-path.ts';
+
+const TABLE = 'migration';
+
+/**
+ * Brings the journal's schema up to this version: forward only, all pending files of schemas/journal in one
+ * transaction, one process at a time (others wait on the library's advisory lock).
+ * @throws StateferryError JOURNAL_NEWER when the schema has migrations that this version does not know.
+ */
+export async function migrate(options: { url: string; schema: string }): Promise<void> {
+  const client = new pg.Client({ connectionString: options.url, connectionTimeoutMillis: 5_000 });
+  await client.connect();
+  try {
+    await refuseNewer(client, options.schema);
+    await runner({
+      dbClient: client,
+      dir: packagePath('schemas/journal'),
+      direction: 'up',
+      schema: options.schema,
+      createSchema: true,
+      migrationsSchema: options.schema,
+      migrationsTable: TABLE,
+      advisoryLockMode: 'wait',
+      singleTransaction: true,
+      log: () => {},
+    });
+  } finally {
+    await client.end();
+  }
+}
+
+async function refuseNewer(client: pg.Client, schema: string): Promise<void> {
+  const exists = await client.query('select 1 from pg_tables where schemaname = $1 and tablename = $2', [
+    schema,
+    TABLE,
+  ]);
+  if (exists.rowCount === 0) return;
+  const known = new Set(readdirSync(packagePath('schemas/journal')).map((file) => path.parse(file).name));
+  const applied = await client.query<{ name: string }>(
+    `select name from ${client.escapeIdentifier(schema)}.${TABLE} order by name`,
+  );
+  const unknown = applied.rows.map((row) => row.name).filter((name) => !known.has(name));
+  if (unknown.length > 0) {
+    throw new StateferryError(
+      'JOURNAL_NEWER',
+      `the journal in schema "${schema}" has migrations that this version does not know: ${unknown.join(', ')}. ` +
+        'Run the version of Stateferry that wrote them, or point postgres.schema at an empty schema.',
+    );
+  }
+}

@@ -1,0 +1,127 @@
+import type pg from 'pg';
+import type { Positions } from '../model/record.ts';
+import { positionsFromJson, positionsToJson } from './positions.ts';
+
+/** What the journal knows of a shard at the moment of its opening. */
+export interface OpenedShard {
+  readonly shard: number;
+  readonly epoch: number;
+  /** Transactional ids other than ours that may still have a transaction open. */
+  readonly others: readonly string[];
+  readonly applied: Positions;
+  /** What the last owner's transactions had committed, when it released the shard cleanly. */
+  readonly released: Positions | undefined;
+  readonly chunk: number;
+  readonly emitted: number;
+  readonly shardSeq: number;
+}
+
+interface Row {
+  shard: number;
+  epoch: number;
+  owners: string[];
+  applied: Record<string, string>;
+  released: Record<string, string> | null;
+  released_epoch: number | null;
+  chunk: number;
+  emitted: number;
+  shard_seq: number;
+}
+
+/**
+ * Step 1 of opening, atomic per shard: the epoch grows, our transactional id joins the owners, and the row is read.
+ * From its commit on, no earlier owner can journal here.
+ */
+export async function openShards(
+  pool: pg.Pool,
+  options: { generation: number; shards: readonly number[]; transactionalId: string },
+): Promise<OpenedShard[]> {
+  const result = await pool.query<Row>(
+    `insert into shard as s (generation, shard, epoch, owners)
+     select $1, n, 1, array[$3] from unnest($2::int[]) n order by n
+     on conflict (generation, shard) do update
+       set epoch = s.epoch + 1, owners = array_append(array_remove(s.owners, $3), $3)
+     returning shard, epoch, owners, applied, released, released_epoch, chunk, emitted, shard_seq`,
+    [options.generation, options.shards, options.transactionalId],
+  );
+  return result.rows.map((row) => ({
+    shard: row.shard,
+    epoch: row.epoch,
+    others: row.owners.filter((owner) => owner !== options.transactionalId),
+    applied: positionsFromJson(row.applied),
+    released: row.released_epoch === row.epoch - 1 ? positionsFromJson(row.released) : undefined,
+    chunk: row.chunk,
+    emitted: row.emitted,
+    shardSeq: row.shard_seq,
+  }));
+}
+
+/** The shards among `shards` that some process still holds: opened and neither released nor known to be fenced. */
+export async function heldShards(
+  pool: pg.Pool,
+  options: { generation: number; shards: readonly number[]; transactionalId: string },
+): Promise<number[]> {
+  const result = await pool.query<{ shard: number }>(
+    `select shard from shard
+     where generation = $1 and shard = any($2) and cardinality(array_remove(owners, $3)) > 0`,
+    [options.generation, options.shards, options.transactionalId],
+  );
+  return result.rows.map((row) => row.shard);
+}
+
+/**
+ * Step 4 of opening, where the epoch is still ours: the fenced ids leave the owners, and `applied` gains the start
+ * positions of topics that are new to the shard. Returns the shards for which the epoch was still ours.
+ */
+export async function settleShards(
+  pool: pg.Pool,
+  options: {
+    generation: number;
+    shards: readonly { shard: number; epoch: number; fenced: readonly string[]; applied: Positions }[];
+  },
+): Promise<number[]> {
+  const settled: number[] = [];
+  for (const { shard, epoch, fenced, applied } of options.shards) {
+    const result = await pool.query(
+      `update shard
+       set owners = array(select o from unnest(owners) o where o <> all($4::text[])), applied = $5
+       where generation = $1 and shard = $2 and epoch = $3`,
+      [options.generation, shard, epoch, fenced, positionsToJson(applied)],
+    );
+    if (result.rowCount === 1) settled.push(shard);
+  }
+  return settled;
+}
+
+/**
+ * A clean release: everything of ours is emitted and nothing is open, so our id leaves the owners and the next owner
+ * has nobody to fence. Does nothing where the epoch is no longer ours.
+ */
+export async function releaseShard(
+  pool: pg.Pool,
+  options: {
+    generation: number;
+    shard: number;
+    epoch: number;
+    transactionalId: string;
+    committed: Positions;
+    emitted: number;
+  },
+): Promise<void> {
+  await pool.query(
+    `with mine as (
+       update shard set owners = array_remove(owners, $4), released = $5, released_epoch = epoch, emitted = greatest(emitted, $6)
+       where generation = $1 and shard = $2 and epoch = $3
+       returning shard, emitted
+     )
+     delete from outbox o using mine where o.generation = $1 and o.shard = mine.shard and o.chunk <= mine.emitted`,
+    [
+      options.generation,
+      options.shard,
+      options.epoch,
+      options.transactionalId,
+      positionsToJson(options.committed),
+      options.emitted,
+    ],
+  );
+}

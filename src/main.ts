@@ -1,0 +1,38 @@
+#!/usr/bin/env node
+import { constants } from 'node:os';
+import { runCli } from './cli/program.ts';
+import { version } from './version.ts';
+
+/** npm passes Ctrl-C on to a process that the terminal has told already: that is one wish, not two. */
+const SAME_WISH_MS = 500;
+
+const stop = new AbortController();
+let askedAt: number | undefined;
+for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+  process.on(signal, () => {
+    if (askedAt !== undefined && performance.now() - askedAt > SAME_WISH_MS) {
+      process.exit(128 + constants.signals[signal]);
+    }
+    askedAt ??= performance.now();
+    stop.abort();
+  });
+}
+for (const stream of [process.stdout, process.stderr]) {
+  stream.on('error', (error: NodeJS.ErrnoException) => {
+    // The reader has gone, as `| head` does: nobody is left to tell.
+    if (error.code === 'EPIPE') process.exit(0);
+    throw error;
+  });
+}
+
+const code = await runCli({
+  argv: process.argv.slice(2),
+  env: process.env,
+  cwd: process.cwd(),
+  version: version(),
+  signal: stop.signal,
+  out: process.stdout,
+  err: process.stderr,
+  commands: {},
+});
+process.stdout.write('', () => process.exit(code));

@@ -1,0 +1,138 @@
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import type { Registry } from 'prom-client';
+import { messageOf, StateferryError } from '../errors.ts';
+import { type Log, scoped } from './log.ts';
+import type { Health, Status } from './status.ts';
+
+/** None of the paths is longer than ten characters; a scraper may add a few parameters. */
+const MAX_URL_CHARACTERS = 1_024;
+const MAX_HEADER_BYTES = 8 * 1_024;
+const MAX_CONNECTIONS = 64;
+/** A client that has not sent its whole request by then is cut off. */
+const REQUEST_TIMEOUT_MS = 10_000;
+
+export interface Http {
+  /**
+   * Listens.
+   * @returns the address that it got: with port 0 in the configuration, the free port that was found.
+   * @throws StateferryError HTTP_ADDRESS when the address cannot be had.
+   */
+  start(): Promise<{ readonly host: string; readonly port: number }>;
+  /** Stops listening and ends open connections. */
+  stop(): Promise<void>;
+}
+
+interface Answer {
+  readonly code: number;
+  readonly type: string;
+  readonly body: string;
+}
+
+/**
+ * The server for metrics, health and status: GET and HEAD on four paths, read-only, without passwords.
+ * - `/healthz`: 200 unless the engine has failed. That it answers at all says that the event loop turns.
+ * - `/readyz`: 200 when the process does its work, else 503; the body gives the reasons either way.
+ * - `/metrics`: the registry in the Prometheus text format.
+ * - `/status`: the process as JSON, see `Status`.
+ */
+export function createHttp(options: {
+  config: { readonly host: string; readonly port: number };
+  registry: Registry;
+  health: () => Health;
+  status: () => Status;
+  log: Log;
+}): Http {
+  const { config, registry, health, status } = options;
+  const log = scoped(options.log, 'http');
+  const routes = new Map<string, () => Answer | Promise<Answer>>(
+    Object.entries({
+      '/healthz': () => json(health().state === 'failed' ? 503 : 200, health()),
+      '/readyz': () => json(health().reasons.length === 0 ? 200 : 503, health()),
+      '/metrics': async () => ({ code: 200, type: registry.contentType, body: await registry.metrics() }),
+      '/status': () => json(200, status()),
+    }),
+  );
+
+  const answer = async (request: IncomingMessage): Promise<Answer> => {
+    const url = request.url ?? '';
+    if (request.method !== 'GET' && request.method !== 'HEAD') return plain(405, 'only GET and HEAD are answered here');
+    if (url.length > MAX_URL_CHARACTERS) return plain(414, `a URL has at most ${MAX_URL_CHARACTERS} characters here`);
+    const path = url.split('?', 1)[0] as string;
+    const route = routes.get(path);
+    if (route === undefined) return plain(404, `there are ${[...routes.keys()].join(', ')}`);
+    try {
+      return await route();
+    } catch (error) {
+      log.error({ err: error, path }, 'A request could not be answered');
+      return plain(500, 'see the log of this process');
+    }
+  };
+
+  const server = createServer(
+    { maxHeaderSize: MAX_HEADER_BYTES, requestTimeout: REQUEST_TIMEOUT_MS, headersTimeout: REQUEST_TIMEOUT_MS },
+    (request, response) => {
+      // A body that nobody asked for is read and dropped, so that the connection can go on.
+      request.resume();
+      void answer(request).then((given) => send(request, response, given));
+    },
+  );
+  server.maxConnections = MAX_CONNECTIONS;
+
+  return {
+    async start() {
+      await new Promise<void>((resolve, reject) => {
+        server.once('error', (error: NodeJS.ErrnoException) => reject(notListening(config, error)));
+        server.listen(config.port, config.host, resolve);
+      });
+      server.removeAllListeners('error');
+      server.on('error', (error) =>
+        log.error({ err: error }, 'The server for metrics, health and status has an error'),
+      );
+      const { address, port } = server.address() as AddressInfo;
+      log.info({ host: address, port }, 'Metrics, health and status are served');
+      if (!isLoopback(address)) {
+        log.warn({ host: address, port }, 'Everyone who reaches this address can read metrics and status');
+      }
+      return { host: address, port };
+    },
+    stop: () =>
+      new Promise((resolve) => {
+        server.close(() => resolve());
+        server.closeAllConnections();
+      }),
+  };
+}
+
+function send(request: IncomingMessage, response: ServerResponse, { code, type, body }: Answer): void {
+  response.writeHead(code, {
+    'content-type': type,
+    'content-length': Buffer.byteLength(body),
+    'cache-control': 'no-store',
+    'x-content-type-options': 'nosniff',
+    ...(code === 405 ? { allow: 'GET, HEAD' } : {}),
+  });
+  response.end(request.method === 'HEAD' ? undefined : body);
+}
+
+function json(code: number, value: unknown): Answer {
+  return { code, type: 'application/json; charset=utf-8', body: `${JSON.stringify(value)}\n` };
+}
+
+function plain(code: number, sentence: string): Answer {
+  return { code, type: 'text/plain; charset=utf-8', body: `${sentence}\n` };
+}
+
+function isLoopback(address: string): boolean {
+  return address === '::1' || address.startsWith('127.') || address.startsWith('::ffff:127.');
+}
+
+function notListening(config: { host: string; port: number }, error: NodeJS.ErrnoException): StateferryError {
+  const why = error.code === 'EADDRINUSE' ? 'another process listens there' : messageOf(error);
+  return new StateferryError(
+    'HTTP_ADDRESS',
+    `the server for metrics, health and status cannot listen on ${config.host}:${config.port}: ${why}. ` +
+      'Set http.host and http.port to an address of this machine that is free (port 0 takes any free port).',
+    { cause: error },
+  );
+}

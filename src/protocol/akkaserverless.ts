@@ -1,0 +1,19 @@
+import { type ComponentDialectTable, createComponentDialect } from './component-dialect.ts';
+import type { Dialect } from './dialect.ts';
+import { loadWire } from './wire.ts';
+
+/** Dialect C: Akka Serverless, protocol 0.7 (JavaScript SDK 0.32.0, Python SDK 0.1.13). */
+const TABLE: ComponentDialectTable = {
+  name: 'akkaserverless',
+  version: { major: 0, minor: 7 },
+  root: 'akkaserverless',
+  unserved: [
+    ['replicatedentity.ReplicatedEntities', 'replicated entity'],
+    ['view.Views', 'view'],
+  ],
+  namesProxy: false,
+};
+
+export function akkaServerless(): Dialect {
+  return createComponentDialect(TABLE, loadWire('akkaserverless'));
+}

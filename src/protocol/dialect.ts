@@ -1,0 +1,117 @@
+import type { ComponentKind } from '../model/component.ts';
+import type { Effect } from '../model/effect.ts';
+import type { Metadata, Payload } from '../model/payload.ts';
+
+/** What the runtime says of itself in discovery. */
+export interface ProxyInfo {
+  readonly name: string;
+  readonly version: string;
+  /** Where the function reaches the runtime (dialect D uses them for its component clients; '' and 0 are taken literally). */
+  readonly hostname: string;
+  readonly port: number;
+  readonly devMode: boolean;
+}
+
+/** Discovery's answer, in one shape for all dialects; option bytes and descriptors are not read yet. */
+export interface RawSpec {
+  readonly fileDescriptorSet: Uint8Array;
+  readonly components: readonly RawComponent[];
+  readonly serviceName: string;
+  readonly serviceRuntime: string;
+  readonly supportLibrary: string;
+  readonly supportLibraryVersion: string;
+  readonly protocolMajor: number;
+  readonly protocolMinor: number;
+}
+
+export interface RawComponent {
+  /** Full name of the protocol's service, for example `kalix.component.action.Actions`. */
+  readonly type: string;
+  readonly service: string;
+  /** Persistence namespace; '' when discovery names none. */
+  readonly entityType: string;
+  readonly passivationMs: number | undefined;
+}
+
+/** A command as an entity stream carries it. */
+export interface WireCommand {
+  readonly entityId: string;
+  /** 1, 2, 3 in each stream. */
+  readonly id: number;
+  readonly name: string;
+  readonly payload: Payload;
+  readonly metadata: Metadata;
+}
+
+/** One message from a function's entity stream. */
+export type EntityOut =
+  | { readonly kind: 'reply'; readonly commandId: number; readonly effect: Effect }
+  /** Stream-level failure; commandId 0 means the command in flight (PROTOCOLS 5). */
+  | {
+      readonly kind: 'failure';
+      readonly commandId: number;
+      readonly description: string;
+      readonly grpcStatus: number | undefined;
+    }
+  | { readonly kind: 'unknown' };
+
+/** What an entity starts from. */
+export interface EntityInit {
+  readonly service: string;
+  readonly entityId: string;
+  /** Event sourced: snapshot and the sequence of the last event in it. */
+  readonly snapshot?: { readonly seq: number; readonly payload: Payload };
+  /** Value: the state; absent for a new or deleted one. */
+  readonly state?: Payload;
+}
+
+/** The stream of one entity kind in one dialect. */
+export interface EntityProtocol {
+  /** gRPC path of the bidirectional stream. */
+  readonly path: string;
+  encodeInit(init: EntityInit): Uint8Array;
+  encodeCommand(command: WireCommand): Uint8Array;
+  decodeOut(bytes: Uint8Array): EntityOut;
+}
+
+export interface EventSourcedProtocol extends EntityProtocol {
+  encodeEvent(seq: number, payload: Payload): Uint8Array;
+}
+
+/** The calls of actions in one dialect. */
+export interface ActionProtocol {
+  readonly unaryPath: string;
+  encodeCommand(command: {
+    readonly service: string;
+    readonly name: string;
+    readonly payload: Payload;
+    readonly metadata: Metadata;
+  }): Uint8Array;
+  decodeResponse(bytes: Uint8Array): Effect;
+}
+
+/** What `reportError` tells the function. */
+export interface UserFunctionError {
+  readonly code: string;
+  readonly message: string;
+  readonly detail: string;
+}
+
+/** One wire protocol: a table, and the few functions that a table cannot say. Everything inward speaks the model. */
+export interface Dialect {
+  readonly name: string;
+  /** Shown in discovery; never 0.0, which is a version probe (PROTOCOLS 2). */
+  readonly version: { readonly major: number; readonly minor: number };
+  readonly discoverPath: string;
+  readonly reportErrorPath: string;
+  readonly proxyTerminatedPath: string | undefined;
+  readonly kinds: ReadonlyMap<string, ComponentKind>;
+  /** Component types that exist in the protocol and that this version does not serve. */
+  readonly unserved: ReadonlyMap<string, string>;
+  readonly eventSourced: EventSourcedProtocol;
+  readonly value: EntityProtocol;
+  readonly action: ActionProtocol;
+  encodeProxyInfo(info: ProxyInfo): Uint8Array;
+  decodeSpec(bytes: Uint8Array): RawSpec;
+  encodeError(error: UserFunctionError): Uint8Array;
+}

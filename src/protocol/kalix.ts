@@ -1,0 +1,20 @@
+import { type ComponentDialectTable, createComponentDialect } from './component-dialect.ts';
+import type { Dialect } from './dialect.ts';
+import { loadWire } from './wire.ts';
+
+/** Dialect D: Kalix, protocol 1.1 (JavaScript SDK 1.1.0, Java SDK 1.4.1). */
+const TABLE: ComponentDialectTable = {
+  name: 'kalix',
+  version: { major: 1, minor: 1 },
+  root: 'kalix',
+  unserved: [
+    ['replicatedentity.ReplicatedEntities', 'replicated entity'],
+    ['view.Views', 'view'],
+    ['workflow.WorkflowEntities', 'workflow'],
+  ],
+  namesProxy: true,
+};
+
+export function kalix(): Dialect {
+  return createComponentDialect(TABLE, loadWire('kalix'));
+}

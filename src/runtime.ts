@@ -1,0 +1,355 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import type { Admin, Kafka } from 'kafkajs';
+import type pg from 'pg';
+import { aborted } from './abort.ts';
+import { ANY_URLS } from './codec/any.ts';
+import { decodeCommandRecord } from './codec/command-record.ts';
+import { createDecoder } from './codec/decode.ts';
+import { createEncoder } from './codec/encode.ts';
+import { type Config, internalTopics } from './config/config.ts';
+import { decide } from './engine/decide.ts';
+import { Engine } from './engine/engine.ts';
+import { createIntake } from './engine/intake.ts';
+import { createRoutes, outputTopics, planRoutes } from './engine/routes.ts';
+import { shardStatuses } from './engine/status.ts';
+import { messageOf, StateferryError } from './errors.ts';
+import type { Discovered } from './functions/discovery.ts';
+import { createLink, type FunctionLink } from './functions/link.ts';
+import { appendChunks } from './journal/append.ts';
+import { claimDeployment, type Deployment } from './journal/deployment.ts';
+import { loadHeads, loadTails, loadValues } from './journal/load.ts';
+import { migrate } from './journal/migrate.ts';
+import { heldShards, openShards, releaseShard, settleShards } from './journal/open.ts';
+import { readOutbox } from './journal/outbox.ts';
+import { createPool } from './journal/pool.ts';
+import { createHttp } from './observe/http.ts';
+import { kafkaLogCreator } from './observe/kafka-log.ts';
+import { type Log, scoped } from './observe/log.ts';
+import { createMetrics } from './observe/metrics.ts';
+import { createSignals } from './observe/signals.ts';
+import { healthOf, type Status } from './observe/status.ts';
+import { createTally, totalsOf } from './observe/tally.ts';
+import { akkaServerless } from './protocol/akkaserverless.ts';
+import type { Dialect } from './protocol/dialect.ts';
+import { kalix } from './protocol/kalix.ts';
+import { createKafka } from './topics/client.ts';
+import { registerCodecs } from './topics/codecs.ts';
+import { createConsumption } from './topics/consumption.ts';
+import { fenceProducers } from './topics/fence.ts';
+import { committedOffsets, offsetRanges } from './topics/offsets.ts';
+import { ensureTopics, type TopicPlan, topicPlan } from './topics/plan.ts';
+import { createTransactor } from './topics/transactor.ts';
+import { version } from './version.ts';
+
+const WAIT_MIN_MS = 200;
+const WAIT_MAX_MS = 5_000;
+
+/** A runtime in this process: the function's link, the engine, and the server for metrics, health and status. */
+export interface Runtime {
+  /**
+   * Waits for Kafka, Postgres and the function, joins the group, and runs until `signal` is aborted; then everything is
+   * released and closed. The server for metrics answers from the start.
+   * @throws StateferryError when something is wrong that only a person can mend.
+   */
+  run(signal: AbortSignal): Promise<void>;
+  status(): Status;
+}
+
+export interface RuntimeOptions {
+  readonly config: Config;
+  readonly log: Log;
+  /** A developer's function may end at once when it is told to (PROTOCOLS 2). */
+  readonly devMode: boolean;
+  /** Missing output topics are created instead of refused. */
+  readonly createTopics: boolean;
+  /** Where the server for metrics, health and status listens. */
+  readonly onListening?: (address: { host: string; port: number }) => void;
+  /** The topics that the function and the configuration lead to, before they are checked. */
+  readonly onTopics?: (plan: TopicPlan) => Promise<void>;
+}
+
+export function createRuntime(options: RuntimeOptions): Runtime {
+  const { config, log } = options;
+  const hub = createSignals();
+  const tally = createTally(hub);
+  let engine: Engine | undefined;
+  let link: FunctionLink | undefined;
+  let discovered: Discovered | undefined;
+
+  const status = (): Status => ({
+    deployment: config.deployment.name,
+    processId: engine?.transactionalId ?? '',
+    state: engine?.state ?? 'starting',
+    function: {
+      url: config.function.url,
+      up: link?.isUp() ?? false,
+      serviceName: discovered?.spec.serviceName ?? '',
+      dialect: discovered?.dialect.name ?? null,
+      components: [...(discovered?.spec.components.values() ?? [])].map(({ kind, service, entityType }) => ({
+        kind,
+        service,
+        entityType,
+      })),
+    },
+    shards: engine === undefined ? [] : shardStatuses(engine),
+    totals: totalsOf(tally),
+  });
+  const registry = createMetrics({ hub, tally, status, processMetrics: true });
+  const http = createHttp({ config: config.http, registry, health: () => healthOf(status()), status, log });
+
+  /** One engine for one version of the function; true when the function came back as another one. */
+  async function runEngine(parts: Parts, found: Discovered, changed: AbortSignal, signal: AbortSignal): Promise<void> {
+    const current = await buildEngine(options, parts, found, hub.signals);
+    engine = current;
+    current.start();
+    try {
+      await Promise.race([aborted(signal), aborted(changed), current.failure]);
+    } finally {
+      await current.stop();
+    }
+  }
+
+  return {
+    status,
+    async run(signal) {
+      registerCodecs();
+      options.onListening?.(await http.start());
+      const kafka = createKafka({
+        brokers: config.kafka.brokers,
+        clientId: config.kafka.clientId,
+        connectionTimeoutMs: config.kafka.connectionTimeoutMs,
+        requestTimeoutMs: config.kafka.requestTimeoutMs,
+        logCreator: kafkaLogCreator(log),
+      });
+      const admin = kafka.admin();
+      const pool = createPool({
+        url: config.postgres.url,
+        schema: config.postgres.schema,
+        size: config.postgres.poolSize,
+        statementTimeoutMs: config.postgres.statementTimeoutMs,
+        applicationName: `stateferry ${config.deployment.name}`,
+        onIdleError: (error) => log.debug({ error: messageOf(error) }, 'An idle connection to Postgres was lost'),
+      });
+      let changed = new AbortController();
+      let refused: StateferryError | undefined;
+      const functionLog = scoped(log, 'function');
+      link = createLink({
+        url: new URL(config.function.url),
+        dialects: [kalix(), akkaServerless()],
+        proxy: {
+          name: 'stateferry',
+          version: version(),
+          hostname: config.http.host,
+          port: config.http.port,
+          devMode: options.devMode,
+        },
+        backoffMinMs: config.function.backoffMinMs,
+        backoffMaxMs: config.function.backoffMaxMs,
+        onAway(reason) {
+          functionLog.warn({ url: config.function.url, reason }, 'Waiting for the function');
+          hub.signals.functionDown(reason);
+        },
+        onBack(found) {
+          functionLog.info('The function is back');
+          hub.signals.functionUp();
+          const same = found.spec.digest === discovered?.spec.digest;
+          discovered = found;
+          if (same) engine?.functionBack();
+          else changed.abort();
+        },
+        onRefused(error) {
+          refused = error;
+          changed.abort();
+        },
+      });
+      try {
+        const deps = { log, signal };
+        await Promise.all([
+          persist(deps, 'Kafka', 'KAFKA_UNAVAILABLE', () => admin.connect()),
+          persist(deps, 'Postgres', 'POSTGRES_UNAVAILABLE', () =>
+            migrate({ url: config.postgres.url, schema: config.postgres.schema }),
+          ),
+        ]);
+        discovered = await link.connect(signal);
+        hub.signals.functionUp();
+        while (!signal.aborted) {
+          changed = new AbortController();
+          logDiscovery(functionLog, discovered);
+          await runEngine({ kafka, admin, pool, link }, discovered, changed.signal, signal);
+          if (refused !== undefined) throw refused;
+        }
+      } catch (error) {
+        if (!signal.aborted) throw error;
+      } finally {
+        await link.close();
+        await http.stop();
+        await admin.disconnect().catch(() => undefined);
+        await pool.end().catch(() => undefined);
+      }
+    },
+  };
+}
+
+interface Parts {
+  readonly kafka: Kafka;
+  readonly admin: Admin;
+  readonly pool: pg.Pool;
+  readonly link: FunctionLink;
+}
+
+/** All parts of an engine, wired in one place. */
+async function buildEngine(
+  options: RuntimeOptions,
+  { kafka, admin, pool, link }: Parts,
+  { dialect, spec, descriptors }: Discovered,
+  signals: ConstructorParameters<typeof Engine>[0]['signals'],
+): Promise<Engine> {
+  const { config, log } = options;
+  const internal = internalTopics(config);
+  const routePlan = planRoutes(spec, {
+    subscriptions: config.topics.subscriptions,
+    replies: config.topics.destinations.replies,
+    events: config.topics.destinations.events,
+  });
+  for (const what of routePlan.unserved) log.warn({ what }, 'Part of the function is not served');
+  const topics = topicPlan({
+    inputs: routePlan.inputs.map(({ topic }) => topic),
+    outputs: outputTopics(routePlan),
+    internal,
+    maxRecordBytes: config.engine.maxRecordBytes,
+  });
+  await options.onTopics?.(topics);
+  const { shards, partitions } = await ensureTopics(admin, topics, {
+    createOutputs: options.createTopics,
+    replicationFactor: config.kafka.replicationFactor,
+  });
+  const deployment: Deployment = await claimDeployment(pool, config.deployment.name, shards);
+  const { generation } = deployment;
+  const groupId = config.deployment.name;
+  const consumed = [...topics.inputs, internal.commands];
+  const routes = createRoutes(spec, routePlan, partitions);
+  const decoder = createDecoder({
+    descriptors,
+    anyUrls: ANY_URLS[dialect.name as keyof typeof ANY_URLS],
+    subscriptions: routePlan.inputs,
+    maxBytes: config.engine.maxRecordBytes,
+  });
+  // Python SDKs number snapshots wrongly and cannot start from one (PROTOCOLS 5, 10).
+  const ignoreSnapshots = spec.supportLibrary.includes('python-support');
+  const context = {
+    encode: createEncoder({ descriptors }),
+    routes,
+    deployment: config.deployment.name,
+    commandTopic: internal.commands,
+    shards,
+    ignoreSnapshots,
+    maxOutputBytes: config.engine.maxRecordBytes,
+  };
+  return new Engine({
+    deployment: config.deployment.name,
+    topics: consumed,
+    deadLetterTopic: { name: internal.deadLetters, partitions: partitions.get(internal.deadLetters) ?? 1 },
+    start: config.kafka.start,
+    limits: { maxRecords: config.engine.maxRecordsInFlight, maxBytes: config.engine.maxBytesInFlight },
+    maxChunkRecords: config.engine.maxChunkRecords,
+    journalIntervalMs: config.engine.journalIntervalMs,
+    emitIntervalMs: config.engine.emitIntervalMs,
+    takeoverGraceMs: config.engine.takeoverGraceMs,
+    drainTimeoutMs: config.engine.drainTimeoutMs,
+    intake: createIntake({
+      decode: (record) =>
+        record.topic === internal.commands ? decodeCommandRecord(record, routes.resolve) : decoder.decode(record),
+      commandTopic: internal.commands,
+      shards,
+    }),
+    entities: {
+      client: link.client,
+      dialect,
+      store: {
+        heads: (keys) => loadHeads(pool, generation, keys),
+        tails: (wanted) => loadTails(pool, generation, wanted),
+        values: (keys) => loadValues(pool, generation, keys),
+      },
+      maxStreams: config.function.maxStreams,
+      deadlineMs: config.function.deadlineMs,
+      ignoreSnapshots,
+      isFunctionUp: () => link.isUp(),
+      decide: (command, position, { effect }) => decide(command, effect, position, context),
+      onLost: (reason) => link.suspect(reason),
+    },
+    append: (chunks) => appendChunks(pool, generation, chunks),
+    opening: (transactionalId) => ({
+      held: (numbers) => heldShards(pool, { generation, shards: numbers, transactionalId }),
+      open: (numbers) => openShards(pool, { generation, shards: numbers, transactionalId }),
+      fence: (ids) => fenceProducers(kafka, ids, config.kafka.transactionTimeoutMs),
+      committed: (names) => committedOffsets(admin, groupId, names),
+      ranges: (topic) => offsetRanges(admin, topic),
+      settle: (list) => settleShards(pool, { generation, shards: list }),
+      outbox: (number) => readOutbox(pool, generation, number),
+    }),
+    release: (transactionalId, shard) =>
+      releaseShard(pool, {
+        generation,
+        shard: shard.number,
+        epoch: shard.epoch,
+        transactionalId,
+        committed: shard.committed,
+        emitted: shard.emittedThrough,
+      }),
+    createTransactor: (transactionalId) =>
+      createTransactor({ kafka, transactionalId, groupId, transactionTimeoutMs: config.kafka.transactionTimeoutMs }),
+    createConsumer: (handlers) =>
+      createConsumption({
+        kafka,
+        groupId,
+        topics: consumed,
+        shards,
+        sessionTimeoutMs: config.kafka.sessionTimeoutMs,
+        heartbeatIntervalMs: config.kafka.heartbeatIntervalMs,
+        rebalanceTimeoutMs: config.kafka.rebalanceTimeoutMs,
+        fetchMaxWaitMs: config.kafka.fetchMaxWaitMs,
+        fetchMaxBytesPartition: config.kafka.fetchMaxBytesPerPartition,
+        ...handlers,
+      }),
+    signals,
+    log: scoped(log, 'engine'),
+  });
+}
+
+function logDiscovery(
+  log: Log,
+  { dialect, spec, unserved }: { dialect: Dialect } & Omit<Discovered, 'descriptors'>,
+): void {
+  log.info(
+    {
+      dialect: dialect.name,
+      protocol: spec.protocolVersion,
+      sdk: spec.supportLibrary,
+      components: [...spec.components.keys()],
+    },
+    'Discovered the function',
+  );
+  for (const what of unserved) log.warn({ what }, 'Part of the function is not served');
+}
+
+/** Tries until it works; says once why it waits, and again when the reason changes. Only `stop` failures end it. */
+async function persist(
+  { log, signal }: { log: Log; signal: AbortSignal },
+  what: string,
+  code: 'KAFKA_UNAVAILABLE' | 'POSTGRES_UNAVAILABLE',
+  attempt: () => Promise<void>,
+): Promise<void> {
+  let said = '';
+  for (let pause = WAIT_MIN_MS; ; pause = Math.min(pause * 2, WAIT_MAX_MS)) {
+    try {
+      await attempt();
+      return;
+    } catch (error) {
+      if (error instanceof StateferryError && error.fate === 'stop') throw error;
+      const reason = messageOf(error);
+      if (reason !== said) log.warn({ code, reason }, `Waiting for ${what}`);
+      said = reason;
+    }
+    await delay(pause, undefined, { signal });
+  }
+}

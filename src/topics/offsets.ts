@@ -1,0 +1,29 @@
+import type { Admin } from 'kafkajs';
+
+export interface OffsetRange {
+  /** Oldest offset still on the topic. */
+  readonly low: bigint;
+  /** One past the newest record. */
+  readonly high: bigint;
+}
+
+/** Offset ranges of every partition of a topic, by partition number. */
+export async function offsetRanges(admin: Admin, topic: string): Promise<Map<number, OffsetRange>> {
+  const offsets = await admin.fetchTopicOffsets(topic);
+  return new Map(offsets.map((o) => [o.partition, { low: BigInt(o.low), high: BigInt(o.high) }]));
+}
+
+/** The group's committed offsets: topic → partition → offset; a partition without one is absent. */
+export async function committedOffsets(
+  admin: Admin,
+  groupId: string,
+  topics: readonly string[],
+): Promise<Map<string, Map<number, bigint>>> {
+  const fetched = await admin.fetchOffsets({ groupId, topics: [...topics] });
+  return new Map(
+    fetched.map(({ topic, partitions }) => [
+      topic,
+      new Map(partitions.filter((p) => p.offset !== '-1').map((p) => [p.partition, BigInt(p.offset)])),
+    ]),
+  );
+}

@@ -1,0 +1,135 @@
+import { once } from 'node:events';
+import { createServer, type RequestListener } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { expect, onTestFinished, test } from 'vitest';
+import { runCli } from '../../src/cli/program.ts';
+import { createHttp } from '../../src/observe/http.ts';
+import { createLog } from '../../src/observe/log.ts';
+import { createMetrics } from '../../src/observe/metrics.ts';
+import { createSignals } from '../../src/observe/signals.ts';
+import { healthOf, type Status } from '../../src/observe/status.ts';
+import { createTally } from '../../src/observe/tally.ts';
+import { aStatus } from '../observe/a-status.ts';
+
+/** A process that answers with `status`; its port. */
+async function processWith(status: Status): Promise<number> {
+  const hub = createSignals();
+  const http = createHttp({
+    config: { host: '127.0.0.1', port: 0 },
+    registry: createMetrics({ hub, tally: createTally(hub), status: () => status, processMetrics: false }),
+    health: () => healthOf(status),
+    status: () => status,
+    log: createLog({ level: 'silent', format: 'json' }, { write: () => {} }),
+  });
+  onTestFinished(() => http.stop());
+  return (await http.start()).port;
+}
+
+/** Something else that listens; its port. */
+async function serverWith(listener: RequestListener): Promise<number> {
+  const server = createServer(listener).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  onTestFinished(async () => {
+    server.close();
+    server.closeAllConnections();
+    await once(server, 'close');
+  });
+  return (server.address() as AddressInfo).port;
+}
+
+async function status(argv: string[], env: Record<string, string> = {}, signal = new AbortController().signal) {
+  let out = '';
+  let err = '';
+  const code = await runCli({
+    argv: ['status', ...argv],
+    env,
+    cwd: '/nowhere',
+    version: '0',
+    signal,
+    out: {
+      write: (text) => {
+        out += text;
+      },
+    },
+    err: {
+      write: (text) => {
+        err += text;
+      },
+    },
+    commands: {},
+  });
+  return { code, out, err };
+}
+
+test('shows process, function, a row for each topic of each shard, and the totals', async () => {
+  const port = await processWith(aStatus());
+  expect(await status(['--url', `http://127.0.0.1:${port}`])).toEqual({
+    code: 0,
+    err: '',
+    out: `Deployment carts, process carts-1: running
+Function at http://127.0.0.1:8080: up; shop, kalix; shop.Cart (event-sourced)
+
+SHARD  STATE       EPOCH  OWNER    TOPIC          APPLIED  COMMITTED  END  LAG  IN FLIGHT  ENTITIES
+    0  running         3  carts-1  cart-commands       90         80  100   10          4         7
+                                   refunds              5          5    ?    ?
+   12  recovering      1  carts-1  cart-commands        0          0    1    1          1         0
+
+Since it started: 90 records, 90 commands, 80 events, 90 outputs, 0 dead letters, 0 strays, 0 retries, 0 skipped, 9 chunks, 8 transactions, 0 rebuilds
+`,
+  });
+});
+
+test('a spare process says that it owns no shard', async () => {
+  const port = await processWith({ ...aStatus(), shards: [] });
+  expect((await status(['--url', `http://127.0.0.1:${port}`])).out).toContain('This process owns no shard.');
+});
+
+test('--json prints what the process answers', async () => {
+  const port = await processWith(aStatus());
+  expect(JSON.parse((await status(['--url', `http://127.0.0.1:${port}`, '--json'])).out)).toEqual(aStatus());
+});
+
+test('without --url it asks the configured port on this machine, and needs neither brokers nor a database for that', async () => {
+  const port = await processWith(aStatus());
+  const env = { STATEFERRY_HTTP_HOST: '0.0.0.0', STATEFERRY_HTTP_PORT: String(port) };
+  expect((await status([], env)).out).toContain('Deployment carts');
+  expect((await status(['--http-port', String(port)])).out).toContain('Deployment carts');
+});
+
+test('a port that was chosen freely is asked for', async () => {
+  expect(await status(['--http-port', '0'])).toMatchObject({ code: 1, err: expect.stringContaining('--url') });
+});
+
+test.each([
+  ['a page', (_request, response) => response.end('<html>')],
+  ['other JSON', (_request, response) => response.end('{"status":"ok"}')],
+  ['null', (_request, response) => response.end('null')],
+  ['404', (_request, response) => response.writeHead(404).end('not found')],
+] as [string, RequestListener][])('what is not Stateferry (%s) is said to be so', async (_what, listener) => {
+  const port = await serverWith(listener);
+  expect(await status(['--url', `http://127.0.0.1:${port}`])).toMatchObject({
+    code: 1,
+    out: '',
+    err: expect.stringMatching(/^stateferry: no status from http.*what answers is not Stateferry/),
+  });
+});
+
+test('where nothing listens, the address and the way out are named', async () => {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  server.close();
+  await once(server, 'close');
+  expect(await status(['--url', `http://127.0.0.1:${port}`])).toMatchObject({
+    code: 1,
+    err: expect.stringMatching(
+      new RegExp(`no status from http://127.0.0.1:${port}/status: .*ECONNREFUSED.*Is the process`),
+    ),
+  });
+});
+
+test('an end that is asked for ends the waiting', async () => {
+  const stop = new AbortController();
+  const port = await serverWith(() => stop.abort());
+  expect((await status(['--url', `http://127.0.0.1:${port}`], {}, stop.signal)).code).toBe(1);
+});

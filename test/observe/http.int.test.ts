@@ -1,0 +1,169 @@
+import { once } from 'node:events';
+import { connect } from 'node:net';
+import { expect, onTestFinished, test } from 'vitest';
+import { createHttp } from '../../src/observe/http.ts';
+import { createLog } from '../../src/observe/log.ts';
+import { createMetrics } from '../../src/observe/metrics.ts';
+import { createSignals } from '../../src/observe/signals.ts';
+import { healthOf, type Status } from '../../src/observe/status.ts';
+import { createTally } from '../../src/observe/tally.ts';
+import { aStatus } from './a-status.ts';
+
+async function serve(status: () => Status = aStatus, host = '127.0.0.1') {
+  const hub = createSignals();
+  const lines: string[] = [];
+  const http = createHttp({
+    config: { host, port: 0 },
+    registry: createMetrics({ hub, tally: createTally(hub), status, processMetrics: false }),
+    health: () => healthOf(status()),
+    status,
+    log: createLog({ level: 'info', format: 'json' }, { write: (line) => lines.push(line) }),
+  });
+  const { port } = await http.start();
+  onTestFinished(() => http.stop());
+  const url = `http://127.0.0.1:${port}`;
+  return { url, port, lines, get: (path: string, init?: RequestInit) => fetch(`${url}${path}`, init) };
+}
+
+const openStatus = (): Status => ({
+  ...aStatus(),
+  shards: aStatus().shards.map((shard) => ({ ...shard, state: 'running' })),
+});
+
+test('/status is the status as JSON', async () => {
+  const { get } = await serve();
+  const response = await get('/status');
+  expect(response.status).toBe(200);
+  expect(response.headers.get('content-type')).toBe('application/json; charset=utf-8');
+  expect(await response.json()).toEqual(aStatus());
+});
+
+test('/metrics is the registry', async () => {
+  const { get } = await serve();
+  const response = await get('/metrics');
+  expect(response.headers.get('content-type')).toContain('version=0.0.4');
+  expect(await response.text()).toContain('stateferry_active_entities 7\n');
+});
+
+test('/readyz is 200 only while the engine runs, every shard is open and the function is up, and says what is not so', async () => {
+  let status: Status = openStatus();
+  const { get } = await serve(() => status);
+  const ready = async () => {
+    const response = await get('/readyz');
+    return [response.status, await response.json()];
+  };
+  expect(await ready()).toEqual([200, { state: 'running', reasons: [] }]);
+  status = aStatus();
+  expect(await ready()).toEqual([503, { state: 'running', reasons: ['shard 12 is recovering'] }]);
+  status = { ...openStatus(), function: { ...openStatus().function, up: false } };
+  expect(await ready()).toEqual([
+    503,
+    { state: 'running', reasons: ['the function at http://127.0.0.1:8080 is down'] },
+  ]);
+  status = { ...openStatus(), shards: [] };
+  expect(await ready()).toEqual([200, { state: 'running', reasons: [] }]);
+  for (const state of ['starting', 'rebuilding', 'draining', 'stopped', 'failed'] as const) {
+    status = { ...openStatus(), state };
+    expect(await ready()).toEqual([503, { state, reasons: [`the engine is ${state}`] }]);
+  }
+});
+
+test('/healthz is 200 unless the engine has failed', async () => {
+  let status: Status = { ...openStatus(), state: 'starting' };
+  const { get } = await serve(() => status);
+  for (const state of ['starting', 'running', 'rebuilding', 'draining', 'stopped'] as const) {
+    status = { ...openStatus(), state };
+    expect((await get('/healthz')).status).toBe(200);
+  }
+  status = { ...openStatus(), state: 'failed' };
+  expect((await get('/healthz')).status).toBe(503);
+});
+
+test('other paths, other methods and long URLs are refused', async () => {
+  const { get } = await serve();
+  for (const path of ['/', '/metrics/', '/constructor', '/__proto__', '/status/..%2f', '//metrics']) {
+    expect((await get(path)).status, path).toBe(404);
+  }
+  for (const method of ['POST', 'PUT', 'DELETE', 'OPTIONS']) {
+    const response = await get('/status', { method });
+    expect(response.status).toBe(405);
+    expect(response.headers.get('allow')).toBe('GET, HEAD');
+  }
+  expect((await get(`/status?${'x'.repeat(1_024)}`)).status).toBe(414);
+  expect((await get('/status?x=1')).status).toBe(200);
+});
+
+test('HEAD has the headers of GET and no body', async () => {
+  const { get } = await serve();
+  const response = await get('/status', { method: 'HEAD' });
+  expect(response.status).toBe(200);
+  expect(Number(response.headers.get('content-length'))).toBeGreaterThan(100);
+  expect(await response.text()).toBe('');
+});
+
+test('a status that cannot be made is a 500 with a line in the log, and the server goes on', async () => {
+  let broken = true;
+  const { get, lines } = await serve(() => {
+    if (broken) throw new Error('no snapshot now');
+    return aStatus();
+  });
+  for (const path of ['/status', '/metrics', '/readyz']) {
+    const response = await get(path);
+    expect(response.status).toBe(500);
+    expect(await response.text()).not.toContain('no snapshot');
+  }
+  expect(lines.join('')).toContain('no snapshot now');
+  broken = false;
+  expect((await get('/status')).status).toBe(200);
+});
+
+test('a request with too large a header is refused', async () => {
+  const { get } = await serve();
+  expect((await get('/status', { headers: { 'x-large': 'x'.repeat(9_000) } })).status).toBe(431);
+});
+
+test('only an address that is not loopback brings a warning', async () => {
+  expect((await serve(aStatus, '127.0.0.1')).lines.join('')).not.toContain('"warn"');
+  expect((await serve(aStatus, '0.0.0.0')).lines.join('')).toContain('Everyone who reaches this address');
+});
+
+test('an address that is taken is a sentence with the options to change', async () => {
+  const { port } = await serve();
+  const second = createHttp({
+    config: { host: '127.0.0.1', port },
+    registry: createMetrics({
+      hub: createSignals(),
+      tally: createTally(createSignals()),
+      status: aStatus,
+      processMetrics: false,
+    }),
+    health: () => healthOf(aStatus()),
+    status: aStatus,
+    log: createLog({ level: 'silent', format: 'json' }, { write: () => {} }),
+  });
+  await expect(second.start()).rejects.toMatchObject({
+    code: 'HTTP_ADDRESS',
+    message: expect.stringMatching(/another process listens there.*http\.host and http\.port/),
+  });
+});
+
+test('stopping ends connections that are still open', async () => {
+  const http = createHttp({
+    config: { host: '127.0.0.1', port: 0 },
+    registry: createMetrics({
+      hub: createSignals(),
+      tally: createTally(createSignals()),
+      status: aStatus,
+      processMetrics: false,
+    }),
+    health: () => healthOf(aStatus()),
+    status: aStatus,
+    log: createLog({ level: 'silent', format: 'json' }, { write: () => {} }),
+  });
+  const { port } = await http.start();
+  const socket = connect(port, '127.0.0.1');
+  await once(socket, 'connect');
+  const closed = once(socket.resume(), 'close');
+  await http.stop();
+  await closed;
+});

@@ -1,0 +1,93 @@
+import { expect, test } from 'vitest';
+import { createMetrics } from '../../src/observe/metrics.ts';
+import { createSignals, type SignalListener, type Signals } from '../../src/observe/signals.ts';
+import { createTally, totalsOf } from '../../src/observe/tally.ts';
+import { aStatus } from './a-status.ts';
+
+/** Every signal with arguments. */
+const CALLS: { [S in keyof Signals]: Parameters<Signals[S]> } = {
+  recordsIn: ['in', 3],
+  commands: ['shop.Cart', 2],
+  outputs: ['out', 4],
+  deadLetters: ['RECORD_OVERSIZE'],
+  strays: [5],
+  retries: [6],
+  skipped: [7],
+  chunkJournaled: [{ shard: 0, records: 8, events: 9, outputs: 10, ms: 11 }],
+  transactionCommitted: [{ chunks: 1, records: 2, ms: 3 }],
+  rebuild: ['SHARD_FENCED'],
+  entitiesOpened: [12],
+  entitiesClosed: [13],
+  functionUp: [],
+  functionDown: ['gone'],
+  shardState: [0, 'running'],
+};
+const NAMES = Object.keys(CALLS) as (keyof Signals)[];
+
+function raise(signals: Signals, name: keyof Signals): void {
+  (signals[name] as (...args: unknown[]) => void)(...CALLS[name]);
+}
+
+function recorder(heard: unknown[]): SignalListener {
+  return Object.fromEntries(NAMES.map((name) => [name, (...args: unknown[]) => heard.push([name, ...args])]));
+}
+
+test.each(NAMES)('%s reaches every listener as it was given, until the listener leaves', (name) => {
+  const hub = createSignals();
+  const first: unknown[] = [];
+  const second: unknown[] = [];
+  hub.subscribe(recorder(first));
+  const leave = hub.subscribe(recorder(second));
+  hub.subscribe({});
+  raise(hub.signals, name);
+  leave();
+  raise(hub.signals, name);
+  expect(second).toEqual([[name, ...CALLS[name]]]);
+  expect(first).toHaveLength(2);
+});
+
+test('the list above is the whole list of signals', () => {
+  expect(Object.keys(createSignals().signals).sort()).toEqual([...NAMES].sort());
+});
+
+test('the tally adds up what was signalled', () => {
+  const hub = createSignals();
+  const tally = createTally(hub);
+  for (const name of [...NAMES, ...NAMES]) raise(hub.signals, name);
+  hub.signals.recordsIn('other', 1);
+  expect(totalsOf(tally)).toEqual({
+    records: 7,
+    commands: 4,
+    events: 18,
+    outputs: 8,
+    deadLetters: 2,
+    strays: 10,
+    retries: 12,
+    skipped: 14,
+    chunks: 2,
+    transactions: 2,
+    rebuilds: 2,
+  });
+  expect(Object.fromEntries(tally.recordsIn)).toEqual({ in: 6, other: 1 });
+  expect(tally).toMatchObject({ entitiesOpened: 24, entitiesClosed: 26, functionLosses: 2 });
+});
+
+test('a signal costs less than a microsecond with tally and metrics listening', () => {
+  const hub = createSignals();
+  createMetrics({ hub, tally: createTally(hub), status: aStatus, processMetrics: false });
+  const { signals } = hub;
+  const rounds = 20_000;
+  const round = () => {
+    signals.recordsIn('in', 100);
+    signals.commands('shop.Cart', 100);
+    signals.outputs('out', 100);
+    signals.skipped(1);
+    signals.chunkJournaled({ shard: 0, records: 100, events: 100, outputs: 100, ms: 3 });
+    signals.transactionCommitted({ chunks: 3, records: 300, ms: 5 });
+  };
+  for (let i = 0; i < rounds; i++) round();
+  const begin = performance.now();
+  for (let i = 0; i < rounds; i++) round();
+  const microseconds = ((performance.now() - begin) * 1_000) / (rounds * 6);
+  expect(microseconds).toBeLessThan(1);
+});

@@ -1,0 +1,96 @@
+import protobuf from 'protobufjs';
+import { describe, expect, it } from 'vitest';
+import { loadWire, type WireDialect } from '../../src/protocol/wire.ts';
+
+const DIALECTS: readonly WireDialect[] = ['akkaserverless', 'kalix'];
+
+interface Reply {
+  command_id: number;
+  client_action: { action: string; reply: { payload: { type_url: string; value: Uint8Array } } };
+  events: unknown[];
+  snapshot: unknown;
+}
+
+describe.each(DIALECTS)('loadWire(%s)', (dialect) => {
+  const wire = loadWire(dialect);
+  const streamOut = wire.lookupType(`${dialect}.component.eventsourcedentity.EventSourcedStreamOut`);
+  const failure = wire.lookupType(`${dialect}.component.Failure`);
+
+  it('answers the same root every time', () => {
+    expect(loadWire(dialect)).toBe(wire);
+  });
+
+  it.each([0, 1, 127, 128, 2 ** 31, 2 ** 32 + 5, Number.MAX_SAFE_INTEGER, -1, -(2 ** 40)])(
+    'decodes the 64-bit integer %d as that number',
+    (id) => {
+      expect(failure.decode(failure.encode({ command_id: id }).finish())).toHaveProperty('command_id', id);
+    },
+  );
+
+  it('decodes 64-bit integers of every encoding as numbers', () => {
+    const delta = wire.lookupType(`${dialect}.component.replicatedentity.ReplicatedEntityDelta`);
+
+    const bytes = delta.encode({ counter: { change: -12_345_678_901 } }).finish();
+
+    expect(delta.decode(bytes)).toHaveProperty('counter.change', -12_345_678_901);
+  });
+
+  it('keeps the names of the contract, tells which member of a oneof is set, and has null for what is absent', () => {
+    const any = { type_url: 'type.googleapis.com/a.B', value: Uint8Array.of(1, 2) };
+    const bytes = streamOut.encode({ reply: { command_id: 7, client_action: { reply: { payload: any } } } }).finish();
+
+    const out = streamOut.decode(bytes) as unknown as { message: string; reply: Reply; failure: unknown };
+
+    expect(out.message).toBe('reply');
+    expect(out.failure).toBeNull();
+    expect(out.reply.command_id).toBe(7);
+    expect(out.reply.client_action.action).toBe('reply');
+    expect(out.reply.client_action.reply.payload.type_url).toBe('type.googleapis.com/a.B');
+    expect([...out.reply.client_action.reply.payload.value]).toEqual([1, 2]);
+    expect(out.reply.events).toEqual([]);
+    expect(out.reply.snapshot).toBeNull();
+  });
+
+  it('decodes any Uint8Array, also one that starts in the middle of its memory', () => {
+    const bytes = failure.encode({ command_id: 300, description: 'äöü' }).finish();
+    const memory = new Uint8Array(bytes.length + 10);
+    memory.set(bytes, 5);
+
+    expect(failure.decode(memory.subarray(5, 5 + bytes.length))).toMatchObject({
+      command_id: 300,
+      description: 'äöü',
+    });
+  });
+
+  it('refuses bytes that end too early', () => {
+    const bytes = failure.encode({ command_id: 300, description: 'too long' }).finish();
+
+    expect(() => failure.decode(bytes.subarray(0, bytes.length - 1))).toThrow(RangeError);
+  });
+
+  it("reads the dialect's options out of a descriptor set", () => {
+    const method = wire.lookupType('google.protobuf.MethodDescriptorProto');
+    const eventing = { in: { topic: 'commands', consumer_group: 'group' } };
+
+    const bytes = method.encode({ name: 'Record', options: { [`.${dialect}.method`]: { eventing } } }).finish();
+
+    expect(method.toObject(method.decode(bytes))).toEqual({
+      name: 'Record',
+      options: { [`.${dialect}.method`]: { eventing } },
+    });
+  });
+});
+
+describe('protobufjs beside the wire contracts', () => {
+  it('still reads 64-bit integers without loss', () => {
+    for (const dialect of DIALECTS) loadWire(dialect);
+    const { root } = protobuf.parse('syntax = "proto3"; message Amount { int64 cents = 1; }');
+    const amount = root.lookupType('Amount');
+
+    const decoded = amount.toObject(amount.decode(Uint8Array.of(8, 255, 255, 255, 255, 255, 255, 255, 255, 127)), {
+      longs: String,
+    });
+
+    expect(decoded).toEqual({ cents: '9223372036854775807' });
+  });
+});

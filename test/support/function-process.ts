@@ -1,0 +1,170 @@
+import { execFile, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import path from 'node:path';
+import { promisify } from 'node:util';
+import { Client, credentials } from '@grpc/grpc-js';
+import { type Guard, startGuard } from '../../src/local/guard.ts';
+import { freePorts, portTaken } from '../../src/local/ports.ts';
+import { withFreePorts } from '../../src/local/with-free-ports.ts';
+import { packagePath } from '../../src/package-path.ts';
+import { loadWire, type WireDialect } from '../../src/protocol/wire.ts';
+import type { Scope } from './scope.ts';
+
+const UP_WITHIN_MS = 20_000;
+const OUTPUT_KEPT = 20_000;
+
+/** A function's source: a folder with `index.js`, and `proto/` to build `user-function.desc` from. */
+export interface FunctionSource {
+  /** Relative to the repository. */
+  readonly folder: string;
+  /** npm package of the SDK, which ships the .proto files that the function's own import. */
+  readonly sdk: string;
+  readonly dialect: WireDialect;
+}
+
+/** The functions that tests start: the examples, and the one that can be told to misbehave. */
+export const FUNCTIONS = {
+  flights: { folder: 'examples/flights', sdk: '@kalix-io/kalix-javascript-sdk', dialect: 'kalix' },
+  'counter-akkaserverless': {
+    folder: 'examples/counter-akkaserverless',
+    sdk: '@lightbend/akkaserverless-javascript-sdk',
+    dialect: 'akkaserverless',
+  },
+  trouble: { folder: 'test/support/functions/trouble', sdk: '@kalix-io/kalix-javascript-sdk', dialect: 'kalix' },
+} as const satisfies Record<string, FunctionSource>;
+
+export interface FunctionProcess {
+  readonly dialect: WireDialect;
+  readonly host: string;
+  readonly port: number;
+  /** host:port */
+  readonly url: string;
+  readonly pid: number;
+  /** Sends a signal: SIGSTOP and SIGCONT for a function that hangs, SIGKILL (the default) for one that crashes. */
+  kill(signal?: NodeJS.Signals): void;
+  /** SIGKILL, and resolves when the process is gone; at once if it is already. A function has nothing to save. */
+  stop(): Promise<void>;
+  /** Resolves, however the process ends, to its exit code or the signal that ended it. */
+  readonly exited: Promise<number | NodeJS.Signals>;
+  /** The end of what it has printed so far. */
+  output(): string;
+}
+
+/**
+ * Starts a real function as a process of its own, builds its descriptor first if that is missing or stale, and resolves
+ * when it answers discovery's version probe, which no SDK counts as a runtime having been there. Stopped when the test
+ * has finished. Rejects with the function's output if it ends before that or is not up after 20 s.
+ *
+ * `port`: to start it again where it was; otherwise a free one.
+ */
+export async function startFunction(
+  t: Scope,
+  options: {
+    readonly source: keyof typeof FUNCTIONS | FunctionSource;
+    readonly port?: number;
+    readonly env?: Readonly<Record<string, string>>;
+  },
+): Promise<FunctionProcess> {
+  const source: FunctionSource = typeof options.source === 'string' ? FUNCTIONS[options.source] : options.source;
+  const { port, env = {} } = options;
+  await buildDescriptor(source);
+  const started =
+    port === undefined
+      ? await withFreePorts({ name: source.folder, count: 1, preferred: undefined, pick: freePorts }, ([free]) =>
+          launch(source, free ?? 0, env),
+        )
+      : await launch(source, port, env);
+  t.onTestFinished(() => started.stop());
+  return started;
+}
+
+async function buildDescriptor({ folder, sdk }: FunctionSource): Promise<void> {
+  await promisify(execFile)(process.execPath, [packagePath('examples/build-descriptor.js'), sdk], {
+    cwd: packagePath(folder),
+  });
+}
+
+async function launch(
+  { folder, dialect }: FunctionSource,
+  port: number,
+  env: Readonly<Record<string, string>>,
+): Promise<FunctionProcess> {
+  // Whoever holds it would answer the probe in the place of our own process.
+  if (await portTaken(port)) throw new Error(`port ${port} is taken: ${folder} cannot be started on it`);
+  const host = '127.0.0.1';
+  const child = spawn(process.execPath, ['index.js'], {
+    cwd: packagePath(folder),
+    env: { ...process.env, ...env, HOST: host, PORT: String(port) },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  const exited = new Promise<number | NodeJS.Signals>((resolve) => {
+    child.once('exit', (code, signal) => resolve(code ?? signal ?? -1));
+  });
+  let printed = '';
+  const keep = (text: string): void => {
+    printed = (printed + text).slice(-OUTPUT_KEPT);
+  };
+  child.stdout.setEncoding('utf8').on('data', keep);
+  child.stderr.setEncoding('utf8').on('data', keep);
+  await once(child, 'spawn');
+  const pid = child.pid ?? -1;
+  guard ??= startGuard({ log: keep });
+  guard.hold(pid, 'SIGKILL');
+  exited.then(() => guard?.drop(pid));
+
+  const started: FunctionProcess = {
+    dialect,
+    host,
+    port,
+    url: `${host}:${port}`,
+    pid,
+    kill: (signal = 'SIGKILL') => void child.kill(signal),
+    async stop() {
+      child.kill('SIGKILL');
+      await exited;
+    },
+    exited,
+    output: () => printed,
+  };
+  try {
+    await Promise.race([
+      answersProbe(started),
+      exited.then((code) => Promise.reject(new Error(`it ended with ${code} before it was up`))),
+    ]);
+  } catch (cause) {
+    await started.stop();
+    throw new Error(`${path.join(folder, 'index.js')} did not start on port ${port}; it printed:\n${printed}`, {
+      cause,
+    });
+  }
+  return started;
+}
+
+/** One for the process: ends the functions of a test run that was killed. */
+let guard: Guard | undefined;
+
+async function answersProbe({ url, dialect }: FunctionProcess): Promise<void> {
+  const wire = loadWire(dialect);
+  const proxyInfo = wire.lookupType(`${dialect}.protocol.ProxyInfo`);
+  const spec = wire.lookupType(`${dialect}.protocol.Spec`);
+  const client = new Client(url, credentials.createInsecure(), {
+    'grpc.initial_reconnect_backoff_ms': 50,
+    'grpc.max_reconnect_backoff_ms': 100,
+  });
+  try {
+    const deadline = Date.now() + UP_WITHIN_MS;
+    await promisify(client.waitForReady.bind(client))(deadline);
+    await new Promise((resolve, reject) => {
+      client.makeUnaryRequest(
+        `/${dialect}.protocol.Discovery/Discover`,
+        () => Buffer.from(proxyInfo.encode({ protocol_major_version: 0, protocol_minor_version: 0 }).finish()),
+        (bytes) => spec.decode(bytes),
+        null,
+        { deadline },
+        (error, answer) => (error === null ? resolve(answer) : reject(error)),
+      );
+    });
+  } finally {
+    client.close();
+  }
+}
