@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 import { constants } from 'node:os';
 import { runCli } from './cli/program.ts';
+import { run } from './commands/run.ts';
 import { version } from './version.ts';
 
 /** npm passes Ctrl-C on to a process that the terminal has told already: that is one wish, not two. */
@@ -33,6 +34,6 @@ const code = await runCli({
   signal: stop.signal,
   out: process.stdout,
   err: process.stderr,
-  commands: {},
+  commands: { run },
 });
 process.stdout.write('', () => process.exit(code));

@@ -8,7 +8,7 @@ import { createDecoder } from './codec/decode.ts';
 import { createEncoder } from './codec/encode.ts';
 import { type Config, internalTopics } from './config/config.ts';
 import { decide } from './engine/decide.ts';
-import { Engine } from './engine/engine.ts';
+import { Engine, type EngineOptions } from './engine/engine.ts';
 import { createIntake } from './engine/intake.ts';
 import { createRoutes, outputTopics, planRoutes } from './engine/routes.ts';
 import { shardStatuses } from './engine/status.ts';
@@ -66,6 +66,8 @@ export interface RuntimeOptions {
   readonly onListening?: (address: { host: string; port: number }) => void;
   /** The topics that the function and the configuration lead to, before they are checked. */
   readonly onTopics?: (plan: TopicPlan) => Promise<void>;
+  /** Replaces single parts of each engine before it is made: how tests crash, delay or watch one step. */
+  readonly replace?: (parts: EngineOptions) => EngineOptions;
 }
 
 export function createRuntime(options: RuntimeOptions): Runtime {
@@ -245,7 +247,7 @@ async function buildEngine(
     ignoreSnapshots,
     maxOutputBytes: config.engine.maxRecordBytes,
   };
-  return new Engine({
+  const parts: EngineOptions = {
     deployment: config.deployment.name,
     topics: consumed,
     deadLetterTopic: { name: internal.deadLetters, partitions: partitions.get(internal.deadLetters) ?? 1 },
@@ -313,7 +315,8 @@ async function buildEngine(
       }),
     signals,
     log: scoped(log, 'engine'),
-  });
+  };
+  return new Engine(options.replace?.(parts) ?? parts);
 }
 
 function logDiscovery(

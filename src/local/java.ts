@@ -1,7 +1,7 @@
-import { createHash } from 'node:crypto';
 import { access, constants } from 'node:fs/promises';
 import path from 'node:path';
 import { messageOf, StateferryError } from '../errors.ts';
+import { hash } from './hash.ts';
 import type { Host } from './host.ts';
 import { runTool } from './launch.ts';
 
@@ -48,7 +48,7 @@ export async function findJava(host: Host): Promise<Java> {
       const about = await runTool({ name: 'java -version', command, args: ['-version'], env, cwd: '/', host });
       const version = javaVersion(about);
       if (version !== undefined && version >= OLDEST_JAVA) {
-        return { command, build: createHash('sha256').update(about).digest('hex').slice(0, 12) };
+        return { command, build: hash(about) };
       }
       unfit.push(`${command} is Java ${version ?? 'of an unknown version'}`);
     } catch (error) {

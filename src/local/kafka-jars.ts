@@ -1,9 +1,10 @@
-import { createHash, randomUUID } from 'node:crypto';
+import { randomUUID } from 'node:crypto';
 import { mkdir, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import path from 'node:path';
 import { StateferryError } from '../errors.ts';
 import { packagePath } from '../package-path.ts';
+import { hash } from './hash.ts';
 import type { Host } from './host.ts';
 import { findCommand, localStackRefusal } from './java.ts';
 import { runTool } from './launch.ts';
@@ -37,7 +38,7 @@ export async function kafkaJars(host: Host): Promise<KafkaJars> {
   if (version === undefined) throw new StateferryError('LOCAL_STACK', `${pomFile} has no property kafka.version`);
 
   const cache = cacheFolder(env);
-  const folder = path.join(cache, `kafka-${version}-${createHash('sha256').update(pom).digest('hex').slice(0, 8)}`);
+  const folder = path.join(cache, `kafka-${version}-${hash(pom)}`);
   if (!(await exists(folder))) {
     const maven = await findCommand('mvn', env);
     if (maven === undefined) {

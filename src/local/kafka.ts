@@ -3,6 +3,8 @@ import { existsSync } from 'node:fs';
 import { mkdir, rename, rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { Kafka, logLevel } from 'kafkajs';
+import { messageOf } from '../errors.ts';
+import { hash } from './hash.ts';
 import type { Host } from './host.ts';
 import { findJava, type Java } from './java.ts';
 import { type KafkaJars, kafkaJars, leftoverName } from './kafka-jars.ts';
@@ -92,7 +94,7 @@ async function startOn(
   await writeFile(settingsFile, propertiesText(settings));
 
   // An archive of Kafka's loaded classes halves its start. The first run that ends in order leaves it.
-  const archive = path.join(jars.folder, `classes-${java.build}.jsa`);
+  const archive = path.join(jars.folder, `classes-${java.build}-${hash(JVM.join(' '))}.jsa`);
   const javaArgs = (main: string, args: string[], flags: string[]): string[] => [
     ...JVM,
     ...LOGGING,
@@ -143,8 +145,12 @@ async function startOn(
           guardSignal: 'SIGTERM',
           async afterExit({ code }) {
             if (!existsSync(unfinished)) return;
-            if (code === JAVA_TERMINATED) await rename(unfinished, archive);
-            else await rm(unfinished, { force: true });
+            try {
+              if (code === JAVA_TERMINATED) await rename(unfinished, archive);
+              else await rm(unfinished, { force: true });
+            } catch (error) {
+              host.log(`the next start of Kafka will be slow again: ${messageOf(error)}`);
+            }
           },
         });
       },

@@ -1,6 +1,7 @@
 import { chmod, cp, mkdir, readFile, rm, symlink } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import path from 'node:path';
+import { messageOf } from '../errors.ts';
 import type { Host } from './host.ts';
 import { localStackRefusal } from './java.ts';
 import { type Account, runTool } from './launch.ts';
@@ -70,6 +71,9 @@ export async function preparePostgres(options: {
     cwd: '/',
     account,
     host,
+  }).catch((error: unknown) => {
+    host.signal.throwIfAborted();
+    throw localStackRefusal(`The local Postgres does not run on this system: ${messageOf(error)}.`, { cause: error });
   });
   return {
     folder,

@@ -40,8 +40,14 @@ const UNLOCK_EVERY_MS = 250;
 /** Launches a server and resolves when it answers. LOCAL_STACK, with its last log lines, when it ends instead. */
 export async function startServer(options: ServerOptions, hadData: boolean): Promise<LocalServer> {
   const { name, host } = options;
-  let stopping: Promise<void> | undefined;
   let wanted = true;
+  // One at a time, in the order of the calls: a stop during a restart must end what the restart started.
+  let turn: Promise<void> = Promise.resolve();
+  const inTurn = (work: () => Promise<void>): Promise<void> => {
+    const done = turn.then(work);
+    turn = done.catch(() => undefined);
+    return done;
+  };
 
   async function begin(mayWait: boolean): Promise<Launched> {
     const giveUp = Date.now() + (mayWait ? UNLOCK_MS : 0);
@@ -67,28 +73,26 @@ export async function startServer(options: ServerOptions, hadData: boolean): Pro
   let current = await begin(hadData);
   watch(current);
 
-  const stop = (): Promise<void> => {
+  const end = (): Promise<void> => {
     wanted = false;
-    stopping ??= endProcess(current, options.stopSteps).finally(() => {
-      stopping = undefined;
-    });
-    return stopping;
+    return endProcess(current, options.stopSteps);
   };
   return {
     get pid() {
       return current.pid;
     },
-    stop,
+    stop: () => inTurn(end),
     kill(signal) {
       wanted = false;
       current.kill(signal);
     },
-    async restart() {
-      await stop();
-      current = await begin(true);
-      wanted = true;
-      watch(current);
-    },
+    restart: () =>
+      inTurn(async () => {
+        await end();
+        current = await begin(true);
+        wanted = true;
+        watch(current);
+      }),
   };
 }
 

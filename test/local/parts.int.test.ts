@@ -7,10 +7,12 @@ import { startGuard } from '../../src/local/guard.ts';
 import type { Host } from '../../src/local/host.ts';
 import { newClusterId, startKafka } from '../../src/local/kafka.ts';
 import { kafkaJars } from '../../src/local/kafka-jars.ts';
+import { launch } from '../../src/local/launch.ts';
 import { freePorts, portTaken } from '../../src/local/ports.ts';
 import { startPostgres } from '../../src/local/postgres.ts';
+import { type LocalServer, startServer } from '../../src/local/server.ts';
 import { temporaryFolder } from '../support/folder.ts';
-import { descendants } from '../support/processes.ts';
+import { descendants, runs } from '../support/processes.ts';
 import type { Scope } from '../support/scope.ts';
 
 function createHost(t: Scope, env: NodeJS.ProcessEnv = process.env): Host & { lines: string[] } {
@@ -144,4 +146,45 @@ it('what cut-short downloads left is removed when it is old, and left alone whil
   const left = await readdir(cache);
   expect(left).toContain('incomplete-new');
   expect(left).not.toContain('incomplete-old');
+});
+
+/** A server that writes a line when it is up and then does nothing; ready when the line is there. */
+async function startScript(t: Scope, script: string): Promise<LocalServer> {
+  const dir = await temporaryFolder(t);
+  const host = createHost(t);
+  const logFile = path.join(dir, 'log');
+  return startServer(
+    {
+      name: 'the script',
+      logFile,
+      async launch() {
+        await rm(logFile, { force: true });
+        const args = ['-c', script];
+        const process = { name: 'the script', command: '/bin/sh', args, env: {}, cwd: '/' };
+        return launch({ ...process, host, logFile, guardSignal: 'SIGTERM' });
+      },
+      async probe() {
+        if ((await readFile(logFile, 'utf8')) === '') throw new Error('silent so far');
+      },
+      stopSteps: [{ signal: 'SIGTERM', waitMs: 200 }],
+      host,
+    },
+    false,
+  );
+}
+
+const WAIT = 'while :; do sleep 0.05; done';
+
+it('a server that will not stop is killed after the time it was given', async (t) => {
+  const server = await startScript(t, `trap '' TERM; echo up; ${WAIT}`);
+  await server.stop();
+  expect(runs(server.pid)).toBe(false);
+});
+
+it('a stop during a restart ends what the restart started', async (t) => {
+  const server = await startScript(t, `echo up; ${WAIT}`);
+  const before = server.pid;
+  await Promise.all([server.restart(), server.stop()]);
+  expect(server.pid).not.toBe(before);
+  expect([runs(before), runs(server.pid)]).toEqual([false, false]);
 });
