@@ -8,8 +8,7 @@ import type { Component } from '../model/component.ts';
 import type { Signals } from '../observe/signals.ts';
 import type { Dialect } from '../protocol/dialect.ts';
 import type { Decision, EntityPosition } from './decide.ts';
-import type { Item } from './item.ts';
-import type { Shard } from './shard.ts';
+import type { Item, ItemOwner } from './item.ts';
 
 /** Entities whose heads are read with one query. */
 const LOAD_BATCH = 500;
@@ -34,7 +33,7 @@ interface Entity {
   readonly id: string;
   readonly key: EntityKey;
   readonly component: Component;
-  readonly shard: Shard;
+  readonly shard: ItemOwner;
   state: EntityState;
   session: Session | undefined;
   readonly mailbox: Item[];
@@ -104,7 +103,7 @@ export class Entities {
   }
 
   /** Entity streams of one shard. */
-  activeOf(shard: Shard): number {
+  activeOf(shard: ItemOwner): number {
     let count = 0;
     for (const entity of this.#entities.values()) if (entity.shard === shard && entity.session !== undefined) count++;
     return count;
@@ -153,7 +152,7 @@ export class Entities {
   }
 
   /** Forgets everything of a shard: what its commands still bring is of no interest any more. */
-  drop(shard: Shard): void {
+  drop(shard: ItemOwner): void {
     for (const entity of this.#entities.values()) {
       if (entity.shard !== shard) continue;
       const { state } = entity;

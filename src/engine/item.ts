@@ -1,12 +1,17 @@
 import type { Command } from '../model/command.ts';
 import type { InputRecord, OutputRecord } from '../model/record.ts';
 import type { Decision } from './decide.ts';
-import type { Shard } from './shard.ts';
+
+/** The shard whose window an item is in, as far as an item's handlers need to know it. */
+export interface ItemOwner {
+  /** The oldest record of the window is decided: there is something to journal. */
+  isReady(): boolean;
+}
 
 /** One input record on its way through a shard, from its arrival until Kafka has what came of it. */
 export interface Item {
   readonly record: InputRecord;
-  readonly shard: Shard;
+  readonly shard: ItemOwner;
   /** Undefined for a record that calls no function: a stray, a dead letter, one to be ignored. */
   readonly command: Command | undefined;
   /** Bytes that it holds in memory. */
@@ -30,7 +35,7 @@ export function publishing(outputs: readonly OutputRecord[]): Decision {
 
 const OVERHEAD_BYTES = 200;
 
-export function createItem(shard: Shard, record: InputRecord, command: Command | undefined, decision?: Decision): Item {
+export function createItem(shard: ItemOwner, record: InputRecord, command: Command | undefined, decision?: Decision): Item {
   return {
     record,
     shard,

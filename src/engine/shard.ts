@@ -1,7 +1,7 @@
 import type { Chunk, JournalDeletion, JournalEvent, JournalSnapshot, JournalValue } from '../model/chunk.ts';
 import type { OutputRecord, Positions } from '../model/record.ts';
 import type { Load, ShardState } from '../observe/status.ts';
-import type { Item } from './item.ts';
+import type { Item, ItemOwner } from './item.ts';
 
 /**
  * What an open shard may be; before that it is being opened (opening.ts):
@@ -30,7 +30,7 @@ export interface ShardStart {
  * One open shard: the window of its input records in order of arrival, and the positions that they lead to. Records
  * are decided in any order and leave in order. Knows no I/O.
  */
-export class Shard {
+export class Shard implements ItemOwner {
   readonly number: number;
   readonly epoch: number;
   state: OpenShardState = 'running';
@@ -108,7 +108,6 @@ export class Shard {
     this.#bytes += item.bytes;
   }
 
-  /** The oldest record of the window is decided: there is something to journal. */
   isReady(): boolean {
     return this.#window[this.#head]?.decision !== undefined;
   }

@@ -39,6 +39,8 @@ export async function kafkaJars(host: Host): Promise<KafkaJars> {
 
   const cache = cacheFolder(env);
   const folder = path.join(cache, `kafka-${version}-${hash(pom)}`);
+  await mkdir(cache, { recursive: true });
+  await removeLeftovers(cache);
   if (!(await exists(folder))) {
     const maven = await findCommand('mvn', env);
     if (maven === undefined) {
@@ -46,8 +48,6 @@ export async function kafkaJars(host: Host): Promise<KafkaJars> {
         `The local Kafka's jars are not in ${cache} yet, and Maven, which fetches them, is not on PATH.`,
       );
     }
-    await mkdir(cache, { recursive: true });
-    await removeLeftovers(cache);
     const began = Date.now();
     log(`fetching Kafka ${version} (43 MB, the first time only)`);
     const fetching = path.join(cache, leftoverName());

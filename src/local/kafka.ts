@@ -161,6 +161,8 @@ async function startOn(
           const cluster = await admin.describeCluster();
           if (cluster.clusterId !== clusterId) throw new Error(`${broker} is the cluster ${cluster.clusterId}`);
           if (cluster.brokers.length === 0) throw new Error('the broker is not registered yet');
+          // Groups can be joined: the first consumer need not meet a coordinator that is still loading.
+          await admin.fetchOffsets({ groupId: 'stateferry-probe' });
         } finally {
           await admin.disconnect();
         }

@@ -1,0 +1,228 @@
+import { beforeAll, describe, expect, it } from 'vitest';
+import { decodeCommandRecord } from '../../src/codec/command-record.ts';
+import { createEncoder } from '../../src/codec/encode.ts';
+import { type DecisionContext, decide } from '../../src/engine/decide.ts';
+import { createRoutes, planRoutes, type RouteConfig } from '../../src/engine/routes.ts';
+import type { Command } from '../../src/model/command.ts';
+import type { Component, FunctionSpec } from '../../src/model/component.ts';
+import type { Effect } from '../../src/model/effect.ts';
+import type { InputRecord, OutputRecord } from '../../src/model/record.ts';
+import { partitionFor } from '../../src/topics/partition.ts';
+import { createShop, type Shop } from '../support/shop.ts';
+
+const ROUTES: RouteConfig = {
+  subscriptions: [{ topic: 'adds', service: 'shop.Cart', method: 'Add', format: 'auto', entityId: 'auto' }],
+  replies: [
+    { service: 'shop.Cart', method: 'Add', topic: 'added', format: 'auto' },
+    { service: 'shop.Cart', method: 'Remove', topic: 'removed', format: 'auto' },
+  ],
+  events: [{ entityType: 'shop.Cart', topic: 'events', format: 'auto' }],
+};
+const PARTITIONS = new Map([
+  ['added', 4],
+  ['removed', 4],
+  ['events', 8],
+]);
+
+let shop: Shop;
+let spec: FunctionSpec;
+let context: DecisionContext;
+
+beforeAll(() => {
+  shop = createShop();
+  const components = new Map<string, Component>([shop.cart, shop.watch].map((c) => [c.service, c]));
+  spec = { dialect: 'kalix', protocolVersion: '1.1', serviceName: '', supportLibrary: '', components, digest: '' };
+  context = {
+    encode: createEncoder({ descriptors: shop.descriptors }),
+    routes: createRoutes(spec, planRoutes(spec, ROUTES), PARTITIONS),
+    deployment: 'd',
+    commandTopic: 'd-commands',
+    shards: 8,
+    ignoreSnapshots: false,
+    maxOutputBytes: 1_000,
+  };
+});
+
+const DONE = { typeUrl: 'type.googleapis.com/shop.Done', value: Buffer.from('done') };
+const reply: Effect['answer'] = { kind: 'reply', payload: DONE, metadata: [] };
+const effect = (more: Partial<Effect> = {}): Effect => ({ answer: reply, sideEffects: [], events: [], ...more });
+
+function command(more: Partial<Command> = {}): Command {
+  return {
+    id: 'adds/3/17',
+    method: shop.method(shop.cart, 'Add'),
+    entityId: 'c1',
+    key: Buffer.from('c1'),
+    payload: { typeUrl: 'type.googleapis.com/shop.AddItem', value: Buffer.alloc(0) },
+    metadata: [],
+    replyTo: [],
+    ...more,
+  };
+}
+
+/** Protobuf field 1, a string: an AddItem whose cart_id is `id`. */
+const addItem = (id: string) => ({
+  typeUrl: 'type.googleapis.com/shop.AddItem',
+  value: Buffer.concat([Buffer.from([0x0a, id.length]), Buffer.from(id)]),
+});
+const call = (id: string, method = 'Add') => ({ service: 'shop.Cart', method, payload: addItem(id), metadata: [] });
+const header = (output: OutputRecord, name: string) => output.headers.find(([key]) => key === name)?.[1];
+const START = { seq: 5, revision: 2 };
+
+function readCommand(output: OutputRecord) {
+  return decodeCommandRecord(
+    { ...output, headers: {}, offset: 0n, timestamp: 0 } as unknown as InputRecord,
+    context.routes.resolve,
+  );
+}
+
+describe('deciding what an answer means', () => {
+  it('numbers events from the entity’s position, and publishes them and then the reply under the entity’s key', () => {
+    const events = [
+      { typeUrl: 'type.googleapis.com/shop.Item', value: Buffer.from('1') },
+      { typeUrl: 'type.googleapis.com/shop.Item', value: Buffer.from('2') },
+    ];
+    const decision = decide(command(), effect({ events }), START, context);
+    expect(decision.events.map((e) => [e.entityType, e.entityId, e.seq, e.commandId])).toEqual([
+      ['shop.Cart', 'c1', 6, 'adds/3/17'],
+      ['shop.Cart', 'c1', 7, 'adds/3/17'],
+    ]);
+    expect(decision.outputs.map((o) => [o.topic, o.partition, o.key?.toString(), header(o, 'ce_id')])).toEqual([
+      ['events', partitionFor(Buffer.from('c1'), 8), 'c1', 'adds/3/17/event-1'],
+      ['events', partitionFor(Buffer.from('c1'), 8), 'c1', 'adds/3/17/event-2'],
+      ['added', partitionFor(Buffer.from('c1'), 4), 'c1', 'adds/3/17/reply'],
+    ]);
+  });
+
+  it('decides the same when the command is processed again', () => {
+    const again = () => decide(command(), effect({ sideEffects: [call('c2')] }), START, context);
+    expect(again()).toEqual(again());
+  });
+
+  it('takes a snapshot as the state after all events of the reply', () => {
+    const item = { typeUrl: 'type.googleapis.com/shop.Item', value: Buffer.alloc(1) };
+    const { snapshot } = decide(command(), effect({ events: [item, item], snapshot: item }), START, context);
+    expect(snapshot).toMatchObject({ seq: 7 });
+    const ignoring = { ...context, ignoreSnapshots: true };
+    expect(decide(command(), effect({ events: [item], snapshot: item }), START, ignoring).snapshot).toBeUndefined();
+  });
+
+  it('answers with an empty message of the output type where the handler gave none', () => {
+    const { outputs } = decide(command(), effect({ answer: { kind: 'none' } }), START, context);
+    expect(outputs.map((o) => [o.topic, o.value?.length, header(o, 'ce_type')])).toEqual([['added', 0, 'shop.Done']]);
+  });
+
+  it('makes side effects commands of their own, in order, in the shard of their entity', () => {
+    const { outputs } = decide(command(), effect({ sideEffects: [call('c2'), call('c3')] }), START, context);
+    const [first, second] = outputs;
+    expect(outputs.map((o) => o.topic)).toEqual(['d-commands', 'd-commands', 'added']);
+    expect(first?.partition).toBe(partitionFor(Buffer.from('c2'), 8));
+    expect(readCommand(first as OutputRecord)).toMatchObject({ id: 'adds/3/17#1', entityId: 'c2', replyTo: [] });
+    expect(readCommand(second as OutputRecord)).toMatchObject({ id: 'adds/3/17#2', entityId: 'c3' });
+  });
+
+  it('hands the destinations of a forwarded command on to the one that answers it', () => {
+    const forward: Effect['answer'] = { kind: 'forward', call: call('c2') };
+    const { outputs } = decide(command({ replyTo: ['removed'] }), effect({ answer: forward }), START, context);
+    expect(outputs).toHaveLength(1);
+    expect(readCommand(outputs[0] as OutputRecord)).toMatchObject({ id: 'adds/3/17#1', replyTo: ['removed', 'added'] });
+  });
+
+  it('answers once to a topic that is both its own and the chain’s', () => {
+    const { outputs } = decide(command({ replyTo: ['added', 'removed'] }), effect(), START, context);
+    expect(outputs.map((o) => o.topic)).toEqual(['added', 'removed']);
+  });
+
+  it.each([
+    {
+      what: 'a failure',
+      more: { answer: { kind: 'failure', description: 'no stock', restart: false } },
+      code: 'FUNCTION_FAILED',
+      says: 'no stock',
+    },
+    {
+      what: 'a call to a method that is not there',
+      more: { sideEffects: [call('c2', 'Steal')] },
+      code: 'CALL_UNKNOWN_TARGET',
+      says: 'Steal',
+    },
+    {
+      what: 'a call without an entity id',
+      more: { sideEffects: [call('')] },
+      code: 'RECORD_NO_ENTITY_ID',
+      says: 'entity key',
+    },
+    {
+      what: 'an event without a type',
+      more: { events: [{ typeUrl: '', value: Buffer.alloc(1) }] },
+      code: 'FUNCTION_BROKEN_REPLY',
+      says: 'type url',
+    },
+    {
+      what: 'a type that Postgres cannot hold',
+      more: { events: [{ typeUrl: 'a\0b', value: Buffer.alloc(1) }] },
+      code: 'FUNCTION_BROKEN_REPLY',
+      says: 'type url',
+    },
+    {
+      what: 'a value of an event sourced entity',
+      more: { state: { kind: 'delete', cleanupAfterMs: 0 } },
+      code: 'FUNCTION_BROKEN_REPLY',
+      says: 'no value entity',
+    },
+    {
+      what: 'an output that the broker would refuse',
+      more: { answer: { kind: 'reply', payload: { ...DONE, value: Buffer.alloc(1_001) }, metadata: [] } },
+      code: 'FUNCTION_BROKEN_REPLY',
+      says: '1001 bytes',
+    },
+  ] as { what: string; more: Partial<Effect>; code: string; says: string }[])(
+    'refuses $what as a whole',
+    ({ more, code, says }) => {
+      let thrown: unknown;
+      try {
+        decide(command(), effect(more), START, context);
+      } catch (error) {
+        thrown = error;
+      }
+      expect(thrown).toMatchObject({ code, fate: 'reject' });
+      expect(String(thrown)).toContain(says);
+    },
+  );
+});
+
+describe('planning routes', () => {
+  it('names every entry that does not fit, at once', () => {
+    const bad: RouteConfig = {
+      subscriptions: [{ topic: 'x', service: 'shop.Nope', method: 'Add', format: 'auto', entityId: 'auto' }],
+      replies: [{ service: 'shop.Cart', method: 'Nope', topic: 'y', format: 'auto' }],
+      events: [{ entityType: 'nope', topic: 'z', format: 'auto' }],
+    };
+    let sentence = '';
+    try {
+      planRoutes(spec, bad);
+    } catch (error) {
+      sentence = String(error);
+    }
+    expect(sentence).toContain('shop.Nope/Add');
+    expect(sentence).toContain('shop.Cart/Nope');
+    expect(sentence).toContain('"z"');
+  });
+
+  it('refuses a function that nothing leads to', () => {
+    expect(() => planRoutes(spec, { subscriptions: [], replies: [], events: [] })).toThrow(
+      'nothing leads to the function',
+    );
+  });
+
+  it('refuses two methods that take the same type from one topic', () => {
+    const twice = ['shop.Cart', 'shop.Watch'].map((service) => ({
+      topic: 'adds',
+      service,
+      method: service === 'shop.Cart' ? 'Add' : 'OnAdd',
+      format: 'auto' as const,
+      entityId: 'auto' as const,
+    }));
+    expect(() => planRoutes(spec, { ...ROUTES, subscriptions: twice })).toThrow('takes already');
+  });
+});

@@ -1,0 +1,135 @@
+import { describe, expect, it } from 'vitest';
+import { type OpeningSteps, openShards } from '../../src/engine/opening.ts';
+import type { OpenedShard } from '../../src/journal/open.ts';
+import type { OutboxRow } from '../../src/journal/outbox.ts';
+
+const opened = (more: Partial<OpenedShard> = {}): OpenedShard => ({
+  shard: 0,
+  epoch: 2,
+  others: [],
+  applied: { in: 20n },
+  released: undefined,
+  chunk: 3,
+  emitted: 1,
+  shardSeq: 0,
+  ...more,
+});
+
+const row = (chunk: number, offset: bigint): OutboxRow => ({
+  shard: 0,
+  chunk,
+  positions: { in: offset },
+  records: Buffer.alloc(0),
+});
+
+function scripted(given: {
+  shard?: Partial<OpenedShard>;
+  committed?: bigint;
+  range?: { low: bigint; high: bigint };
+  outbox?: OutboxRow[];
+  settled?: number[];
+  held?: number[][];
+}) {
+  const calls: string[] = [];
+  const held = [...(given.held ?? [])];
+  const steps: OpeningSteps = {
+    held: async () => {
+      calls.push('held');
+      return held.shift() ?? [];
+    },
+    open: async () => {
+      calls.push('open');
+      return [opened(given.shard)];
+    },
+    fence: async (ids) => {
+      calls.push(`fence ${ids.join(',')}`);
+    },
+    committed: async () => {
+      calls.push('committed');
+      return new Map([['in', new Map(given.committed === undefined ? [] : [[0, given.committed]])]]);
+    },
+    ranges: async () => new Map([[0, given.range ?? { low: 0n, high: 1_000n }]]),
+    settle: async (shards) => {
+      calls.push(`settle ${shards[0]?.applied.in} without ${shards[0]?.fenced.join(',')}`);
+      return given.settled ?? [0];
+    },
+    outbox: async () => {
+      calls.push('outbox');
+      return given.outbox ?? [];
+    },
+  };
+  return { calls, steps };
+}
+
+const OPTIONS = { shards: [0], topics: ['in'], start: 'earliest', graceMs: 0 } as const;
+
+describe('opening shards', () => {
+  it('takes the epoch, fences every other owner, and only then reads the offsets', async () => {
+    const { calls, steps } = scripted({ shard: { others: ['x', 'y'] }, committed: 20n });
+    await openShards(steps, OPTIONS);
+    expect(calls).toEqual(['open', 'fence x,y', 'committed', 'settle 20 without x,y', 'outbox']);
+  });
+
+  it('emits again what is journaled beyond the committed offset, and nothing else', async () => {
+    const { steps } = scripted({ committed: 10n, outbox: [row(1, 5n), row(2, 10n), row(3, 20n)] });
+    const [shard] = await openShards(steps, OPTIONS);
+    expect(shard?.unemitted.map((r) => r.chunk)).toEqual([3]);
+  });
+
+  it('believes a clean release where Kafka’s answer is behind it', async () => {
+    const { steps } = scripted({ shard: { released: { in: 20n } }, committed: 10n, outbox: [row(3, 20n)] });
+    const [shard] = await openShards(steps, OPTIONS);
+    expect(shard?.unemitted).toEqual([]);
+    expect(shard?.committed).toEqual({ in: 20n });
+  });
+
+  it('waits for a live owner’s release as long as the grace lasts', async () => {
+    const { calls, steps } = scripted({ held: [[0], [0]], committed: 20n });
+    await openShards(steps, { ...OPTIONS, graceMs: 60_000 });
+    expect(calls.slice(0, 4)).toEqual(['held', 'held', 'held', 'open']);
+  });
+
+  it.each([
+    { start: 'earliest', committed: undefined, from: 7n },
+    { start: 'latest', committed: undefined, from: 1_000n },
+    { start: 'earliest', committed: 12n, from: 12n },
+  ] as const)('starts a new topic at $from ($start, committed: $committed)', async ({ start, committed, from }) => {
+    const { steps } = scripted({
+      shard: { applied: {}, chunk: 0, emitted: 0 },
+      range: { low: 7n, high: 1_000n },
+      ...(committed !== undefined && { committed }),
+    });
+    const [shard] = await openShards(steps, { ...OPTIONS, start });
+    expect(shard?.applied).toEqual({ in: from });
+  });
+
+  it('goes on behind records that retention removed, and says how many', async () => {
+    const { steps } = scripted({ committed: 20n, range: { low: 50n, high: 1_000n } });
+    const [shard] = await openShards(steps, OPTIONS);
+    expect(shard?.applied).toEqual({ in: 50n });
+    expect(shard?.expired).toEqual([{ topic: 'in', offsets: 30n }]);
+  });
+
+  it.each([
+    {
+      what: 'a topic that ends before what was applied',
+      given: { committed: 20n, range: { low: 0n, high: 3n } },
+      code: 'TOPIC_RECREATED',
+    },
+    { what: 'a journal behind the committed offset', given: { committed: 21n }, code: 'JOURNAL_BEHIND' },
+    { what: 'a group whose offsets are gone', given: {}, code: 'OFFSETS_GONE' },
+    {
+      what: 'a shard that another process opened meanwhile',
+      given: { committed: 20n, settled: [] },
+      code: 'SHARD_FENCED',
+    },
+  ])('refuses $what', async ({ given, code }) => {
+    await expect(openShards(scripted(given).steps, OPTIONS)).rejects.toMatchObject({ code });
+  });
+
+  it('takes a crash before the very first commit for what it is', async () => {
+    const { steps } = scripted({ shard: { chunk: 1, emitted: 0 }, outbox: [row(1, 20n)] });
+    const [shard] = await openShards(steps, OPTIONS);
+    expect(shard?.unemitted.map((r) => r.chunk)).toEqual([1]);
+  });
+});

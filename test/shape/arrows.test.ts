@@ -1,0 +1,78 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import path from 'node:path';
+import { describe, expect, it } from 'vitest';
+
+const SRC = path.resolve(import.meta.dirname, '../../src');
+
+/** What each room may import, besides itself and the files at the root of src that everybody may use. */
+const ARROWS: Readonly<Record<string, readonly string[]>> = {
+  model: [],
+  observe: ['model'],
+  config: ['observe/mask.ts'],
+  protocol: ['model'],
+  topics: ['model'],
+  journal: ['model'],
+  codec: ['model', 'protocol', 'topics/partition.ts'],
+  functions: ['model', 'protocol'],
+  engine: ['model', 'codec', 'functions', 'journal', 'topics', 'protocol', 'observe'],
+  local: [],
+  cli: ['config', 'observe'],
+  commands: ['cli', 'config', 'engine', 'functions', 'local', 'observe', 'protocol', 'topics', 'runtime.ts'],
+  demo: ['cli', 'config', 'commands', 'local', 'observe', 'topics'],
+};
+const EVERYBODY = new Set(['errors.ts', 'abort.ts', 'package-path.ts', 'version.ts']);
+
+interface Import {
+  readonly file: string;
+  readonly target: string;
+}
+
+const imports: Import[] = readdirSync(SRC, { recursive: true, encoding: 'utf8' })
+  .filter((file) => file.endsWith('.ts'))
+  .flatMap((file) =>
+    [...readFileSync(path.join(SRC, file), 'utf8').matchAll(/from '(\.[^']+)'/g)].map(([, target]) => ({
+      file,
+      target: path.join(path.dirname(file), target as string),
+    })),
+  );
+
+const roomOf = (file: string) => (file.includes(path.sep) ? (file.split(path.sep)[0] as string) : undefined);
+
+describe('the rooms', () => {
+  it('are all named here', () => {
+    const rooms = new Set(imports.map(({ file }) => roomOf(file)).filter((room) => room !== undefined));
+    expect([...rooms].filter((room) => !(room in ARROWS))).toEqual([]);
+  });
+
+  it('import only what the arrows allow', () => {
+    const wrong = imports.filter(({ file, target }) => {
+      const room = roomOf(file);
+      if (room === undefined || roomOf(target) === room || EVERYBODY.has(target)) return false;
+      return !ARROWS[room]?.some((allowed) => target === allowed || target.startsWith(`${allowed}/`));
+    });
+    expect(wrong).toEqual([]);
+  });
+
+  it('keep the embedded stack out of everything but the commands that start it', () => {
+    const users = imports.filter(({ file, target }) => roomOf(target) === 'local' && roomOf(file) !== 'local');
+    expect(new Set(users.map(({ file }) => roomOf(file)))).toEqual(new Set(['commands', 'demo']));
+  });
+
+  it('have no cycles', () => {
+    const graph = new Map<string, string[]>();
+    for (const { file, target } of imports) graph.set(file, [...(graph.get(file) ?? []), target]);
+    const done = new Set<string>();
+    const cycles: string[][] = [];
+    const walk = (file: string, trail: readonly string[]): void => {
+      if (trail.includes(file)) {
+        cycles.push([...trail.slice(trail.indexOf(file)), file]);
+        return;
+      }
+      if (done.has(file)) return;
+      for (const target of graph.get(file) ?? []) walk(target, [...trail, file]);
+      done.add(file);
+    };
+    for (const file of graph.keys()) walk(file, []);
+    expect(cycles).toEqual([]);
+  });
+});

@@ -1,0 +1,109 @@
+import { writeSync } from 'node:fs';
+import { createInterface } from 'node:readline';
+import { type Assumed, loadConfig } from '../../src/config/load.ts';
+import { messageOf } from '../../src/errors.ts';
+import { kafkaLogCreator } from '../../src/observe/kafka-log.ts';
+import { createLog } from '../../src/observe/log.ts';
+import { createRuntime } from '../../src/runtime.ts';
+import { createKafka } from '../../src/topics/client.ts';
+import { type Point, withPoints } from './engine-points.ts';
+
+/*
+ * A process of a deployment, as `stateferry run` makes it, that a test can end or stop at one point of the way. It gets
+ * its configuration and its first fault in its environment, further faults as lines on its standard input, and reports
+ * on its file descriptor 3; see engine-process.ts.
+ */
+
+/** What is done when a point has been reached `nth` times. */
+export interface Fault {
+  readonly point: Point;
+  readonly nth: number;
+  readonly signal: 'SIGKILL' | 'SIGSTOP';
+}
+
+/** What the process is to be. */
+export interface Order {
+  readonly config: Assumed;
+  readonly fault?: Fault;
+}
+
+export type Report =
+  | { readonly kind: 'listening'; readonly port: number }
+  | { readonly kind: 'armed' }
+  | { readonly kind: 'reached'; readonly point: Point }
+  | { readonly kind: 'rebuild'; readonly code: string }
+  | { readonly kind: 'failed'; readonly message: string };
+
+/** The environment variable that holds the order, in JSON. */
+export const ORDER_VARIABLE = 'STATEFERRY_TEST_ORDER';
+const REPORTS = 3;
+
+// Written at once: the process may be gone in the next instant.
+function report(line: Report): void {
+  writeSync(REPORTS, `${JSON.stringify(line)}\n`);
+}
+
+const order = JSON.parse(process.env[ORDER_VARIABLE] ?? '') as Order;
+let fault = order.fault;
+let left = fault?.nth ?? 0;
+
+function reach(point: Point): void {
+  if (fault === undefined || fault.point !== point || --left > 0) return;
+  const { signal } = fault;
+  fault = undefined;
+  report({ kind: 'reached', point });
+  process.kill(process.pid, signal);
+}
+
+createInterface({ input: process.stdin })
+  .on('line', (line) => {
+    fault = JSON.parse(line) as Fault;
+    left = fault.nth;
+    report({ kind: 'armed' });
+  })
+  // The test is gone.
+  .on('close', () => process.exit(1));
+
+const { config } = loadConfig({
+  argvFlags: {},
+  env: {},
+  cwd: process.cwd(),
+  readFile: () => undefined,
+  assumed: order.config,
+});
+const log = createLog(config.log);
+const stop = new AbortController();
+process.on('SIGTERM', () => stop.abort());
+const client = createKafka({ ...config.kafka, logCreator: kafkaLogCreator(log) });
+const { transactionTimeoutMs } = config.kafka;
+
+createRuntime({
+  config,
+  log,
+  devMode: false,
+  createTopics: false,
+  onListening: ({ port }) => report({ kind: 'listening', port }),
+  replace: (parts) =>
+    withPoints(
+      {
+        ...parts,
+        signals: {
+          ...parts.signals,
+          rebuild(code) {
+            report({ kind: 'rebuild', code });
+            parts.signals.rebuild(code);
+          },
+        },
+      },
+      reach,
+      { client, groupId: config.deployment.name, transactionTimeoutMs },
+    ),
+})
+  .run(stop.signal)
+  .then(
+    () => process.exit(0),
+    (error: unknown) => {
+      report({ kind: 'failed', message: messageOf(error) });
+      process.exit(1);
+    },
+  );
