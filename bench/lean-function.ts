@@ -15,6 +15,8 @@ const EVENT_SOURCED = 'kalix.component.eventsourcedentity.EventSourcedEntities';
 
 type Bytes = Buffer;
 
+const NOTHING = Buffer.alloc(0);
+
 const raw = {
   requestSerialize: (bytes: Bytes) => bytes,
   requestDeserialize: (bytes: Bytes) => bytes,
@@ -31,10 +33,10 @@ const unary = (service: string, method: string) => ({
 /** Length-delimited field `number` of a message, as a view; empty where it is absent. */
 function bytesField(bytes: Uint8Array, number: number): Uint8Array {
   const reader = Reader.create(bytes);
-  let found = new Uint8Array();
+  let found: Uint8Array = NOTHING;
   while (reader.pos < reader.len) {
     const tag = reader.uint32();
-    if (tag === ((number << 3) | 2)) found = new Uint8Array(reader.bytes());
+    if (tag === ((number << 3) | 2)) found = reader.bytes();
     else reader.skipType(tag & 7);
   }
   return found;
@@ -108,7 +110,7 @@ const spec = Buffer.from(
     .finish(),
 );
 const answer = (bytes: Bytes) => (_call: unknown, done: sendUnaryData<Bytes>) => done(null, bytes);
-const empty = answer(Buffer.alloc(0));
+const empty = answer(NOTHING);
 
 const server = new Server({ 'grpc.max_concurrent_streams': 2 ** 31 - 1 });
 const discovery = 'kalix.protocol.Discovery';

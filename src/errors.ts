@@ -23,6 +23,7 @@ export const ERRORS = {
   FUNCTION_SPEC: 'stop',
   FUNCTION_BROKEN_REPLY: 'reject',
   FUNCTION_TIMEOUT: 'reject',
+  FUNCTION_LOST: 'reject',
   FUNCTION_FAILED: 'reject',
   RECORD_UNDECODABLE: 'reject',
   RECORD_UNKNOWN_TYPE: 'reject',

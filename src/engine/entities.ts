@@ -16,6 +16,13 @@ const LOAD_BATCH = 500;
 const EVENTS_PAGE = 2_000;
 /** How often commands in flight are looked through for one that is overdue. */
 const SWEEP_MS = 250;
+/**
+ * A command that was in flight at this many losses of the function is suspected of causing them: it is then sent alone,
+ * and condemned when the function is lost with it alone this many times more. What was merely in flight beside it, or
+ * when somebody restarted the function, goes through.
+ */
+const SUSPECT_LOSSES = 2;
+const ALONE_LOSSES = 2;
 /** A command that the function was lost with is sent again after a pause that doubles from here. */
 const LOSS_PAUSE_MS = 100;
 const LOSS_PAUSE_MAX_MS = 5_000;
@@ -25,9 +32,10 @@ const LOSS_PAUSE_MAX_MS = 5_000;
  * - passive: no stream at the function;
  * - settling: commands of it are decided and not journaled yet, so the journal is no place to load it from;
  * - queued: waits for a free stream; loading: its state is being read;
- * - idle: has a stream and nothing to do; busy: one command is at the function.
+ * - idle: has a stream and nothing to do; busy: one command is at the function;
+ * - held: has a command and a stream, but a suspect goes first, alone.
  */
-type EntityState = 'passive' | 'settling' | 'queued' | 'loading' | 'idle' | 'busy' | 'dropped';
+type EntityState = 'passive' | 'settling' | 'queued' | 'loading' | 'idle' | 'busy' | 'held' | 'dropped';
 
 interface Entity {
   readonly id: string;
@@ -85,6 +93,10 @@ export class Entities {
   readonly #queue = new Set<Entity>();
   /** Have a stream reserved and wait for their state. */
   #loads: Entity[] = [];
+  /** Commands that may be what the function dies of. */
+  readonly #suspects = new Set<Item>();
+  /** Wait until the suspects are through. */
+  readonly #held = new Set<Entity>();
   /** Wait for the function to come back. */
   readonly #stalled = new Set<Entity>();
   #loading = false;
@@ -161,14 +173,19 @@ export class Entities {
       this.#idle.delete(entity.id);
       this.#queue.delete(entity);
       this.#stalled.delete(entity);
-      const running = entity.mailbox[0];
-      if (running !== undefined) this.#running.delete(running);
+      this.#held.delete(entity);
+      const first = entity.mailbox[0];
+      if (first !== undefined) {
+        this.#running.delete(first);
+        this.#suspects.delete(first);
+      }
       // A stream may be reserved and not open yet.
       if (state === 'loading' && entity.session === undefined) this.#streams--;
       else this.#endSession(entity, state === 'busy' || state === 'loading' ? 'cancel' : 'close');
     }
     this.#loads = this.#loads.filter((entity) => entity.state === 'loading');
     this.#admit();
+    this.#unhold();
   }
 
   stop(): void {
@@ -200,7 +217,12 @@ export class Entities {
   /** Gives free streams to those who wait, taking them from entities that have nothing to do. */
   #admit(): void {
     for (const entity of this.#queue) {
-      if (this.#streams >= this.#options.maxStreams && !this.#passivateOne()) break;
+      // A suspect goes before all others, who may hold every stream and wait for it.
+      const first = entity.mailbox[0] !== undefined && this.#suspects.has(entity.mailbox[0]);
+      if (this.#streams >= this.#options.maxStreams && !this.#passivateOne() && !first) {
+        if (this.#suspects.size === 0) break;
+        continue;
+      }
       this.#queue.delete(entity);
       this.#streams++;
       entity.state = 'loading';
@@ -326,6 +348,7 @@ export class Entities {
   #ended(entity: Entity, reason: string): void {
     const wasLoading = entity.state === 'loading';
     this.#idle.delete(entity.id);
+    this.#held.delete(entity);
     this.#endSession(entity, 'gone');
     entity.state = 'passive';
     this.#options.onLost(reason);
@@ -351,6 +374,11 @@ export class Entities {
       return;
     }
     if (entity.state === 'idle') this.#idle.delete(entity.id);
+    if (this.#suspects.size > 0 && (this.#running.size > 0 || !this.#suspects.has(item))) {
+      entity.state = 'held';
+      this.#held.add(entity);
+      return;
+    }
     entity.state = 'busy';
     const command = item.command as Command;
     item.running = true;
@@ -363,18 +391,33 @@ export class Entities {
 
   #answered(entity: Entity, item: Item, outcome: Outcome): void {
     if (entity.state !== 'busy') return;
+    const alone = this.#running.size === 1;
     this.#running.delete(item);
     item.running = false;
+    if (outcome.kind !== 'lost') this.#suspects.delete(item);
     switch (outcome.kind) {
       case 'effect':
         this.#decide(entity, item, outcome);
-        return;
+        break;
       case 'broken':
         this.#reject(entity, item, outcome.error, 'cancel');
-        return;
+        break;
       case 'lost':
-        this.#lost(entity, item, outcome.reason);
-        return;
+        this.#lost(entity, item, outcome.reason, alone);
+        break;
+    }
+    if (this.#held.size > 0) this.#unhold();
+  }
+
+  /** Lets those go on who waited for a suspect; while there are suspects, only the next of them, alone. */
+  #unhold(): void {
+    for (const entity of this.#held) {
+      if (this.#suspects.size > 0) {
+        if (this.#running.size > 0) return;
+        if (!this.#suspects.has(entity.mailbox[0] as Item)) continue;
+      }
+      this.#held.delete(entity);
+      this.#next(entity);
     }
   }
 
@@ -397,7 +440,7 @@ export class Entities {
   }
 
   /** After a failed command the function's state is not to be trusted (PROTOCOLS 5): the next one starts afresh. */
-  #reject(entity: Entity, item: Item, error: StateferryError, end: 'cancel' | 'close'): void {
+  #reject(entity: Entity, item: Item, error: StateferryError, end: 'cancel' | 'close' | 'gone'): void {
     this.#endSession(entity, end);
     entity.state = 'passive';
     this.#decided(entity, item, this.#options.reject(item, error));
@@ -425,15 +468,27 @@ export class Entities {
   }
 
   /** Nothing of the command was journaled, so it is sent again; whether the function is there is asked first. */
-  #lost(entity: Entity, item: Item, reason: string): void {
+  #lost(entity: Entity, item: Item, reason: string, alone: boolean): void {
     item.losses++;
+    this.#options.onLost(reason);
+    if (this.#suspects.has(item) && alone && ++item.lossesAlone >= ALONE_LOSSES) {
+      this.#suspects.delete(item);
+      const { method } = item.command as Command;
+      const error = new StateferryError(
+        'FUNCTION_LOST',
+        `the function went away ${item.losses} times while it had this command of ${method.component.service}/${method.name}, ` +
+          `the last ${item.lossesAlone} times with nothing else to do (${reason})`,
+      );
+      this.#reject(entity, item, error, 'gone');
+      return;
+    }
+    if (item.losses >= SUSPECT_LOSSES) this.#suspects.add(item);
     this.#options.signals.retries(1);
     this.#endSession(entity, 'gone');
     entity.state = 'passive';
-    this.#options.onLost(reason);
-    const pause = item.losses === 1 ? 0 : Math.min(LOSS_PAUSE_MS * 2 ** item.losses, LOSS_PAUSE_MAX_MS);
-    if (pause === 0) this.#activate(entity);
+    if (item.losses === 1) this.#activate(entity);
     else {
+      const pause = Math.min(LOSS_PAUSE_MS * 2 ** item.losses, LOSS_PAUSE_MAX_MS);
       setTimeout(() => {
         if (entity.state === 'passive') this.#activate(entity);
       }, pause).unref();
@@ -464,6 +519,7 @@ export class Entities {
     for (const [item, entity] of this.#running) {
       if (item.startedAt > limit) break;
       this.#running.delete(item);
+      this.#suspects.delete(item);
       item.running = false;
       const { method } = item.command as Command;
       const error = new StateferryError(
@@ -472,6 +528,7 @@ export class Entities {
       );
       this.#reject(entity, item, error, 'cancel');
     }
+    this.#unhold();
   }
 }
 

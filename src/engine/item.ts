@@ -24,6 +24,8 @@ export interface Item {
   onJournaled: (() => void) | undefined;
   /** How often the function went away while it had this command. */
   losses: number;
+  /** How often it did so with no other command in flight. */
+  lossesAlone: number;
   /** performance.now() when it was handed to the function. */
   startedAt: number;
 }
@@ -35,7 +37,12 @@ export function publishing(outputs: readonly OutputRecord[]): Decision {
 
 const OVERHEAD_BYTES = 200;
 
-export function createItem(shard: ItemOwner, record: InputRecord, command: Command | undefined, decision?: Decision): Item {
+export function createItem(
+  shard: ItemOwner,
+  record: InputRecord,
+  command: Command | undefined,
+  decision?: Decision,
+): Item {
   return {
     record,
     shard,
@@ -45,6 +52,7 @@ export function createItem(shard: ItemOwner, record: InputRecord, command: Comma
     decision,
     onJournaled: undefined,
     losses: 0,
+    lossesAlone: 0,
     startedAt: 0,
   };
 }

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { mkdir, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import path from 'node:path';
-import { StateferryError } from '../errors.ts';
+import { messageOf, StateferryError } from '../errors.ts';
 import { packagePath } from '../package-path.ts';
 import { hash } from './hash.ts';
 import type { Host } from './host.ts';
@@ -63,7 +63,10 @@ export async function kafkaJars(host: Host): Promise<KafkaJars> {
       await rename(fetching, folder);
     } catch (error) {
       // Another first start may have been quicker; then what it brought is what we wanted.
-      if (!(await exists(folder))) throw error;
+      if (!(await exists(folder))) {
+        host.signal.throwIfAborted();
+        throw localStackRefusal(`The local Kafka's jars could not be fetched: ${messageOf(error)}`, { cause: error });
+      }
     } finally {
       await rm(fetching, { recursive: true, force: true });
     }

@@ -6,12 +6,17 @@ const { logLevel } = kafkajs;
 /**
  * What kafkajs reports as errors in the course of normal work. It gives lines no code, so these are its own texts (a
  * test holds them against the installed version): the coordinator is not done with the previous transaction yet, which
- * is retried within milliseconds, and shards are moving.
+ * is retried within milliseconds; shards are moving.
  */
 export const EXPECTED_KAFKA_ERRORS = [
   'The producer attempted to update a transaction while another concurrent operation on the same transaction was ongoing',
   'The group is rebalancing',
+  // The transactor bounds its retries on purpose: when they are used up, everything is rebuilt.
+  'Limiting retries for the idempotent producer may invalidate EoS guarantees',
 ];
+
+/** Every refusal by a broker and every lost connection, before kafkajs tries again or tells its caller, who then says so. */
+const RETRIED_NAMESPACE = 'Connection';
 
 /**
  * A `logCreator` for kafkajs that writes to `log`: its infos become debug lines, since each state change that matters
@@ -30,6 +35,7 @@ export function kafkaLogCreator(log: Log): logCreator {
 function levelOf(entry: LogEntry, sentence: string): 'trace' | 'debug' | 'warn' | 'error' {
   if (entry.level === logLevel.DEBUG) return 'trace';
   if (entry.level === logLevel.INFO) return 'debug';
+  if (entry.namespace === RETRIED_NAMESPACE) return 'debug';
   const text = `${sentence} ${String(entry.log.error ?? '')}`;
   if (EXPECTED_KAFKA_ERRORS.some((expected) => text.includes(expected))) return 'debug';
   return entry.level === logLevel.WARN ? 'warn' : 'error';

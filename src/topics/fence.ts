@@ -1,4 +1,6 @@
-import type { Kafka } from 'kafkajs';
+import kafkajs, { type Kafka } from 'kafkajs';
+
+const { Partitioners } = kafkajs;
 
 /**
  * Fences transactional ids: InitProducerId under each of them bumps its epoch, which ends what its old producer had
@@ -15,6 +17,7 @@ export async function fenceProducers(
       transactionalId,
       idempotent: true,
       maxInFlightRequests: 1,
+      createPartitioner: Partitioners.DefaultPartitioner,
       transactionTimeout: transactionTimeoutMs,
     });
     await producer.connect();

@@ -1,5 +1,7 @@
-import type { IHeaders, Kafka, Message, Producer } from 'kafkajs';
+import kafkajs, { type IHeaders, type Kafka, type Message, type Producer } from 'kafkajs';
 import type { OutputRecord, Positions } from '../model/record.ts';
+
+const { Partitioners } = kafkajs;
 
 /**
  * Records of one partition that go into one produce request at most. kafkajs copies its list for every message, which
@@ -38,6 +40,8 @@ export function createTransactor(options: {
     transactionalId: options.transactionalId,
     idempotent: true,
     maxInFlightRequests: 1,
+    // Every record names its partition.
+    createPartitioner: Partitioners.DefaultPartitioner,
     transactionTimeout: options.transactionTimeoutMs,
     allowAutoTopicCreation: false,
     // EndTxn returns before the markers are written, so the next transaction's first request is refused for a few ms

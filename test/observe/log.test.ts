@@ -61,16 +61,21 @@ describe('createLog', () => {
 describe('kafkaLogCreator', () => {
   const { logLevel } = kafkajs;
 
-  function levelFor(level: LogEntry['level'], message: string, extra: Record<string, unknown> = {}): unknown {
+  function levelFor(
+    level: LogEntry['level'],
+    message: string,
+    extra: Record<string, unknown> = {},
+    namespace = 'Producer',
+  ): unknown {
     const { log, objects } = capture();
     const log4kafkajs = kafkaLogCreator(log)(logLevel.INFO);
     log4kafkajs({
-      namespace: 'Connection',
+      namespace,
       level,
       label: '',
       log: { timestamp: 't', logger: 'kafkajs', message, ...extra },
     });
-    expect(objects()[0]).toMatchObject({ scope: 'kafkajs', namespace: 'Connection', msg: message, ...extra });
+    expect(objects()[0]).toMatchObject({ scope: 'kafkajs', namespace, msg: message, ...extra });
     return objects()[0]?.level;
   }
 
@@ -93,11 +98,15 @@ describe('kafkaLogCreator', () => {
   });
 
   test('everything else keeps its weight, and infos become debug lines', () => {
-    expect(levelFor(logLevel.ERROR, 'Connection error: connect ECONNREFUSED')).toBe('error');
-    expect(levelFor(logLevel.ERROR, 'Response Metadata', { error: kafkajsText(3) })).toBe('error');
+    expect(levelFor(logLevel.ERROR, 'Failed to send messages', { error: kafkajsText(3) })).toBe('error');
     expect(levelFor(logLevel.WARN, 'The group is rebalancing, re-joining')).toBe('debug');
     expect(levelFor(logLevel.WARN, 'Could not create topics')).toBe('warn');
     expect(levelFor(logLevel.INFO, 'Consumer has joined the group')).toBe('debug');
     expect(levelFor(logLevel.DEBUG, 'Request Fetch')).toBe('trace');
+  });
+
+  test('what one connection or one answer brings is a debug line: whoever gives up after the retries says so', () => {
+    expect(levelFor(logLevel.ERROR, 'Connection error: connect ECONNREFUSED', {}, 'Connection')).toBe('debug');
+    expect(levelFor(logLevel.ERROR, 'Response Metadata', { error: kafkajsText(3) }, 'Connection')).toBe('debug');
   });
 });

@@ -1,46 +1,23 @@
 import { writeSync } from 'node:fs';
 import { createInterface } from 'node:readline';
-import { type Assumed, loadConfig } from '../../src/config/load.ts';
+import { loadConfig } from '../../src/config/load.ts';
 import { messageOf } from '../../src/errors.ts';
 import { kafkaLogCreator } from '../../src/observe/kafka-log.ts';
 import { createLog } from '../../src/observe/log.ts';
 import { createRuntime } from '../../src/runtime.ts';
 import { createKafka } from '../../src/topics/client.ts';
+import { type Fault, ORDER_VARIABLE, type Order, REPORTS_DESCRIPTOR, type Report } from './engine-order.ts';
 import { type Point, withPoints } from './engine-points.ts';
 
 /*
  * A process of a deployment, as `stateferry run` makes it, that a test can end or stop at one point of the way. It gets
  * its configuration and its first fault in its environment, further faults as lines on its standard input, and reports
- * on its file descriptor 3; see engine-process.ts.
+ * by lines of its own; see engine-process.ts.
  */
-
-/** What is done when a point has been reached `nth` times. */
-export interface Fault {
-  readonly point: Point;
-  readonly nth: number;
-  readonly signal: 'SIGKILL' | 'SIGSTOP';
-}
-
-/** What the process is to be. */
-export interface Order {
-  readonly config: Assumed;
-  readonly fault?: Fault;
-}
-
-export type Report =
-  | { readonly kind: 'listening'; readonly port: number }
-  | { readonly kind: 'armed' }
-  | { readonly kind: 'reached'; readonly point: Point }
-  | { readonly kind: 'rebuild'; readonly code: string }
-  | { readonly kind: 'failed'; readonly message: string };
-
-/** The environment variable that holds the order, in JSON. */
-export const ORDER_VARIABLE = 'STATEFERRY_TEST_ORDER';
-const REPORTS = 3;
 
 // Written at once: the process may be gone in the next instant.
 function report(line: Report): void {
-  writeSync(REPORTS, `${JSON.stringify(line)}\n`);
+  writeSync(REPORTS_DESCRIPTOR, `${JSON.stringify(line)}\n`);
 }
 
 const order = JSON.parse(process.env[ORDER_VARIABLE] ?? '') as Order;

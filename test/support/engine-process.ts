@@ -7,14 +7,12 @@ import type { Assumed } from '../../src/config/load.ts';
 import { type Guard, startGuard } from '../../src/local/guard.ts';
 import type { Status } from '../../src/observe/status.ts';
 import { compiled } from './compiled.ts';
-import type { Fault, Order, Report } from './engine-child.ts';
+import { type Fault, ORDER_VARIABLE, type Order, REPORTS_DESCRIPTOR, type Report } from './engine-order.ts';
 import { eventually } from './processes.ts';
 import type { Scope } from './scope.ts';
 
 const OUTPUT_KEPT = 200_000;
 const WITHIN_MS = 30_000;
-/** Of engine-child.ts, which is no module to import: it is a process. */
-const ORDER_VARIABLE = 'STATEFERRY_TEST_ORDER';
 
 /** A process of a deployment that runs apart from the test, and that the test can end at any point of the way. */
 export interface EngineProcess {
@@ -73,6 +71,7 @@ export async function startEngine(
   const reports: Report[] = [];
   let news: (() => void)[] = [];
   let failure: string | undefined;
+  let port: number | undefined;
   const tell = (): void => {
     const waiting = news;
     news = [];
@@ -85,9 +84,10 @@ export async function startEngine(
   child.stderr.setEncoding('utf8').on('data', (text: string) => {
     printed = (printed + text).slice(-OUTPUT_KEPT);
   });
-  createInterface({ input: child.stdio[3] as Readable }).on('line', (line) => {
+  createInterface({ input: child.stdio[REPORTS_DESCRIPTOR] as Readable }).on('line', (line) => {
     const report = JSON.parse(line) as Report;
     reports.push(report);
+    if (report.kind === 'listening') port = report.port;
     if (report.kind === 'rebuild') rebuilds.push(report.code);
     if (report.kind === 'failed') failure = report.message;
     tell();
@@ -111,18 +111,15 @@ export async function startEngine(
   exited.then(() => {
     gone = true;
   });
-  /** The first report from `from` on that `is` one; rejects when the process ends without, or none comes. */
-  async function reported<R extends Report>(what: string, is: (report: Report) => report is R, from = 0): Promise<R> {
-    const giveUp = Date.now() + WITHIN_MS;
+  /** Resolves when a report from `from` on `is` the one; rejects when the process ends without, or none comes. */
+  async function reported(what: string, is: (report: Report) => boolean, from = 0): Promise<void> {
     let expired = false;
     const timer = setTimeout(() => {
       expired = true;
       tell();
-    }, giveUp - Date.now());
+    }, WITHIN_MS);
     try {
-      for (;;) {
-        const found = reports.slice(from).find(is);
-        if (found !== undefined) return found;
+      while (!reports.slice(from).some(is)) {
         if (gone || expired) throw new Error(`the engine ${gone ? 'ended' : 'lived on'} and never ${what}\n${printed}`);
         await new Promise<void>((resolve) => news.push(resolve));
       }
@@ -131,7 +128,7 @@ export async function startEngine(
     }
   }
 
-  const { port } = await reported('listened', (report) => report.kind === 'listening');
+  await reported('listened', () => port !== undefined);
   const status = async (): Promise<Status> => {
     const answer = await fetch(`http://127.0.0.1:${port}/status`, { signal: AbortSignal.timeout(5_000) });
     return (await answer.json()) as Status;

@@ -1,0 +1,27 @@
+import type { Assumed } from '../../src/config/load.ts';
+import type { Point } from './engine-points.ts';
+
+/** What is done when a point has been reached `nth` times. */
+export interface Fault {
+  readonly point: Point;
+  readonly nth: number;
+  readonly signal: 'SIGKILL' | 'SIGSTOP';
+}
+
+/** What an engine's process is to be: in JSON, in the environment variable. */
+export interface Order {
+  readonly config: Assumed;
+  readonly fault?: Fault;
+}
+
+export const ORDER_VARIABLE = 'STATEFERRY_TEST_ORDER';
+
+/** What an engine's process tells its test, one JSON line each on its file descriptor. */
+export type Report =
+  | { readonly kind: 'listening'; readonly port: number }
+  | { readonly kind: 'armed' }
+  | { readonly kind: 'reached'; readonly point: Point }
+  | { readonly kind: 'rebuild'; readonly code: string }
+  | { readonly kind: 'failed'; readonly message: string };
+
+export const REPORTS_DESCRIPTOR = 3;
