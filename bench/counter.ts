@@ -40,12 +40,19 @@ export function createCounters(count: number, partitions: number): Counters {
 
 /** The number of the counter that a key names; NaN for what is no key of ours. */
 export function counterOf(key: Buffer): number {
-  return key.latin1Slice(0, PREFIX.length) === PREFIX ? Number(key.latin1Slice(PREFIX.length)) : Number.NaN;
+  return key.toString('latin1', 0, PREFIX.length) === PREFIX
+    ? Number(key.toString('latin1', PREFIX.length))
+    : Number.NaN;
 }
 
 /** Total{counter_id, total}. */
 export function encodeTotal(counterId: string, total: number): Uint8Array {
   return protobuf.Writer.create().uint32(10).string(counterId).uint32(16).int32(total).finish();
+}
+
+/** The amount in an Increment. */
+export function amountOf(bytes: Uint8Array): number {
+  return int32Field(bytes, 2);
 }
 
 /** The total in a Total. */

@@ -1,13 +1,15 @@
 import { existsSync } from 'node:fs';
+import { readFile, rename, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { fileURLToPath, pathToFileURL } from 'node:url';
+import { fileURLToPath } from 'node:url';
 import { freePorts } from '../src/local/ports.ts';
 import type { Status } from '../src/observe/status.ts';
 import { METHOD, SERVICE } from './counter.ts';
 import type { Ground, Started } from './ground.ts';
+import { type CpuProfile, summarize } from './profile-summary.ts';
 
-const READY_WITHIN_MS = 60_000;
+const WITHIN_MS = 60_000;
 const POLL_MS = 50;
 
 /** `stateferry run`, in a process of its own. */
@@ -16,13 +18,16 @@ export interface EngineProcess extends Started {
   readonly readyMs: number;
   /** Entities with an open stream, by its own account. */
   activeEntities(): Promise<number>;
-  /** Measures where its time goes while `work` runs; writes DIR/<name>.cpuprofile and resolves to the file. */
+  /** Measures where its time goes while `work` runs; writes the profile and a summary of it. Only works
+   * where a folder for profiles was given; otherwise just does the work. */
   profiled<T>(name: string, work: () => Promise<T>): Promise<T>;
 }
 
 export async function startEngine(
   ground: Ground,
   options: {
+    /** Of its log and its profiles. */
+    readonly label: string;
     readonly deployment: string;
     readonly schema: string;
     readonly input: string;
@@ -37,6 +42,8 @@ export async function startEngine(
 ): Promise<EngineProcess> {
   const began = performance.now();
   const [port = 0] = await freePorts(1);
+  const profileFile =
+    options.profile === undefined ? undefined : path.join(options.profile, `${options.label}.unnamed`);
   const main = fileURLToPath(new URL('../src/main.js', import.meta.url));
   const hook = new URL('profile-hook.js', import.meta.url);
   const settings = [
@@ -50,11 +57,10 @@ export async function startEngine(
     `topics.destinations=${JSON.stringify({ replies: [{ service: SERVICE, method: METHOD, topic: options.output }] })}`,
     ...options.settings,
   ];
-  const profileFile = (name: string) => path.join(options.profile ?? '', `${name}.cpuprofile`);
   const started = await ground.start(
-    options.deployment,
+    `${options.label}-engine`,
     [
-      ...(options.profile === undefined ? [] : ['--import', hook.href]),
+      ...(profileFile === undefined ? [] : ['--import', hook.href]),
       main,
       'run',
       ...settings.flatMap((setting) => ['--set', setting]),
@@ -63,7 +69,52 @@ export async function startEngine(
       KAFKA_BROKERS: ground.brokers.join(','),
       DATABASE_URL: ground.databaseUrl,
       NODE_ENV: 'production',
-      ...(options.profile !== undefined && { BENCH_PROFILE: profileFile(options.deployment) }),
+      ...(profileFile !== undefined && { BENCH_PROFILE: profileFile }),
     },
   );
+
+  const status = async (): Promise<Status | undefined> => {
+    try {
+      const response = await fetch(`http://127.0.0.1:${port}/status`);
+      return (await response.json()) as Status;
+    } catch (error) {
+      // Not listening yet: `started.failed` tells when it never will.
+      if (error instanceof TypeError) return undefined;
+      throw error;
+    }
+  };
+  const isReady = (now: Status | undefined): boolean =>
+    now?.state === 'running' &&
+    now.shards.length === options.shards &&
+    now.shards.every((shard) => shard.state === 'running');
+  const eventually = async (what: string, condition: () => boolean | Promise<boolean>): Promise<void> => {
+    const giveUp = performance.now() + WITHIN_MS;
+    while (!(await condition())) {
+      if (performance.now() > giveUp)
+        throw await started.fault(`did not do this within ${WITHIN_MS / 1_000} s: ${what}`);
+      await Promise.race([delay(POLL_MS), started.failed]);
+    }
+  };
+  await eventually('own every shard', async () => isReady(await status()));
+  const readyMs = performance.now() - began;
+
+  return {
+    ...started,
+    readyMs,
+    async activeEntities() {
+      return (await status())?.shards.reduce((sum, shard) => sum + shard.activeEntities, 0) ?? 0;
+    },
+    async profiled(name, work) {
+      if (options.profile === undefined || profileFile === undefined) return work();
+      started.signal('SIGUSR2');
+      const result = await work();
+      started.signal('SIGUSR2');
+      await eventually('write its profile', () => existsSync(profileFile));
+      const finished = path.join(options.profile, `${options.label}-${name}.cpuprofile`);
+      await rename(profileFile, finished);
+      const summary = summarize(JSON.parse(await readFile(finished, 'utf8')) as CpuProfile);
+      await writeFile(finished.replace(/\.cpuprofile$/, '.txt'), summary);
+      return result;
+    },
+  };
 }

@@ -6,8 +6,8 @@ import { startGuard } from '../src/local/guard.ts';
 import type { Host } from '../src/local/host.ts';
 import { type Launched, lastLines, launch } from '../src/local/launch.ts';
 import { startStack } from '../src/local/stack.ts';
-import { familyMeter, type Meter, processMeter } from './proc.ts';
 import type { BenchOptions } from './options.ts';
+import { familyMeter, type Meter, processMeter } from './proc.ts';
 
 /** What everything runs on: Kafka, Postgres, and a folder for logs. */
 export interface Ground {
@@ -31,6 +31,8 @@ export interface Started {
   /** Asks it to end, and resolves when it has; rejects when it ended with anything but 0 or our own signal. */
   stop(signal: NodeJS.Signals): Promise<void>;
   signal(signal: NodeJS.Signals): void;
+  /** An error that says what went wrong with it, and ends with the end of its log. */
+  fault(what: string): Promise<Error>;
 }
 
 export async function prepareGround(options: BenchOptions, signal: AbortSignal): Promise<Ground> {
@@ -75,16 +77,17 @@ export async function prepareGround(options: BenchOptions, signal: AbortSignal):
 
 function watch(name: string, launched: Launched, logFile: string): Started {
   let asked: NodeJS.Signals | undefined;
-  const why = async (how: string) => new Error(`${name} ${how}. The end of its log:\n${await lastLines(logFile)}`);
+  const fault = async (what: string) => new Error(`${name} ${what}. The end of its log:\n${await lastLines(logFile)}`);
   const failed = new Promise<never>((_, reject) => {
     void launched.exited.then(async ({ code, signal }) => {
-      if (asked === undefined) reject(await why(`ended by itself (${signal ?? code})`));
+      if (asked === undefined) reject(await fault(`ended by itself (${signal ?? code})`));
     });
   });
   failed.catch(() => undefined);
   return {
     pid: launched.pid,
     failed,
+    fault,
     signal: (signal) => launched.kill(signal),
     async stop(signal) {
       if (launched.exit === undefined) {
@@ -92,7 +95,7 @@ function watch(name: string, launched: Launched, logFile: string): Started {
         launched.kill(signal);
       }
       const exit = await launched.exited;
-      if (asked !== undefined && exit.code !== 0 && exit.signal !== asked) throw await why(`ended with ${exit.code}`);
+      if (asked !== undefined && exit.code !== 0 && exit.signal !== asked) throw await fault(`ended with ${exit.code}`);
     },
   };
 }

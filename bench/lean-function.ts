@@ -47,7 +47,10 @@ function any(typeUrl: string, value: Uint8Array): Uint8Array {
 }
 
 function numbered(field: number, value: number): Uint8Array {
-  return Writer.create().uint32((field << 3) | 0).int32(value).finish();
+  return Writer.create()
+    .uint32((field << 3) | 0)
+    .int32(value)
+    .finish();
 }
 
 /** One entity: EventSourcedStreamIn in, EventSourcedStreamOut out. */
@@ -73,7 +76,13 @@ function handle(stream: ServerDuplexStream<Bytes, Bytes>): void {
     total += amount;
     sequence += 1;
     const writer = Writer.create().uint32(10).fork().uint32(8).int32(commandId);
-    writer.uint32(18).fork().uint32(10).fork().uint32(10).bytes(any(TOTAL, encodeTotal(id, total)));
+    writer
+      .uint32(18)
+      .fork()
+      .uint32(10)
+      .fork()
+      .uint32(10)
+      .bytes(any(TOTAL, encodeTotal(id, total)));
     writer.ldelim().ldelim();
     writer.uint32(34).bytes(any(INCREASED, numbered(1, amount)));
     if (sequence % SNAPSHOT_EVERY === 0) writer.uint32(42).bytes(any(COUNTER, numbered(1, total)));
@@ -98,7 +107,7 @@ const spec = Buffer.from(
   wire
     .lookupType('kalix.protocol.Spec')
     .encode({
-      proto: readFileSync(process.env['BENCH_DESCRIPTOR'] ?? ''),
+      proto: readFileSync(process.env.BENCH_DESCRIPTOR ?? ''),
       components: [{ component_type: EVENT_SOURCED, service_name: SERVICE, entity: { entity_type: ENTITY_TYPE } }],
       service_info: {
         service_name: 'bench',
@@ -128,7 +137,7 @@ server.addService(
   { handle },
 );
 server.bindAsync(
-  `${process.env['HOST']}:${process.env['PORT']}`,
+  `${process.env.HOST}:${process.env.PORT}`,
   ServerCredentials.createInsecure(),
   (error: Error | null) => {
     if (error !== null) throw error;

@@ -32,7 +32,11 @@ export interface Publisher {
   close(): Promise<void>;
 }
 
-export async function createPublisher(options: { kafka: Kafka; topic: string; counters: Counters }): Promise<Publisher> {
+export async function createPublisher(options: {
+  kafka: Kafka;
+  topic: string;
+  counters: Counters;
+}): Promise<Publisher> {
   const { kafka, topic, counters } = options;
   let published = 0;
   const paced: Producer = kafka.producer({ allowAutoTopicCreation: false });

@@ -77,7 +77,8 @@ export async function createReader(options: { kafka: Kafka; topic: string; count
       const seen = outputs;
       stall = setTimeout(() => {
         if (outputs > seen) watch();
-        else waiting?.reject(new Error(`no output for ${STALL_MS / 1_000} s: ${outputs} came, and ${what} are awaited`));
+        else
+          waiting?.reject(new Error(`no output for ${STALL_MS / 1_000} s: ${outputs} came, and ${what} are awaited`));
       }, STALL_MS);
     };
     watch();
@@ -147,7 +148,11 @@ export async function createReader(options: { kafka: Kafka; topic: string; count
       const producer = kafka.producer({ allowAutoTopicCreation: false });
       await producer.connect();
       const wanted = ends + counters.partitions;
-      const messages = Array.from({ length: counters.partitions }, (_, partition) => ({ partition, key: null, value: '' }));
+      const messages = Array.from({ length: counters.partitions }, (_, partition) => ({
+        partition,
+        key: null,
+        value: '',
+      }));
       await producer.send({ topic, messages });
       await producer.disconnect();
       await wait('the ends of the partitions', () => ends >= wanted);

@@ -17,6 +17,7 @@ export const ERRORS = {
   JOURNAL_BEHIND: 'stop',
   JOURNAL_FOREIGN: 'stop',
   JOURNAL_NEWER: 'stop',
+  JOURNAL_DENIED: 'stop',
   JOURNAL_UNREADABLE: 'stop',
   FUNCTION_UNAVAILABLE: 'retry',
   FUNCTION_PROTOCOL: 'stop',
@@ -39,6 +40,8 @@ export const ERRORS = {
   HTTP_ADDRESS: 'stop',
   STATUS_UNREACHABLE: 'stop',
   LOCAL_STACK: 'stop',
+  DEMO_REFUSED: 'stop',
+  DEMO_FAILED: 'stop',
 } as const satisfies Record<string, Fate>;
 
 export type ErrorCode = keyof typeof ERRORS;

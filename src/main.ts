@@ -1,7 +1,10 @@
 #!/usr/bin/env node
 import { constants } from 'node:os';
 import { runCli } from './cli/program.ts';
+import { dev } from './commands/dev.ts';
 import { run } from './commands/run.ts';
+import { topics } from './commands/topics.ts';
+import { demo } from './demo/demo.ts';
 import { version } from './version.ts';
 
 /** npm passes Ctrl-C on to a process that the terminal has told already: that is one wish, not two. */
@@ -34,6 +37,6 @@ const code = await runCli({
   signal: stop.signal,
   out: process.stdout,
   err: process.stderr,
-  commands: { run },
+  commands: { run, dev, demo, topics },
 });
 process.stdout.write('', () => process.exit(code));

@@ -6,15 +6,17 @@ import { ANY_URLS } from './codec/any.ts';
 import { decodeCommandRecord } from './codec/command-record.ts';
 import { createDecoder } from './codec/decode.ts';
 import { createEncoder } from './codec/encode.ts';
-import { type Config, internalTopics } from './config/config.ts';
+import type { Config } from './config/config.ts';
+import { planDeployment } from './deployment-plan.ts';
 import { decide } from './engine/decide.ts';
 import { Engine, type EngineOptions } from './engine/engine.ts';
 import { createIntake } from './engine/intake.ts';
-import { createRoutes, outputTopics, planRoutes } from './engine/routes.ts';
+import { createRoutes } from './engine/routes.ts';
 import { shardStatuses } from './engine/status.ts';
 import { messageOf, StateferryError } from './errors.ts';
+import { linkFunction } from './function-link.ts';
 import type { Discovered } from './functions/discovery.ts';
-import { createLink, type FunctionLink } from './functions/link.ts';
+import type { FunctionLink } from './functions/link.ts';
 import { appendChunks } from './journal/append.ts';
 import { claimDeployment, type Deployment } from './journal/deployment.ts';
 import { loadHeads, loadTails, loadValues } from './journal/load.ts';
@@ -29,17 +31,16 @@ import { createMetrics } from './observe/metrics.ts';
 import { createSignals } from './observe/signals.ts';
 import { healthOf, type Status } from './observe/status.ts';
 import { createTally, totalsOf } from './observe/tally.ts';
-import { akkaServerless } from './protocol/akkaserverless.ts';
 import type { Dialect } from './protocol/dialect.ts';
-import { kalix } from './protocol/kalix.ts';
 import { createKafka } from './topics/client.ts';
 import { registerCodecs } from './topics/codecs.ts';
 import { createConsumption } from './topics/consumption.ts';
 import { fenceProducers } from './topics/fence.ts';
+import { DEFAULT_MESSAGE_BYTES } from './topics/limits.ts';
 import { committedOffsets, offsetRanges } from './topics/offsets.ts';
-import { ensureTopics, type TopicPlan, topicPlan } from './topics/plan.ts';
+import { ensureTopics } from './topics/plan.ts';
 import { createTransactor } from './topics/transactor.ts';
-import { version } from './version.ts';
+import { type TopicWatch, watchTopics } from './topics/watch.ts';
 
 const WAIT_MIN_MS = 200;
 const WAIT_MAX_MS = 5_000;
@@ -64,8 +65,8 @@ export interface RuntimeOptions {
   readonly createTopics: boolean;
   /** Where the server for metrics, health and status listens. */
   readonly onListening?: (address: { host: string; port: number }) => void;
-  /** The topics that the function and the configuration lead to, before they are checked. */
-  readonly onTopics?: (plan: TopicPlan) => Promise<void>;
+  /** Missing input topics are created too, with so many partitions where no other input topic sets the number. */
+  readonly inputPartitions?: number;
   /** Replaces single parts of each engine before it is made: how tests crash, delay or watch one step. */
   readonly replace?: (parts: EngineOptions) => EngineOptions;
 }
@@ -101,12 +102,16 @@ export function createRuntime(options: RuntimeOptions): Runtime {
 
   /** One engine for one version of the function; true when the function came back as another one. */
   async function runEngine(parts: Parts, found: Discovered, changed: AbortSignal, signal: AbortSignal): Promise<void> {
-    const current = await buildEngine(options, parts, found, hub.signals);
+    const { engine: current, watch } = await buildEngine(options, parts, found, hub.signals, signal);
     engine = current;
+    watch.failure.catch((error: StateferryError) =>
+      scoped(log, 'engine').fatal({ code: error.code, error: error.message }, 'The engine cannot go on'),
+    );
     current.start();
     try {
-      await Promise.race([aborted(signal), aborted(changed), current.failure]);
+      await Promise.race([aborted(signal), aborted(changed), current.failure, watch.failure]);
     } finally {
+      watch.stop();
       await current.stop();
     }
   }
@@ -115,7 +120,8 @@ export function createRuntime(options: RuntimeOptions): Runtime {
     status,
     async run(signal) {
       registerCodecs();
-      options.onListening?.(await http.start());
+      const address = await http.start();
+      options.onListening?.(address);
       const kafka = createKafka({
         brokers: config.kafka.brokers,
         clientId: config.kafka.clientId,
@@ -135,18 +141,8 @@ export function createRuntime(options: RuntimeOptions): Runtime {
       let changed = new AbortController();
       let refused: StateferryError | undefined;
       const functionLog = scoped(log, 'function');
-      link = createLink({
-        url: new URL(config.function.url),
-        dialects: [kalix(), akkaServerless()],
-        proxy: {
-          name: 'stateferry',
-          version: version(),
-          hostname: config.http.host,
-          port: config.http.port,
-          devMode: options.devMode,
-        },
-        backoffMinMs: config.function.backoffMinMs,
-        backoffMaxMs: config.function.backoffMaxMs,
+      link = linkFunction(config, {
+        devMode: options.devMode,
         onAway(reason) {
           functionLog.warn({ url: config.function.url, reason }, 'Waiting for the function');
           hub.signals.functionDown(reason);
@@ -199,37 +195,34 @@ interface Parts {
   readonly link: FunctionLink;
 }
 
-/** All parts of an engine, wired in one place. */
+/** All parts of an engine, wired in one place. Waits for Kafka and Postgres where they are away. */
 async function buildEngine(
   options: RuntimeOptions,
   { kafka, admin, pool, link }: Parts,
   { dialect, spec, descriptors }: Discovered,
   signals: ConstructorParameters<typeof Engine>[0]['signals'],
-): Promise<Engine> {
+  signal: AbortSignal,
+): Promise<{ engine: Engine; watch: TopicWatch }> {
   const { config, log } = options;
-  const internal = internalTopics(config);
-  const routePlan = planRoutes(spec, {
-    subscriptions: config.topics.subscriptions,
-    replies: config.topics.destinations.replies,
-    events: config.topics.destinations.events,
-  });
+  const { routes: routePlan, topics } = planDeployment(config, spec);
+  const { internal } = topics;
   for (const what of routePlan.unserved) log.warn({ what }, 'Part of the function is not served');
-  const topics = topicPlan({
-    inputs: routePlan.inputs.map(({ topic }) => topic),
-    outputs: outputTopics(routePlan),
-    internal,
-    maxRecordBytes: config.engine.maxRecordBytes,
-  });
-  await options.onTopics?.(topics);
-  const { shards, partitions } = await ensureTopics(admin, topics, {
-    createOutputs: options.createTopics,
-    replicationFactor: config.kafka.replicationFactor,
-  });
-  const deployment: Deployment = await claimDeployment(pool, config.deployment.name, shards);
+  const deps = { log, signal };
+  const { shards, partitions, messageBytes } = await persist(deps, 'Kafka', 'KAFKA_UNAVAILABLE', () =>
+    ensureTopics(admin, topics, {
+      createOutputs: options.createTopics,
+      ...(options.inputPartitions !== undefined && { inputPartitions: options.inputPartitions }),
+      replicationFactor: config.kafka.replicationFactor,
+    }),
+  );
+  const deployment: Deployment = await persist(deps, 'Postgres', 'POSTGRES_UNAVAILABLE', () =>
+    claimDeployment(pool, config.deployment.name, shards),
+  );
   const { generation } = deployment;
   const groupId = config.deployment.name;
   const consumed = [...topics.inputs, internal.commands];
   const routes = createRoutes(spec, routePlan, partitions);
+  const messageBytesOf = (topic: string) => messageBytes.get(topic) ?? DEFAULT_MESSAGE_BYTES;
   const decoder = createDecoder({
     descriptors,
     anyUrls: ANY_URLS[dialect.name as keyof typeof ANY_URLS],
@@ -246,11 +239,16 @@ async function buildEngine(
     shards,
     ignoreSnapshots,
     maxOutputBytes: config.engine.maxRecordBytes,
+    messageBytes: messageBytesOf,
   };
   const parts: EngineOptions = {
     deployment: config.deployment.name,
     topics: consumed,
-    deadLetterTopic: { name: internal.deadLetters, partitions: partitions.get(internal.deadLetters) ?? 1 },
+    deadLetterTopic: {
+      name: internal.deadLetters,
+      partitions: partitions.get(internal.deadLetters) ?? 1,
+      messageBytes: messageBytesOf(internal.deadLetters),
+    },
     start: config.kafka.start,
     limits: { maxRecords: config.engine.maxRecordsInFlight, maxBytes: config.engine.maxBytesInFlight },
     maxChunkRecords: config.engine.maxChunkRecords,
@@ -262,6 +260,7 @@ async function buildEngine(
       decode: (record) =>
         record.topic === internal.commands ? decodeCommandRecord(record, routes.resolve) : decoder.decode(record),
       commandTopic: internal.commands,
+      commandBytes: messageBytesOf(internal.commands),
       shards,
     }),
     entities: {
@@ -299,7 +298,13 @@ async function buildEngine(
         emitted: shard.emittedThrough,
       }),
     createTransactor: (transactionalId) =>
-      createTransactor({ kafka, transactionalId, groupId, transactionTimeoutMs: config.kafka.transactionTimeoutMs }),
+      createTransactor({
+        kafka,
+        transactionalId,
+        groupId,
+        transactionTimeoutMs: config.kafka.transactionTimeoutMs,
+        messageBytes: messageBytesOf,
+      }),
     createConsumer: (handlers) =>
       createConsumption({
         kafka,
@@ -316,7 +321,14 @@ async function buildEngine(
     signals,
     log: scoped(log, 'engine'),
   };
-  return new Engine(options.replace?.(parts) ?? parts);
+  const watch = watchTopics({
+    admin,
+    sharded: consumed,
+    shards,
+    published: [...topics.outputs, internal.deadLetters],
+    intervalMs: config.kafka.topicCheckMs,
+  });
+  return { engine: new Engine(options.replace?.(parts) ?? parts), watch };
 }
 
 function logDiscovery(
@@ -336,17 +348,16 @@ function logDiscovery(
 }
 
 /** Tries until it works; says once why it waits, and again when the reason changes. Only `stop` failures end it. */
-async function persist(
+async function persist<T>(
   { log, signal }: { log: Log; signal: AbortSignal },
   what: string,
   code: 'KAFKA_UNAVAILABLE' | 'POSTGRES_UNAVAILABLE',
-  attempt: () => Promise<void>,
-): Promise<void> {
+  attempt: () => Promise<T>,
+): Promise<T> {
   let said = '';
   for (let pause = WAIT_MIN_MS; ; pause = Math.min(pause * 2, WAIT_MAX_MS)) {
     try {
-      await attempt();
-      return;
+      return await attempt();
     } catch (error) {
       if (error instanceof StateferryError && error.fate === 'stop') throw error;
       const reason = messageOf(error);

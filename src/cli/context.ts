@@ -21,10 +21,39 @@ export interface Io {
 
 /** A configuration that waits for what the command itself starts. */
 export interface LocalRequest {
-  /** What no source of the configuration names, so that it must be started here. */
-  readonly needs: { readonly kafka: boolean; readonly postgres: boolean };
+  /** What the configuration names; what it does not name has to be started here. */
+  readonly given: { readonly brokers?: readonly string[]; readonly databaseUrl?: string };
   /** The configuration with the addresses of what was started, each where no source sets the option. */
   configWith(assumed: Assumed): Config;
+}
+
+/** What `dev` is told besides the configuration. */
+export interface DevOptions {
+  /** Absolute; the local stack keeps its data in `.stateferry` there, and the function is started there. */
+  readonly cwd: string;
+  readonly env: Environment;
+  /** What starts the function, with its arguments; empty: somebody else starts it. */
+  readonly command: readonly string[];
+  /** Absolute; the folders whose files, when they change, restart the function. */
+  readonly watch: readonly string[];
+  /** Of input topics that are missing, where no other input topic sets the number. */
+  readonly partitions: number;
+}
+
+/** What `demo` is told. */
+export interface DemoOptions {
+  /** For the processes that it starts. */
+  readonly env: Environment;
+  /** Leave everything running after the check, until the signal. */
+  readonly keep: boolean;
+}
+
+/** What `topics` is told besides the configuration. */
+export interface TopicsOptions {
+  /** Create what is missing. */
+  readonly create: boolean;
+  /** Of input topics that are missing; absent: as many as the others have, or a default. */
+  readonly partitions?: number;
 }
 
 /**
@@ -35,11 +64,11 @@ export interface Commands {
   /** Runs a process of the deployment until `io.signal`. */
   run(config: Config, io: Io): Promise<number>;
   /** Like `run`, with a local Kafka and Postgres for what is not configured. */
-  dev(request: LocalRequest, io: Io): Promise<number>;
-  /** Shows the whole thing at work, on a local Kafka and Postgres of its own. */
-  demo(request: LocalRequest, io: Io): Promise<number>;
+  dev(request: LocalRequest, options: DevOptions, io: Io): Promise<number>;
+  /** Shows the whole thing at work and checks it, on a local Kafka and Postgres of its own or on given ones. */
+  demo(request: LocalRequest, options: DemoOptions, io: Io): Promise<number>;
   /** Prints the topics that the deployment needs and whether they are there; creates the missing ones if asked. */
-  topics(config: Config, options: { readonly create: boolean }, io: Io): Promise<number>;
+  topics(config: Config, options: TopicsOptions, io: Io): Promise<number>;
 }
 
 /** Everything that the command line needs of its process. */

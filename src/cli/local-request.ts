@@ -9,11 +9,12 @@ const STAND_INS: Assumed = { 'kafka.brokers': ['127.0.0.1:1'], 'postgres.url': '
  * @throws StateferryError CONFIG_INVALID
  */
 export function localRequest(load: (assumed: Assumed) => LoadedConfig): LocalRequest {
-  const { sources } = load(STAND_INS);
+  const { config, sources } = load(STAND_INS);
+  const isGiven = (name: keyof Assumed) => sources.get(name)?.kind !== 'assumed';
   return {
-    needs: {
-      kafka: sources.get('kafka.brokers')?.kind === 'assumed',
-      postgres: sources.get('postgres.url')?.kind === 'assumed',
+    given: {
+      ...(isGiven('kafka.brokers') && { brokers: config.kafka.brokers }),
+      ...(isGiven('postgres.url') && { databaseUrl: config.postgres.url }),
     },
     configWith: (assumed) => load(assumed).config,
   };
@@ -22,4 +23,9 @@ export function localRequest(load: (assumed: Assumed) => LoadedConfig): LocalReq
 /** For a command that asks a running process and needs neither a broker nor a database itself. */
 export function configWithoutStores(load: (assumed: Assumed) => LoadedConfig): LoadedConfig['config'] {
   return load(STAND_INS).config;
+}
+
+/** For a command that talks to Kafka and the function only. */
+export function configWithoutDatabase(load: (assumed: Assumed) => LoadedConfig): LoadedConfig['config'] {
+  return load({ 'postgres.url': STAND_INS['postgres.url'] }).config;
 }

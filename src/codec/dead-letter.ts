@@ -10,6 +10,9 @@ const REPLACED: ReadonlySet<string> = new Set(Object.values(DEAD_LETTER_HEADERS)
  * A record that was given up, for the dead-letter topic: the original key and value bytes, all the original headers
  * (repeated ones too), and the headers of DEAD_LETTER_HEADERS that say why and where from. Those of an earlier failure
  * are replaced, so a record that fails again and again does not grow.
+ *
+ * A record that is too large even for the dead-letter topic goes without its value, and where that is not enough without
+ * its headers and its key; a header says so. It stands where the other headers say, for as long as its topic keeps it.
  */
 export function deadLetter({
   record,
@@ -19,6 +22,7 @@ export function deadLetter({
   service,
   method,
   at,
+  fits = () => true,
 }: {
   readonly record: InputRecord;
   /** The dead-letter topic, and the partition of it to write to. */
@@ -30,13 +34,15 @@ export function deadLetter({
   readonly method?: string;
   /** Milliseconds since the epoch. */
   readonly at: number;
+  /** Whether the dead-letter topic takes a record of this size. */
+  readonly fits?: (letter: OutputRecord) => boolean;
 }): OutputRecord {
-  const headers: [string, string | Uint8Array][] = [];
+  const original: [string, string | Uint8Array][] = [];
   for (const [name, given] of Object.entries(record.headers)) {
     if (given === undefined || REPLACED.has(name)) continue;
-    for (const value of Array.isArray(given) ? given : [given]) headers.push([name, value]);
+    for (const value of Array.isArray(given) ? given : [given]) original.push([name, value]);
   }
-  headers.push(
+  const reason: [string, string][] = [
     [DEAD_LETTER_HEADERS.code, error.code],
     [DEAD_LETTER_HEADERS.sentence, cut(error.message)],
     [DEAD_LETTER_HEADERS.topic, record.topic],
@@ -44,10 +50,18 @@ export function deadLetter({
     [DEAD_LETTER_HEADERS.offset, String(record.offset)],
     [DEAD_LETTER_HEADERS.timestamp, String(record.timestamp)],
     [DEAD_LETTER_HEADERS.failedAt, String(at)],
-  );
-  if (service !== undefined) headers.push([DEAD_LETTER_HEADERS.service, service]);
-  if (method !== undefined) headers.push([DEAD_LETTER_HEADERS.method, method]);
-  return { topic, partition, key: record.key, value: record.value, headers };
+  ];
+  if (service !== undefined) reason.push([DEAD_LETTER_HEADERS.service, service]);
+  if (method !== undefined) reason.push([DEAD_LETTER_HEADERS.method, method]);
+  const { key, value } = record;
+  const whole = { topic, partition, key, value, headers: [...original, ...reason] };
+  if (fits(whole)) return whole;
+  const without = (parts: string): [string, string] => [DEAD_LETTER_HEADERS.leftOut, parts];
+  const valueless = { ...whole, value: null, headers: [...whole.headers, without('value')] };
+  if (fits(valueless)) return valueless;
+  const bare = { ...valueless, headers: [...reason, without('value, headers')] };
+  if (fits(bare)) return bare;
+  return { ...bare, key: null, headers: [...reason, without('value, headers, key')] };
 }
 
 function cut(sentence: string): string {

@@ -31,6 +31,8 @@ export interface Subscription {
   readonly methods: readonly Method[];
   /** Records of a type that no method takes are passed over, not rejected. */
   readonly ignoreUnknown: boolean;
+  /** Input types whose records are passed over; none of a method. */
+  readonly ignored?: readonly string[];
   /** Largest value, in bytes; absent: the decoder's. */
   readonly maxBytes?: number;
 }
@@ -75,12 +77,14 @@ interface Plan {
   readonly maxBytes: number;
   readonly byType: ReadonlyMap<string, Target>;
   readonly any: Target | undefined;
+  /** The one that a record without a type must be for. */
   readonly only: Target | undefined;
+  readonly ignored: ReadonlySet<string>;
 }
 
 /**
  * Prepares decoding for a set of subscriptions. The method is chosen by the `ce-type` header (a full name, or a type
- * url), by being the only one, or by taking google.protobuf.Any, in this order. Protobuf values are checked against
+ * url), by being the only one where no type is ignored, or by taking google.protobuf.Any, in this order. Protobuf values are checked against
  * their type (`createWellFormed`), JSON values are converted by it (`jsonToPayload`); a method that takes Any gets JSON,
  * text and bytes as the dialect's JSON and primitive payloads, and protobuf as the type that `ce-type` names, if the
  * function has it.
@@ -135,12 +139,14 @@ export function createDecoder({
         `The subscription to the topic ${subscription.topic} has no method. Name one, or remove the subscription.`,
       );
     }
+    const ignored = new Set(subscription.ignored);
     return {
       subscription,
       maxBytes: subscription.maxBytes ?? maxBytes,
       byType,
       any: byType.get(ANY),
-      only: byType.size === 1 ? first : undefined,
+      only: byType.size === 1 && ignored.size === 0 ? first : undefined,
+      ignored,
     };
   }
 
@@ -154,14 +160,11 @@ export function createDecoder({
     }
     let target: Target | undefined;
     try {
-      const value = presentValue(record, plan.maxBytes);
       const { metadata, ceType, contentType } = readHeaders(record.headers);
       target = targetOf(plan, ceType);
-      if (target === undefined) {
-        return plan.subscription.ignoreUnknown
-          ? { kind: 'ignore' }
-          : { kind: 'reject', error: unknownType(plan, ceType) };
-      }
+      if (target === undefined && isIgnored(plan, ceType)) return { kind: 'ignore' };
+      const value = presentValue(record, plan.maxBytes);
+      if (target === undefined) return { kind: 'reject', error: unknownType(plan, ceType) };
       const content = contentOf(plan.subscription, contentType);
       const payload =
         target.wellFormed === undefined
@@ -247,7 +250,14 @@ function presentValue(record: InputRecord, maxBytes: number): Buffer {
 
 function targetOf(plan: Plan, ceType: string | undefined): Target | undefined {
   if (ceType === undefined) return plan.only ?? plan.any;
-  return plan.byType.get(typeNameOf(ceType)) ?? plan.any;
+  const typeName = typeNameOf(ceType);
+  return plan.byType.get(typeName) ?? (plan.ignored.has(typeName) ? undefined : plan.any);
+}
+
+/** Of a record that no method takes. A method that takes Any and is ignored speaks for every other type. */
+function isIgnored({ subscription, ignored }: Plan, ceType: string | undefined): boolean {
+  if (subscription.ignoreUnknown || ignored.has(ANY)) return true;
+  return ceType !== undefined && ignored.has(typeNameOf(ceType));
 }
 
 function unknownType(plan: Plan, ceType: string | undefined): StateferryError {

@@ -18,4 +18,6 @@ export const DEAD_LETTER_HEADERS = {
   failedAt: 'stateferry-failed-at',
   service: 'stateferry-service',
   method: 'stateferry-method',
+  /** What of the record the dead-letter topic does not take: `value`, `value, headers` or `value, headers, key`. */
+  leftOut: 'stateferry-left-out',
 } as const;

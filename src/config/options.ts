@@ -137,6 +137,11 @@ export const OPTIONS = {
     default: MIB,
     doc: 'How much one fetch brings from one partition, except that a larger record always comes whole.',
   }),
+  'kafka.topicCheckMs': option({
+    kind: ms(1),
+    default: 10_000,
+    doc: 'How often the topics are looked at: where partitions were added to an input topic, or a topic was deleted, the process stops and says so.',
+  }),
   'kafka.replicationFactor': option({
     kind: integer({ unit: 'replicas', min: 1, max: 32_767, orElse: -1 }),
     default: -1,

@@ -8,6 +8,7 @@ import type { Call, Effect } from '../model/effect.ts';
 import { type Payload, typeNameOf } from '../model/payload.ts';
 import type { OutputRecord } from '../model/record.ts';
 import { partitionFor } from '../topics/partition.ts';
+import { BATCH_BYTES, recordBytes } from '../topics/record-bytes.ts';
 import { methodKey, type Routes } from './routes.ts';
 
 /** Where an entity stands before a command: what `decide` numbers from. */
@@ -37,8 +38,10 @@ export interface DecisionContext {
   readonly shards: number;
   /** Python SDKs number their snapshots wrongly and cannot start from one (PROTOCOLS 5, 10). */
   readonly ignoreSnapshots: boolean;
-  /** Bytes of one output's value at most: a record that the broker refuses would hold up its shard for ever. */
+  /** Bytes of one output's value at most. */
   readonly maxOutputBytes: number;
+  /** The largest batch that a topic takes: a record that the broker refuses would hold up its shard for ever. */
+  readonly messageBytes: (topic: string) => number;
 }
 
 const NONE: readonly never[] = Object.freeze([]);
@@ -154,7 +157,7 @@ function publish(
     );
   }
   const { service } = command.method.component;
-  return context.encode({
+  const record = context.encode({
     destination,
     key: command.key,
     // Nothing orders it, so any partition will do, if only it is the same one when the command is processed again.
@@ -164,6 +167,17 @@ function publish(
     ce: { id, source: `/${context.deployment}/${service}`, subject: command.entityId },
     origin: command.id,
   });
+  return fitting(record, command, 'gave a record', context);
+}
+
+function fitting(record: OutputRecord, command: Command, what: string, context: DecisionContext): OutputRecord {
+  const bytes = BATCH_BYTES + recordBytes(record);
+  const most = context.messageBytes(record.topic);
+  if (bytes <= most) return record;
+  throw broken(
+    command,
+    `${what} of ${bytes} bytes, headers included, and the topic "${record.topic}" takes at most ${most} (max.message.bytes)`,
+  );
 }
 
 /** A forward or side effect, as a command on the internal command topic. */
@@ -200,7 +214,7 @@ function derive(
   }
   // An action has no entity; it follows its caller, so that what one entity sends arrives in order.
   const key = entityId === '' ? command.key : Buffer.from(entityId);
-  return encodeCommandRecord({
+  const record = encodeCommandRecord({
     id: `${command.id}#${ordinal}`,
     service: call.service,
     method: call.method,
@@ -212,6 +226,7 @@ function derive(
     topic: context.commandTopic,
     partition: key === null ? 0 : partitionFor(key, context.shards),
   });
+  return fitting(record, command, `calls ${methodKey(target)} by a record`, context);
 }
 
 function emptyOutput(command: Command): Payload {

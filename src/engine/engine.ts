@@ -10,6 +10,7 @@ import type { Signals } from '../observe/signals.ts';
 import type { EngineState } from '../observe/status.ts';
 import type { RecordBatch } from '../topics/consumption.ts';
 import { partitionFor } from '../topics/partition.ts';
+import { BATCH_BYTES, recordBytes } from '../topics/record-bytes.ts';
 import type { Transactor } from '../topics/transactor.ts';
 import type { Decision } from './decide.ts';
 import { createEmission, type Emission, type JournaledChunk } from './emission.ts';
@@ -41,7 +42,8 @@ export interface EngineOptions {
   readonly deployment: string;
   /** Every topic consumed, the internal command topic included. */
   readonly topics: readonly string[];
-  readonly deadLetterTopic: { readonly name: string; readonly partitions: number };
+  /** `messageBytes`: the largest batch that it takes. */
+  readonly deadLetterTopic: { readonly name: string; readonly partitions: number; readonly messageBytes: number };
   readonly start: 'earliest' | 'latest';
   readonly limits: ShardLimits;
   readonly maxChunkRecords: number;
@@ -184,8 +186,9 @@ export class Engine {
     while (this.#dirty && !signal.aborted) {
       this.#dirty = false;
       try {
+        const again = await this.#pace();
         await this.#join();
-        await this.#incarnate();
+        await this.#incarnate(again);
         await this.#balance();
         if (!this.#dirty && this.#incarnation !== undefined) this.#state = 'running';
       } catch (error) {
@@ -203,6 +206,22 @@ export class Engine {
     }
   }
 
+  /** Before anything is built up again: a pause, longer each time that it did not hold. Answers whether it is again. */
+  async #pace(): Promise<boolean> {
+    if (this.#incarnation !== undefined) return false;
+    const now = performance.now();
+    const again = this.#lastRebuild !== Number.NEGATIVE_INFINITY;
+    if (again) {
+      this.#rebuildPause =
+        now - this.#lastRebuild > REBUILD_CALM_MS
+          ? REBUILD_PAUSE_MIN_MS
+          : Math.min(this.#rebuildPause * 2, REBUILD_PAUSE_MAX_MS);
+      await delay(this.#rebuildPause, undefined, { signal: this.#stopping.signal });
+    }
+    this.#lastRebuild = now;
+    return again;
+  }
+
   /** A member of the group, with a consumer that lives. */
   async #join(): Promise<void> {
     if (this.#consumer !== undefined) return;
@@ -218,28 +237,19 @@ export class Engine {
     this.#consumer = consumer;
     try {
       await consumer.start();
-    } catch (error) {
+    } catch (cause) {
       this.#consumer = undefined;
       await consumer.stop().catch(() => undefined);
-      throw error;
+      throw new StateferryError('KAFKA_UNAVAILABLE', `the group could not be joined: ${messageOf(cause)}`, { cause });
     }
   }
 
   /** A transactional id of our own, fresh after anything unknown. */
-  async #incarnate(): Promise<void> {
+  async #incarnate(again: boolean): Promise<void> {
     if (this.#incarnation !== undefined) return;
-    const now = performance.now();
-    if (this.#lastRebuild !== Number.NEGATIVE_INFINITY) {
-      this.#rebuildPause =
-        now - this.#lastRebuild > REBUILD_CALM_MS
-          ? REBUILD_PAUSE_MIN_MS
-          : Math.min(this.#rebuildPause * 2, REBUILD_PAUSE_MAX_MS);
-      await delay(this.#rebuildPause, undefined, { signal: this.#stopping.signal });
-      // A process that slept past its session still believes in its old assignment. It may open nothing, and so fence
-      // nobody, before the group has confirmed that it is a member.
-      await Promise.race([this.#consumer?.confirm(), aborted(this.#stopping.signal)]);
-    }
-    this.#lastRebuild = now;
+    // A process that slept past its session still believes in its old assignment. It may open nothing, and so fence
+    // nobody, before the group has confirmed that it is a member.
+    if (again) await Promise.race([this.#consumer?.confirm(), aborted(this.#stopping.signal)]);
     const transactionalId = `${this.#options.deployment}-${randomUUID()}`;
     const transactor = this.#options.createTransactor(transactionalId);
     try {
@@ -447,15 +457,33 @@ export class Engine {
     if (shard === undefined || shard.state !== 'running') return;
     shard.end.set(batch.topic, batch.highWatermark);
     let expected = shard.next.get(batch.topic) ?? 0n;
+    const first = batch.records[0];
+    if (first !== undefined && first.offset < expected && batch.highWatermark < expected) {
+      // A partition does not become shorter, unless its topic is another one now. Opening the shard tells for certain.
+      this.#condemn(
+        'TOPIC_RECREATED',
+        `partition ${batch.partition} of "${batch.topic}" ends at ${batch.highWatermark}, and has been read up to ${expected}`,
+      );
+      return;
+    }
+    const newest = shard.newest.get(batch.topic);
     let skipped = 0;
     for (const record of batch.records) {
       // Applied already, or in the window: the consumer was sent back to the committed offset by a rebalance.
       if (record.offset < expected) {
+        if (record.offset === newest?.offset && record.timestamp !== newest.timestamp) {
+          this.#fail(recreated(record));
+          return;
+        }
         skipped++;
         continue;
       }
       expected = record.offset + 1n;
       this.#accept(shard, record);
+    }
+    const last = batch.records.at(-1);
+    if (last !== undefined && last.offset + 1n === expected) {
+      shard.newest.set(batch.topic, { offset: last.offset, timestamp: last.timestamp });
     }
     this.#signals.recordsIn(batch.topic, batch.records.length - skipped);
     if (skipped > 0) this.#signals.skipped(skipped);
@@ -495,7 +523,7 @@ export class Engine {
 
   /** A record that cannot be carried out goes to the dead-letter topic, in the transaction that moves past it. */
   #bury(record: InputRecord, error: StateferryError, where?: { service: string; method: string }): Decision {
-    const { name, partitions } = this.#options.deadLetterTopic;
+    const { name, partitions, messageBytes } = this.#options.deadLetterTopic;
     this.#signals.deadLetters(error.code);
     this.#log.debug(
       {
@@ -515,6 +543,7 @@ export class Engine {
         error,
         ...where,
         at: Date.now(),
+        fits: (letter) => BATCH_BYTES + recordBytes(letter) <= messageBytes,
       }),
     ]);
   }
@@ -532,6 +561,14 @@ export class Engine {
     }
     for (const [topic, count] of counts) this.#signals.outputs(topic, count);
   }
+}
+
+function recreated({ topic, partition, offset }: InputRecord): StateferryError {
+  return new StateferryError(
+    'TOPIC_RECREATED',
+    `offset ${offset} of "${topic}" partition ${partition} is another record than it was: the topic was deleted and made again. ` +
+      'Start a new deployment in another schema.',
+  );
 }
 
 function isDrained(shard: Shard): boolean {

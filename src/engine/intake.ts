@@ -1,9 +1,10 @@
 import { encodeCommandRecord } from '../codec/command-record.ts';
 import type { Decoded } from '../codec/decode.ts';
-import type { StateferryError } from '../errors.ts';
+import { StateferryError } from '../errors.ts';
 import type { Command } from '../model/command.ts';
 import type { InputRecord, OutputRecord } from '../model/record.ts';
 import { partitionFor } from '../topics/partition.ts';
+import { BATCH_BYTES, recordBytes } from '../topics/record-bytes.ts';
 
 /** What becomes of a record on arrival. */
 export type Arrival =
@@ -21,9 +22,11 @@ export type Arrival =
 export function createIntake(options: {
   decode: (record: InputRecord) => Decoded;
   commandTopic: string;
+  /** The largest batch that the command topic takes, in bytes. */
+  commandBytes: number;
   shards: number;
 }): (record: InputRecord) => Arrival {
-  const { decode, commandTopic, shards } = options;
+  const { decode, commandTopic, commandBytes, shards } = options;
   return (record) => {
     const decoded = decode(record);
     if (decoded.kind === 'ignore') return decoded;
@@ -49,22 +52,28 @@ export function createIntake(options: {
     if (isAction || command.key === null) return { kind: 'command', command };
     const home = partitionFor(command.key, shards);
     if (home === record.partition) return { kind: 'command', command };
+    const stray = encodeCommandRecord({
+      id: command.id,
+      service: method.component.service,
+      method: method.name,
+      entityId,
+      payload: command.payload,
+      metadata: command.metadata,
+      replyTo: command.replyTo,
+      key: command.key,
+      topic: commandTopic,
+      partition: home,
+    });
+    const bytes = BATCH_BYTES + recordBytes(stray);
+    if (bytes <= commandBytes) return { kind: 'stray', outputs: [stray] };
     return {
-      kind: 'stray',
-      outputs: [
-        encodeCommandRecord({
-          id: command.id,
-          service: method.component.service,
-          method: method.name,
-          entityId,
-          payload: command.payload,
-          metadata: command.metadata,
-          replyTo: command.replyTo,
-          key: command.key,
-          topic: commandTopic,
-          partition: home,
-        }),
-      ],
+      kind: 'reject',
+      where: { service: method.component.service, method: method.name },
+      error: new StateferryError(
+        'RECORD_OVERSIZE',
+        `The record's entity belongs to partition ${home}, where it would go as a command of ${bytes} bytes, and the topic ` +
+          `"${commandTopic}" takes at most ${commandBytes}. Raise max.message.bytes of that topic, or produce with Kafka's default partitioner.`,
+      ),
     };
   };
 }

@@ -7,6 +7,9 @@ import type { OffsetRange } from '../topics/offsets.ts';
 
 /** How often a new owner looks whether the old one has released its shards. */
 const GRACE_POLL_MS = 25;
+/** How often, and how many times, it is asked again for an offset that the journal knows to have been committed. */
+const FORGOTTEN_POLL_MS = 50;
+const FORGOTTEN_POLLS = 40;
 
 /** The steps that opening is made of, as Postgres and Kafka carry them out. */
 export interface OpeningSteps {
@@ -61,7 +64,14 @@ export async function openShards(
 
   const opened = await steps.open(shards);
   await steps.fence([...new Set(opened.flatMap((shard) => shard.others))]);
-  const committed = await steps.committed(topics);
+  // What an earlier version of the function read counts too: a chunk's positions name every topic that the shard has had.
+  const everRead = [...new Set([...topics, ...opened.flatMap((shard) => Object.keys(shard.applied))])];
+  let committed = await steps.committed(everRead);
+  // The markers of a first transaction may be on their way for a moment.
+  for (let poll = 0; poll < FORGOTTEN_POLLS && opened.some((s) => forgotten(s, topics, committed).length > 0); poll++) {
+    await delay(FORGOTTEN_POLL_MS);
+    committed = await steps.committed(everRead);
+  }
   const ranges = new Map<string, Map<number, OffsetRange>>();
   for (const topic of topics) ranges.set(topic, await steps.ranges(topic));
 
@@ -75,13 +85,21 @@ export async function openShards(
   if (taken.length > 0) {
     throw new StateferryError('SHARD_FENCED', `another process opened shard ${taken.join(', ')} while this one did`);
   }
+  // Only now: while another process has a shard, Kafka is ahead of what we have read, and nothing is wrong.
+  for (const { fault } of owned) if (fault !== undefined) throw fault;
   const result: OwnedShard[] = [];
-  for (const shard of owned) {
+  for (const { fault: _, ...shard } of owned) {
     const rows = shard.opened.chunk === shard.opened.emitted ? [] : await steps.outbox(shard.opened.shard);
-    result.push({ ...shard, unemitted: rows.filter((row) => isBeyond(row.positions, shard.committed)) });
+    const unemitted = rows
+      .map((row) => ({ ...row, positions: only(shard.applied, row.positions) }))
+      .filter((row) => isBeyond(row.positions, shard.committed));
+    result.push({ ...shard, unemitted });
   }
   return result;
 }
+
+/** A shard as it would be ours, and why it must not be opened, if that is how it looks. */
+type Placed = Omit<OwnedShard, 'unemitted'> & { readonly fault: StateferryError | undefined };
 
 function place(
   opened: OpenedShard,
@@ -89,23 +107,27 @@ function place(
   start: 'earliest' | 'latest',
   committedOffsets: ReadonlyMap<string, ReadonlyMap<number, bigint>>,
   ranges: ReadonlyMap<string, ReadonlyMap<number, OffsetRange>>,
-): Omit<OwnedShard, 'unemitted'> {
+): Placed {
   const { shard } = opened;
+  let fault: StateferryError | undefined;
   const applied: Record<string, bigint> = { ...opened.applied };
   const committed: Record<string, bigint> = {};
   const expired: { topic: string; offsets: bigint }[] = [];
-  for (const topic of topics) {
+  const knownOf = (topic: string): bigint | undefined => {
     const inKafka = committedOffsets.get(topic)?.get(shard);
     const inRow = opened.released?.[topic];
     // A clean release may be ahead of what Kafka answers: the markers of its last transaction may still be on their way.
-    const known = inKafka === undefined || (inRow !== undefined && inRow > inKafka) ? inRow : inKafka;
+    return inKafka === undefined || (inRow !== undefined && inRow > inKafka) ? inRow : inKafka;
+  };
+  for (const topic of topics) {
+    const known = knownOf(topic);
     const range = ranges.get(topic)?.get(shard) ?? { low: 0n, high: 0n };
     const before = applied[topic];
     if (before === undefined) {
       applied[topic] = known ?? (start === 'latest' ? range.high : range.low);
     } else {
-      if (known !== undefined && known > before) throw behind(topic, shard, known, before);
-      if (before > range.high) throw recreated(topic, shard, before, range);
+      if (known !== undefined && known > before) fault ??= behind(topic, shard, known, before);
+      if (before > range.high) fault ??= recreated(topic, shard, before, range);
       if (range.low > before) {
         expired.push({ topic, offsets: range.low - before });
         applied[topic] = range.low;
@@ -113,10 +135,38 @@ function place(
     }
     if (known !== undefined) committed[topic] = known;
   }
+  for (const topic of forgotten(opened, topics, committedOffsets)) fault ??= recreatedSince(topic, shard, applied[topic] ?? 0n);
+  const kafkaKnows = [...committedOffsets.values()].some((offsets) => offsets.has(shard));
+  for (const topic of Object.keys(opened.applied)) {
+    if (topics.includes(topic)) continue;
+    const inKafka = committedOffsets.get(topic)?.has(shard) === true;
+    // The broker takes no offset of a topic that is gone; and nobody reads it any more.
+    if (kafkaKnows && !inKafka) delete applied[topic];
+    else if (inKafka) committed[topic] = knownOf(topic) as bigint;
+  }
   // The first transaction commits a position for every topic, so only a group that was deleted has none at all.
   const nothingKnown = Object.keys(opened.applied).every((topic) => committed[topic] === undefined);
-  if (nothingKnown && opened.emitted > 0 && opened.chunk > opened.emitted) throw offsetsGone(shard);
-  return { opened, applied, committed, expired };
+  if (nothingKnown && opened.emitted > 0 && opened.chunk > opened.emitted) fault ??= offsetsGone(shard);
+  return { opened, applied: fault === undefined ? applied : opened.applied, committed, expired, fault };
+}
+
+/**
+ * Topics whose offsets Kafka has forgotten, and not the others': it does that when a topic is deleted. The journal knows
+ * from the last clean release that they were committed.
+ */
+function forgotten(
+  { shard, released }: OpenedShard,
+  topics: readonly string[],
+  committed: ReadonlyMap<string, ReadonlyMap<number, bigint>>,
+): string[] {
+  if (released === undefined) return [];
+  const absent = topics.filter((topic) => released[topic] !== undefined && !committed.get(topic)?.has(shard));
+  return [...committed.values()].some((offsets) => offsets.has(shard)) ? absent : [];
+}
+
+/** `positions` of the topics that `kept` has. */
+function only(kept: Positions, positions: Positions): Positions {
+  return Object.fromEntries(Object.entries(positions).filter(([topic]) => kept[topic] !== undefined));
 }
 
 /** Some topic of `positions` is further than the group has committed: the chunk that led there is not in Kafka. */
@@ -133,6 +183,15 @@ function recreated(topic: string, shard: number, applied: bigint, range: OffsetR
     `the journal has applied partition ${shard} of "${topic}" up to offset ${applied}, and the partition ends at ${range.high}: ` +
       'the topic was deleted and made again, or this is another cluster. Point kafka.brokers at the right cluster, ' +
       'or start a new deployment in another schema.',
+  );
+}
+
+function recreatedSince(topic: string, shard: number, applied: bigint): StateferryError {
+  return new StateferryError(
+    'TOPIC_RECREATED',
+    `the consumer group had an offset of "${topic}" partition ${shard} and has none any more, as it is when a topic is ` +
+      'deleted and made again. Its records are other ones now, which the journal cannot tell from those that it has applied. ' +
+      `Start a new deployment in another schema; or, to pass over all records below offset ${applied}, set the group's offset to that.`,
   );
 }
 

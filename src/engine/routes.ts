@@ -41,6 +41,8 @@ export interface TopicRoute {
   readonly entityId: EntityIdFrom;
   readonly ignoreUnknown: boolean;
   readonly methods: readonly Method[];
+  /** Types whose records are passed over. */
+  readonly ignored: readonly string[];
 }
 
 export interface OutputRoute {
@@ -70,6 +72,7 @@ export function planRoutes(spec: FunctionSpec, config: RouteConfig): RoutePlan {
   const inputs = new Map<string, TopicRoute>();
   const replies = new Map<string, OutputRoute[]>();
   const events = new Map<string, OutputRoute[]>();
+  const ignored: { topic: string; type: string }[] = [];
 
   const find = (service: string, name: string, where: string): Method | undefined => {
     const component = spec.components.get(service);
@@ -80,7 +83,7 @@ export function planRoutes(spec: FunctionSpec, config: RouteConfig): RoutePlan {
     }
     return method;
   };
-  const feed = (method: Method, route: Omit<TopicRoute, 'methods'>, where: string): void => {
+  const feed = (method: Method, route: Omit<TopicRoute, 'methods' | 'ignored'>, where: string): void => {
     if (method.clientStreaming || method.serverStreaming) {
       faults.push(`${where} feeds ${methodKey(method)}, which streams; a topic can feed unary methods only`);
       return;
@@ -103,6 +106,7 @@ export function planRoutes(spec: FunctionSpec, config: RouteConfig): RoutePlan {
       ...route,
       ignoreUnknown: route.ignoreUnknown || (before?.ignoreUnknown ?? false),
       methods: [...(before?.methods ?? []), method],
+      ignored: [],
     });
   };
   const publish = (map: Map<string, OutputRoute[]>, key: string, route: OutputRoute): void => {
@@ -136,7 +140,9 @@ export function planRoutes(spec: FunctionSpec, config: RouteConfig): RoutePlan {
   }
   for (const method of methodsOf(spec)) {
     const { in: source, outTopic } = method.eventing;
-    if (source?.from === 'topic') {
+    if (source?.ignore === true) {
+      if (source.from === 'topic') ignored.push({ topic: source.topic, type: method.inputType });
+    } else if (source?.from === 'topic') {
       const before = inputs.get(source.topic);
       feed(
         method,
@@ -148,12 +154,23 @@ export function planRoutes(spec: FunctionSpec, config: RouteConfig): RoutePlan {
         },
         `the annotation of ${methodKey(method)}`,
       );
+    } else if (source?.from === 'direct') {
+      unserved.push(
+        `${methodKey(method)} subscribes directly to the service "${source.service}", which this version of Stateferry does not carry; ` +
+          'let that service publish to a topic, and subscribe to the topic',
+      );
     } else if (source !== undefined) {
       unserved.push(
         `${methodKey(method)} subscribes to the ${source.from} entity type "${source.entityType}", which this version of Stateferry does not feed`,
       );
     }
     if (outTopic !== undefined) publish(replies, methodKey(method), { topic: outTopic, format: 'protobuf' });
+  }
+  for (const { topic, type } of ignored) {
+    // A topic of which nothing else is wanted need not be read; and what the configuration feeds is not ignored.
+    const route = inputs.get(topic);
+    if (route === undefined || route.methods.some(({ inputType }) => inputType === type)) continue;
+    inputs.set(topic, { ...route, ignored: [...route.ignored, type] });
   }
   if (faults.length === 0 && inputs.size === 0) {
     faults.push(

@@ -38,6 +38,8 @@ export class Shard implements ItemOwner {
   readonly next: Map<string, bigint>;
   /** One past the newest record, per topic, as of the last fetch. */
   readonly end = new Map<string, bigint>();
+  /** The newest record that a batch brought, per topic: by it, a topic that was made again is told from a second delivery. */
+  readonly newest = new Map<string, { readonly offset: bigint; readonly timestamp: number }>();
   /** The consumer brings nothing until there is room again. */
   paused = false;
   /** What the group has committed for it. */

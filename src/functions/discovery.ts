@@ -115,12 +115,17 @@ function readSpec(dialect: Dialect, answer: Buffer): Discovered {
         entityType: component.entityType || component.service,
         ...(component.passivationMs !== undefined && { passivationMs: component.passivationMs }),
         options: KALIX_OPTIONS,
+        variables: raw.variables,
       }),
     );
   }
   const digest = createHash('sha256')
     .update(raw.fileDescriptorSet)
     .update(JSON.stringify(raw.components))
+    // The same annotations lead elsewhere when the function's environment has changed.
+    .update(
+      JSON.stringify([...components.values()].flatMap(({ methods }) => [...methods.values()].map((m) => m.eventing))),
+    )
     .digest('hex');
   return {
     dialect,

@@ -61,7 +61,22 @@ export function openEntitySession(options: {
     pending = undefined;
     done?.(outcome);
   };
+  const ended = (reason: string) => {
+    if (over) return;
+    over = true;
+    if (pending === undefined) onEnd(reason);
+    else finish({ kind: 'lost', reason });
+  };
+  /** The command in flight, if there is one, is innocent: it is sent again. */
+  const abandon = (sentence: string) => {
+    ended(`${component.service} ${sentence}`);
+    stream.cancel();
+  };
   const breakOff = (sentence: string, cause?: unknown) => {
+    if (pending === undefined) {
+      abandon(sentence);
+      return;
+    }
     over = true;
     stream.cancel();
     finish({
@@ -69,12 +84,7 @@ export function openEntitySession(options: {
       error: new StateferryError('FUNCTION_BROKEN_REPLY', `${component.service} ${sentence}`, { cause }),
     });
   };
-  const ended = (reason: string) => {
-    if (over) return;
-    over = true;
-    if (pending === undefined) onEnd(reason);
-    else finish({ kind: 'lost', reason });
-  };
+  const wasAnswered = (commandId: number) => commandId > 0 && commandId < lastId;
 
   stream.on('data', (bytes: Buffer) => {
     if (over) return;
@@ -87,16 +97,16 @@ export function openEntitySession(options: {
     }
     switch (out.kind) {
       case 'reply':
-        if (pending === undefined) breakOff(`answered command ${out.commandId} with none in flight`);
+        if (pending === undefined) abandon(`answered command ${out.commandId} with none in flight`);
+        else if (wasAnswered(out.commandId)) abandon(`answered command ${out.commandId} twice`);
         else if (out.commandId !== lastId) {
           breakOff(`answered command ${out.commandId}, and the one in flight is ${lastId}`);
         } else finish({ kind: 'effect', effect: out.effect });
         return;
       case 'failure':
-        if (pending === undefined) {
-          over = true;
-          stream.cancel();
-          onEnd(out.description);
+        if (pending === undefined) abandon(`failed with none in flight: ${out.description}`);
+        else if (wasAnswered(out.commandId)) {
+          abandon(`failed command ${out.commandId} after it had answered it: ${out.description}`);
         } else if (out.commandId !== 0 && out.commandId !== lastId) {
           breakOff(`failed command ${out.commandId}, and the one in flight is ${lastId}`);
         } else {

@@ -1,5 +1,6 @@
 import type pg from 'pg';
 import { StateferryError } from '../errors.ts';
+import { orDenied } from './denied.ts';
 
 export interface Deployment {
   readonly name: string;
@@ -11,13 +12,15 @@ export interface Deployment {
 /**
  * Claims the schema for a deployment, or finds it claimed by the same one.
  * @throws StateferryError JOURNAL_FOREIGN when another deployment owns the schema, TOPIC_PARTITIONS when the number of
- * input partitions has changed since the journal was made.
+ * input partitions has changed since the journal was made, JOURNAL_DENIED when the role may not read or write the schema.
  */
 export async function claimDeployment(pool: pg.Pool, name: string, shards: number): Promise<Deployment> {
-  await pool.query('insert into deployment (name, shards) values ($1, $2) on conflict do nothing', [name, shards]);
-  const found = await pool.query<{ name: string; shards: number; live_generation: number }>(
-    'select name, shards, live_generation from deployment',
-  );
+  const found = await orDenied(async () => {
+    await pool.query('insert into deployment (name, shards) values ($1, $2) on conflict do nothing', [name, shards]);
+    return pool.query<{ name: string; shards: number; live_generation: number }>(
+      'select name, shards, live_generation from deployment',
+    );
+  });
   const row = found.rows[0];
   if (row === undefined) throw new Error('the deployment row vanished between two statements');
   if (row.name !== name) {

@@ -4,34 +4,44 @@ import { runner } from 'node-pg-migrate';
 import pg from 'pg';
 import { StateferryError } from '../errors.ts';
 import { packagePath } from '../package-path.ts';
+import { orDenied } from './denied.ts';
 
 const TABLE = 'migration';
 
 /**
  * Brings the journal's schema up to this version: forward only, all pending files of schemas/journal in one
  * transaction, one process at a time (others wait on the library's advisory lock).
- * @throws StateferryError JOURNAL_NEWER when the schema has migrations that this version does not know.
+ * @throws StateferryError JOURNAL_NEWER when the schema has migrations that this version does not know, JOURNAL_DENIED
+ * when the role may not make it what it has to be.
  */
 export async function migrate(options: { url: string; schema: string }): Promise<void> {
   const client = new pg.Client({ connectionString: options.url, connectionTimeoutMillis: 5_000 });
   await client.connect();
   try {
-    await refuseNewer(client, options.schema);
-    await runner({
-      dbClient: client,
-      dir: packagePath('schemas/journal'),
-      direction: 'up',
-      schema: options.schema,
-      createSchema: true,
-      migrationsSchema: options.schema,
-      migrationsTable: TABLE,
-      advisoryLockMode: 'wait',
-      singleTransaction: true,
-      log: () => {},
+    await orDenied(async () => {
+      await refuseNewer(client, options.schema);
+      await runner({
+        dbClient: client,
+        dir: packagePath('schemas/journal'),
+        direction: 'up',
+        schema: options.schema,
+        // Postgres asks for the right to create it even where it is there.
+        createSchema: !(await hasSchema(client, options.schema)),
+        migrationsSchema: options.schema,
+        migrationsTable: TABLE,
+        advisoryLockMode: 'wait',
+        singleTransaction: true,
+        log: () => {},
+      });
     });
   } finally {
     await client.end();
   }
+}
+
+async function hasSchema(client: pg.Client, schema: string): Promise<boolean> {
+  const found = await client.query('select 1 from pg_namespace where nspname = $1', [schema]);
+  return found.rowCount === 1;
 }
 
 async function refuseNewer(client: pg.Client, schema: string): Promise<void> {

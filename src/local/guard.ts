@@ -22,22 +22,22 @@ while IFS= read -r line; do
     'remove '*) folders="$folders$rest$newline" ;;
   esac
 done
-for each in $held; do kill -s "\${each#*:}" "\${each%:*}" 2>/dev/null; done
+for each in $held; do kill -s "\${each#*:}" -- "\${each%:*}" 2>/dev/null; done
 tries=0
 while [ $tries -lt 150 ]; do
   alive=
-  for each in $held; do kill -0 "\${each%:*}" 2>/dev/null && alive=yes; done
+  for each in $held; do kill -s 0 -- "\${each%:*}" 2>/dev/null && alive=yes; done
   [ -n "$alive" ] || break
   tries=$((tries + 1))
   sleep 0.1
 done
-for each in $held; do kill -s KILL "\${each%:*}" 2>/dev/null; done
+for each in $held; do kill -s KILL -- "\${each%:*}" 2>/dev/null; done
 printf %s "$folders" | while IFS= read -r folder; do rm -rf -- "$folder"; done
 `;
 
 /** Ends what we started when we cannot do it ourselves any more. */
 export interface Guard {
-  /** From now on, if our process dies, `pid` gets `signal`, and SIGKILL 15 s later. */
+  /** From now on, if our process dies, `pid` (negative: the process group) gets `signal`, and SIGKILL 15 s later. */
   hold(pid: number, signal: NodeJS.Signals): void;
   /** `pid` has ended: its number may soon be somebody else's. */
   drop(pid: number): void;

@@ -33,9 +33,17 @@ export interface Eventing {
   readonly outTopic?: string;
 }
 
-export type EventSource =
-  | { readonly from: 'topic'; readonly topic: string; readonly consumerGroup: string; readonly ignoreUnknown: boolean }
-  | { readonly from: 'event-sourced' | 'value'; readonly entityType: string; readonly ignoreUnknown: boolean };
+export type EventSource = (
+  | { readonly from: 'topic'; readonly topic: string; readonly consumerGroup: string }
+  | { readonly from: 'event-sourced' | 'value'; readonly entityType: string }
+  /** The events that another service hands out directly. */
+  | { readonly from: 'direct'; readonly service: string }
+) & {
+  /** Messages of the method's input type are passed over: the method is there to say so, and is not called. */
+  readonly ignore: boolean;
+  /** Messages that no method takes are passed over. */
+  readonly ignoreUnknown: boolean;
+};
 
 /** One line of discovery: an addressable gRPC service of the function. */
 export interface Component {

@@ -84,6 +84,7 @@ interface SpecMessage {
     support_library_version?: string;
     protocol_major_version?: number;
     protocol_minor_version?: number;
+    env?: Readonly<Record<string, string>>;
   } | null;
 }
 
@@ -226,6 +227,7 @@ function toRawSpec(message: SpecMessage): RawSpec {
     supportLibraryVersion: info.support_library_version ?? '',
     protocolMajor: info.protocol_major_version ?? 0,
     protocolMinor: info.protocol_minor_version ?? 0,
+    variables: new Map(Object.entries(info.env ?? {})),
   };
 }
 

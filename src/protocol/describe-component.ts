@@ -4,6 +4,7 @@ import { messageOf, StateferryError } from '../errors.ts';
 import type { Component, ComponentKind, Eventing, EventSource, KeyField, Method } from '../model/component.ts';
 import type { Descriptors } from './descriptors.ts';
 import type { EventingOption, ExtensionValue, OptionTable, SourceOption } from './options.ts';
+import { fillIn } from './topic-template.ts';
 
 /** Protobuf's wire type of a length-delimited field; options hold nothing else but these and varints. */
 const LENGTH_DELIMITED = 2;
@@ -29,8 +30,8 @@ const KEY_SCALARS: ReadonlyMap<ScalarType, KeyField['scalar']> = new Map([
  * their inputs (marked on the input message itself; marks inside its sub-messages do not count), and their eventing,
  * where a service's own annotation is the default of its methods.
  *
- * A method that Kalix marks `ignore` has no source. Throws FUNCTION_SPEC for a service that the descriptor set does not
- * have, a key mark on a field that cannot be a key, and a source that Stateferry does not carry.
+ * `${NAME}` in a topic's name stands for one of `variables`. Throws FUNCTION_SPEC for a service that the descriptor set
+ * does not have, a key mark on a field that cannot be a key, and a variable that is not set.
  */
 export function describeComponent(given: {
   readonly descriptors: Descriptors;
@@ -41,8 +42,9 @@ export function describeComponent(given: {
   /** Milliseconds. */
   readonly passivationMs?: number;
   readonly options: OptionTable;
+  readonly variables?: ReadonlyMap<string, string>;
 }): Component {
-  const { descriptors, service, options } = given;
+  const { descriptors, service, options, variables = new Map() } = given;
   const found = descriptors.registry.getService(service);
   if (found === undefined) {
     throw new StateferryError(
@@ -69,7 +71,9 @@ export function describeComponent(given: {
       clientStreaming: method.methodKind === 'client_streaming' || method.methodKind === 'bidi_streaming',
       serverStreaming: method.methodKind === 'server_streaming' || method.methodKind === 'bidi_streaming',
       entityKeyFields: keyFields(method.input, options),
-      eventing: eventing(method, read(options.methodEventing, method.proto.options, nameOf(method)), serviceEventing),
+      eventing: eventing(read(options.methodEventing, method.proto.options, nameOf(method)), serviceEventing, (topic) =>
+        fillIn(topic, variables, nameOf(method)),
+      ),
     });
   }
   return component;
@@ -108,35 +112,36 @@ function keyScalar(input: DescMessage, field: DescField): KeyField['scalar'] {
   );
 }
 
-function eventing(method: DescMethod, own: EventingOption | undefined, service: EventingOption | undefined): Eventing {
-  const source = own?.in?.ignore === true ? undefined : eventSource(method, own?.in, service?.in);
+function eventing(
+  own: EventingOption | undefined,
+  service: EventingOption | undefined,
+  topicName: (template: string) => string,
+): Eventing {
+  const source = eventSource(own?.in, service?.in, topicName);
   return {
     ...(source === undefined ? {} : { in: source }),
-    ...(own?.outTopic === undefined ? {} : { outTopic: own.outTopic }),
+    ...(own?.outTopic === undefined ? {} : { outTopic: topicName(own.outTopic) }),
   };
 }
 
 function eventSource(
-  method: DescMethod,
   own: SourceOption | undefined,
   service: SourceOption | undefined,
+  topicName: (template: string) => string,
 ): EventSource | undefined {
   const source = own?.source ?? service?.source;
   if (source === undefined) return undefined;
-  const ignoreUnknown = own?.ignoreUnknown === true || service?.ignoreUnknown === true;
-  switch (source.from) {
-    case 'topic':
-      return { ...source, consumerGroup: own?.consumerGroup || service?.consumerGroup || '', ignoreUnknown };
-    case 'event-sourced':
-    case 'value':
-      return { ...source, ignoreUnknown };
-    case 'direct':
-      throw new StateferryError(
-        'FUNCTION_SPEC',
-        `${nameOf(method)} subscribes directly to the service ${source.service}, which Stateferry does not carry. ` +
-          'Let that service publish to a topic and subscribe to the topic.',
-      );
-  }
+  const passedOver = {
+    ignore: own?.ignore === true,
+    ignoreUnknown: own?.ignoreUnknown === true || service?.ignoreUnknown === true,
+  };
+  if (source.from !== 'topic') return { ...source, ...passedOver };
+  return {
+    from: 'topic',
+    topic: topicName(source.topic),
+    consumerGroup: own?.consumerGroup || service?.consumerGroup || '',
+    ...passedOver,
+  };
 }
 
 /** The first extension of the table that the options message carries. */

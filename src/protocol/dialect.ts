@@ -22,6 +22,8 @@ export interface RawSpec {
   readonly supportLibraryVersion: string;
   readonly protocolMajor: number;
   readonly protocolMinor: number;
+  /** Values for `${NAME}` in topic names. Kalix' Java SDK tells its whole environment, secrets included: not to be kept. */
+  readonly variables: ReadonlyMap<string, string>;
 }
 
 export interface RawComponent {

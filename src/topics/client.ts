@@ -1,4 +1,5 @@
 import { Kafka, type KafkaConfig, type logCreator } from 'kafkajs';
+import { installRecordEncoder } from './record-encoder.ts';
 
 /** What every Kafka client of a process shares. */
 export interface KafkaOptions {
@@ -10,6 +11,7 @@ export interface KafkaOptions {
 }
 
 export function createKafka(options: KafkaOptions): Kafka {
+  installRecordEncoder();
   const config: KafkaConfig = {
     brokers: [...options.brokers],
     clientId: options.clientId,

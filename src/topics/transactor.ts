@@ -1,5 +1,7 @@
 import kafkajs, { type IHeaders, type Kafka, type Message, type Producer } from 'kafkajs';
 import type { OutputRecord, Positions } from '../model/record.ts';
+import { DEFAULT_MESSAGE_BYTES } from './limits.ts';
+import { BATCH_BYTES, recordBytes } from './record-bytes.ts';
 
 const { Partitioners } = kafkajs;
 
@@ -8,7 +10,7 @@ const { Partitioners } = kafkajs;
  * is quadratic: 12,500 records in one send cost 45 µs each, slices of 200 to 500 cost 14 µs each.
  */
 const SLICE_RECORDS = 400;
-/** Bytes of one produce request at most, well below the broker's default `message.max.bytes` of 1 MiB per batch. */
+/** Bytes of one produce request at most, except that a larger record goes alone. */
 const SLICE_BYTES = 512 * 1024;
 
 /** What one transaction carries: records, and for each shard the positions that the group has applied with them. */
@@ -35,7 +37,10 @@ export function createTransactor(options: {
   transactionalId: string;
   groupId: string;
   transactionTimeoutMs: number;
+  /** The largest batch that a topic takes, in bytes; absent: Kafka's default. A larger record is sent, and refused. */
+  messageBytes?: (topic: string) => number;
 }): Transactor {
+  const { messageBytes = () => DEFAULT_MESSAGE_BYTES } = options;
   const producer: Producer = options.kafka.producer({
     transactionalId: options.transactionalId,
     idempotent: true,
@@ -57,7 +62,7 @@ export function createTransactor(options: {
     },
     async commit({ outputs, offsets }) {
       const transaction = await producer.transaction();
-      for (const slice of slices(outputs)) {
+      for (const slice of slices(outputs, messageBytes)) {
         await transaction.sendBatch({ acks: -1, topicMessages: slice });
       }
       await transaction.sendOffsets({ consumerGroupId: options.groupId, topics: groupOffsets(offsets) });
@@ -67,15 +72,21 @@ export function createTransactor(options: {
   };
 }
 
-function* slices(outputs: readonly OutputRecord[]): Generator<{ topic: string; messages: Message[] }[]> {
+function* slices(
+  outputs: readonly OutputRecord[],
+  messageBytes: (topic: string) => number,
+): Generator<{ topic: string; messages: Message[] }[]> {
   let batch = new Map<string, Message[]>();
-  let perPartition = new Map<string, Map<number, number>>();
+  // What each partition gets is one batch to the broker.
+  let perPartition = new Map<string, Map<number, { count: number; bytes: number }>>();
   let bytes = 0;
   for (const output of outputs) {
-    const size = (output.value?.length ?? 0) + (output.key?.length ?? 0);
-    const counts = perPartition.get(output.topic);
-    const count = counts?.get(output.partition) ?? 0;
-    if (count >= SLICE_RECORDS || (bytes > 0 && bytes + size > SLICE_BYTES)) {
+    const size = recordBytes(output);
+    const before = perPartition.get(output.topic)?.get(output.partition);
+    if (
+      (bytes > 0 && bytes + size > SLICE_BYTES) ||
+      (before !== undefined && (before.count >= SLICE_RECORDS || before.bytes + size > messageBytes(output.topic)))
+    ) {
       yield asTopicMessages(batch);
       batch = new Map();
       perPartition = new Map();
@@ -92,7 +103,12 @@ function* slices(outputs: readonly OutputRecord[]): Generator<{ topic: string; m
       into = new Map();
       perPartition.set(output.topic, into);
     }
-    into.set(output.partition, (into.get(output.partition) ?? 0) + 1);
+    const held = into.get(output.partition);
+    if (held === undefined) into.set(output.partition, { count: 1, bytes: BATCH_BYTES + size });
+    else {
+      held.count++;
+      held.bytes += size;
+    }
     bytes += size;
   }
   if (batch.size > 0) yield asTopicMessages(batch);

@@ -13,12 +13,12 @@ function recordingCommands(calls: unknown[][]): Commands {
       calls.push(['run', config]);
       return 7;
     },
-    dev: async (request) => {
-      calls.push(['dev', request]);
+    dev: async (request, options) => {
+      calls.push(['dev', request, options]);
       return 7;
     },
-    demo: async (request) => {
-      calls.push(['demo', request]);
+    demo: async (request, options) => {
+      calls.push(['demo', request, options]);
       return 7;
     },
     topics: async (config, options) => {
@@ -159,9 +159,24 @@ describe('configuration flags', () => {
   });
 });
 
-test('topics is told whether to create', async () => {
-  expect((await cli(['topics'], { env: STORES })).calls[0]?.[2]).toEqual({ create: false });
-  expect((await cli(['topics', '--create'], { env: STORES })).calls[0]?.[2]).toEqual({ create: true });
+describe('topics', () => {
+  test('is told whether to create, and with how many partitions', async () => {
+    expect((await cli(['topics'], { env: STORES })).calls[0]?.[2]).toEqual({ create: false });
+    const argv = ['topics', '--create', '--partitions', '32'];
+    expect((await cli(argv, { env: STORES })).calls[0]?.[2]).toEqual({ create: true, partitions: 32 });
+  });
+
+  test('refuses a number of partitions that is none', async () => {
+    for (const text of ['0', '-1', 'many', '1.5', '1e3', '']) {
+      expect(await cli(['topics', '--partitions', text], { env: STORES })).toMatchObject({ code: 2, calls: [] });
+    }
+  });
+
+  test('needs no database', async () => {
+    const { KAFKA_BROKERS } = STORES;
+    expect((await cli(['topics'], { env: { KAFKA_BROKERS } })).code).toBe(7);
+    expect((await cli(['topics'], { env: {} })).err).toMatch(/one fault:\n {2}- kafka.brokers/);
+  });
 });
 
 describe('dev and demo', () => {
@@ -171,25 +186,58 @@ describe('dev and demo', () => {
 
   test('dev starts only what is not configured, and a configured address wins over the local one', async () => {
     const nothing = await requestOf(['dev'], {});
-    expect(nothing.needs).toEqual({ kafka: true, postgres: true });
+    expect(nothing.given).toEqual({});
     expect(nothing.configWith(LOCAL)).toMatchObject({
       kafka: { brokers: ['local:1'] },
       postgres: { url: 'postgres://local/x' },
     });
     const kafka = await requestOf(['dev'], { KAFKA_BROKERS: 'mine:1' });
-    expect(kafka.needs).toEqual({ kafka: false, postgres: true });
+    expect(kafka.given).toEqual({ brokers: ['mine:1'] });
     expect(kafka.configWith(LOCAL).kafka.brokers).toEqual(['mine:1']);
-    expect((await requestOf(['dev'], STORES)).needs).toEqual({ kafka: false, postgres: false });
+    expect((await requestOf(['dev'], STORES)).given).toEqual({
+      brokers: [STORES.KAFKA_BROKERS],
+      databaseUrl: STORES.DATABASE_URL,
+    });
   });
 
   test('dev refuses a wrong configuration before anything is started', async () => {
     expect(await cli(['dev', '--set', 'log.level=loud'])).toMatchObject({ code: 2, calls: [] });
   });
 
-  test('demo touches no configured Kafka or Postgres', async () => {
-    const request = await requestOf(['demo'], STORES);
-    expect(request.needs).toEqual({ kafka: true, postgres: true });
-    expect(request.configWith(LOCAL).kafka.brokers).toEqual(['local:1']);
+  test('dev takes the command after --, the folders to watch and a number of partitions', async () => {
+    const argv = ['dev', '--partitions', '3', '--watch', 'src', '--watch', '/x', '--', 'npm', 'run', '--silent', 'go'];
+    const { calls } = await cli(argv, { env: { A: 'b' } });
+    expect(calls[0]?.[2]).toEqual({
+      cwd: '/nowhere',
+      env: { A: 'b' },
+      command: ['npm', 'run', '--silent', 'go'],
+      watch: ['/nowhere/src', '/x'],
+      partitions: 3,
+    });
+  });
+
+  test('dev without a command starts none, and watches where it is', async () => {
+    expect((await cli(['dev'])).calls[0]?.[2]).toMatchObject({ command: [], watch: ['/nowhere'], partitions: 8 });
+  });
+
+  test('dev takes no word for a command that does not stand after --', async () => {
+    expect(await cli(['dev', '--log-level', 'info', 'node'])).toMatchObject({
+      code: 2,
+      calls: [],
+      err: expect.stringContaining('stateferry dev -- node'),
+    });
+  });
+
+  test('demo takes brokers and database from the environment, and nothing else', async () => {
+    const { given, configWith } = await requestOf(['demo'], { ...STORES, STATEFERRY_KAFKA_START: 'latest' });
+    expect(given).toEqual({ brokers: [STORES.KAFKA_BROKERS], databaseUrl: STORES.DATABASE_URL });
+    expect(configWith(LOCAL).kafka).toMatchObject({ brokers: [STORES.KAFKA_BROKERS], start: 'earliest' });
+    expect((await requestOf(['demo'], {})).given).toEqual({});
+  });
+
+  test('demo is told whether to leave everything running', async () => {
+    expect((await cli(['demo'])).calls[0]?.[2]).toMatchObject({ keep: false });
+    expect((await cli(['demo', '--keep'])).calls[0]?.[2]).toMatchObject({ keep: true });
   });
 });
 

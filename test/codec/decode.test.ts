@@ -81,6 +81,32 @@ describe('the method', () => {
 
     expect(decode(record, [add], { ignoreUnknown: true })).toEqual({ kind: 'ignore' });
   });
+
+  it('is none, and the record is ignored, where its type is, whatever the record holds', () => {
+    const headers = { ce_type: 'shop.RemoveItem' };
+    const ignored = ['shop.RemoveItem'];
+
+    expect(decode({ value: addItem(), headers }, [add], { ignored })).toEqual({ kind: 'ignore' });
+    expect(decode({ value: null, headers }, [add, onAny], { ignored })).toEqual({ kind: 'ignore' });
+    expect(decode({ value: addItem(), headers: { ce_type: 'shop.Item' } }, [add, onAny], { ignored })).toMatchObject({
+      method: onAny,
+    });
+    expect(decode({ value: addItem(), headers: { ce_type: 'shop.AddItem' } }, [add], { ignored })).toMatchObject({
+      method: add,
+    });
+  });
+
+  it('is none where some type is ignored and the record says none: it may be of either', () => {
+    const { code } = rejected(decode({ value: addItem() }, [add], { ignored: ['shop.RemoveItem'] }));
+
+    expect(code).toBe('RECORD_UNKNOWN_TYPE');
+  });
+
+  it('is none, and the record is ignored, where every other type is', () => {
+    const record = { value: addItem(), headers: { ce_type: 'shop.Item' } };
+
+    expect(decode(record, [add], { ignored: ['google.protobuf.Any'] })).toEqual({ kind: 'ignore' });
+  });
 });
 
 describe('the payload', () => {
@@ -165,7 +191,8 @@ describe('the payload', () => {
 
   it('is refused with the method that it was for, once that is known', () => {
     expect(rejected(decode({ value: Buffer.from([0xff]) }, [add])).method).toBe('Add');
-    expect(rejected(decode({ value: null }, [add])).method).toBeUndefined();
+    expect(rejected(decode({ value: null }, [add])).method).toBe('Add');
+    expect(rejected(decode({ value: null }, [add, remove])).method).toBeUndefined();
   });
 
   it("may be as large as the subscription's own limit and no larger", () => {

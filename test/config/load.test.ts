@@ -41,6 +41,7 @@ const OTHER = {
   'kafka.transactionTimeoutMs': 20_001,
   'kafka.fetchMaxWaitMs': 101,
   'kafka.fetchMaxBytesPerPartition': 2_000_000,
+  'kafka.topicCheckMs': 10_001,
   'kafka.replicationFactor': 3,
   'kafka.start': 'latest',
   'postgres.url': 'postgresql://other@db:5433/x',

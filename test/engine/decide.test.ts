@@ -40,6 +40,7 @@ beforeAll(() => {
     shards: 8,
     ignoreSnapshots: false,
     maxOutputBytes: 1_000,
+    messageBytes: () => 2_000,
   };
 });
 

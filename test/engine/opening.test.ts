@@ -83,6 +83,52 @@ describe('opening shards', () => {
     expect(shard?.committed).toEqual({ in: 20n });
   });
 
+  it('refuses a topic whose offset alone Kafka has forgotten, though it was committed and its end is beyond', async () => {
+    const { steps } = scripted({ shard: { released: { in: 20n, other: 4n }, applied: { in: 20n, other: 4n } } });
+    let asked = 0;
+    const committed = async () => {
+      asked++;
+      return new Map([['other', new Map([[0, 4n]])]]);
+    };
+    const opening = openShards({ ...steps, committed }, { ...OPTIONS, topics: ['in', 'other'] });
+    await expect(opening).rejects.toMatchObject({ code: 'TOPIC_RECREATED', message: expect.stringContaining('"in"') });
+    expect(asked).toBeGreaterThan(1);
+  });
+
+  it('asks again for an offset that was committed a moment ago', async () => {
+    const { steps } = scripted({ shard: { released: { in: 20n, other: 4n }, applied: { in: 20n, other: 4n } } });
+    let asked = 0;
+    const committed = async () =>
+      new Map([
+        ['other', new Map([[0, 4n]])],
+        ['in', new Map(asked++ === 0 ? [] : [[0, 20n]])],
+      ]);
+    const [shard] = await openShards({ ...steps, committed }, { ...OPTIONS, topics: ['in', 'other'] });
+    expect(shard?.committed).toEqual({ in: 20n, other: 4n });
+  });
+
+  describe('of a function that does not read some topic any more', () => {
+    const before = { applied: { in: 20n, old: 5n }, chunk: 3, emitted: 1 };
+    const chunk = (number: number, old: bigint): OutboxRow => ({ ...row(number, 20n), positions: { in: 20n, old } });
+    const rows = [chunk(2, 4n), chunk(3, 5n)];
+
+    it('emits again what is beyond that topic’s committed offset, and nothing else', async () => {
+      const { steps } = scripted({ shard: before, outbox: rows });
+      const committed = async (topics: readonly string[]) =>
+        new Map([...topics].map((topic) => [topic, new Map([[0, topic === 'old' ? 4n : 20n]])]));
+      const [shard] = await openShards({ ...steps, committed }, OPTIONS);
+      expect(shard?.unemitted.map((r) => r.chunk)).toEqual([3]);
+      expect(shard?.applied).toEqual({ in: 20n, old: 5n });
+    });
+
+    it('forgets the topic when it is deleted, since the broker takes no offset of it', async () => {
+      const { steps } = scripted({ shard: before, committed: 10n, outbox: rows });
+      const [shard] = await openShards(steps, OPTIONS);
+      expect(shard?.applied).toEqual({ in: 20n });
+      expect(shard?.unemitted.map((r) => r.positions)).toEqual([{ in: 20n }, { in: 20n }]);
+    });
+  });
+
   it('waits for a live owner’s release as long as the grace lasts', async () => {
     const { calls, steps } = scripted({ held: [[0], [0]], committed: 20n });
     await openShards(steps, { ...OPTIONS, graceMs: 60_000 });

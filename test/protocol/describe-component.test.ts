@@ -58,11 +58,22 @@ service Flow {
   }
   rpc Values(Both) returns (Keys) { option (kalix.method).eventing.in.value_entity = "counters"; }
   rpc Ignored(Every) returns (Keys) { option (kalix.method).eventing.in = { ignore: true }; }
+  rpc IgnoredOfTopic(Nested) returns (Keys) { option (kalix.method).eventing.in = { topic: "orders" ignore: true }; }
   rpc OnlyOut(Nested) returns (Keys) { option (kalix.method).eventing.out.topic = "out"; }
 }
 service Plain {
   rpc Quiet(Keys) returns (Keys);
   rpc Reads(Later) returns (Keys) { option (kalix.method).eventing.in.topic = "orders"; }
+}
+service Sourceless {
+  rpc Ignored(Keys) returns (Keys) { option (kalix.method).eventing.in = { ignore: true }; }
+}
+service Templates {
+  rpc In(Keys) returns (Keys) { option (kalix.method).eventing.in.topic = "\${STAGE}-orders-\${REGION}"; }
+  rpc Out(Nested) returns (Keys) { option (kalix.method).eventing.out.topic = "bills-\${STAGE}"; }
+}
+service Unclosed {
+  rpc In(Keys) returns (Keys) { option (kalix.method).eventing.in.topic = "orders-\${STAGE"; }
 }
 service Direct {
   rpc Go(Keys) returns (Keys) { option (kalix.method).eventing.in.direct = { service: "other" event_stream_id: "x" }; }
@@ -113,13 +124,14 @@ beforeAll(() => {
   cloud = readDescriptors(compileProtos({ 'cloud.proto': CLOUDSTATE }));
 });
 
-function describeService(service: string): Component {
+function describeService(service: string, variables?: ReadonlyMap<string, string>): Component {
   const [set, options] = service.startsWith('app.')
     ? [descriptors, KALIX_OPTIONS]
     : service.startsWith('akka.')
       ? [akka, KALIX_OPTIONS]
       : [cloud, CLOUDSTATE_OPTIONS];
-  return describeComponent({ descriptors: set, kind: 'value', service, entityType: 'things', options });
+  const given = { descriptors: set, kind: 'value', service, entityType: 'things', options } as const;
+  return describeComponent({ ...given, ...(variables && { variables }) });
 }
 
 function keys(component: Component): Record<string, string[]> {
@@ -203,51 +215,80 @@ describe('describeComponent', () => {
     },
   );
 
-  it("reads Kalix' eventing: own source and destination, else the service's; an ignored method has no source", () => {
-    const inherited = { from: 'event-sourced', entityType: 'carts', ignoreUnknown: true };
+  it("reads Kalix' eventing: own source and destination, else the service's; what is ignored, of which source", () => {
+    const inherited = { from: 'event-sourced', entityType: 'carts', ignore: false, ignoreUnknown: true };
+    const topic = { from: 'topic', topic: 'orders', ignore: false, ignoreUnknown: true };
 
     expect(eventing(describeService('app.Flow'))).toEqual({
       Inherits: { in: inherited },
-      Own: { in: { from: 'topic', topic: 'orders', consumerGroup: 'billing', ignoreUnknown: true }, outTopic: 'bills' },
-      Values: { in: { from: 'value', entityType: 'counters', ignoreUnknown: true } },
-      Ignored: {},
+      Own: { in: { ...topic, consumerGroup: 'billing' }, outTopic: 'bills' },
+      Values: { in: { from: 'value', entityType: 'counters', ignore: false, ignoreUnknown: true } },
+      Ignored: { in: { ...inherited, ignore: true } },
+      IgnoredOfTopic: { in: { ...topic, consumerGroup: '', ignore: true } },
       OnlyOut: { in: inherited, outTopic: 'out' },
     });
     expect(eventing(describeService('app.Plain'))).toEqual({
       Quiet: {},
-      Reads: { in: { from: 'topic', topic: 'orders', consumerGroup: '', ignoreUnknown: false } },
+      Reads: { in: { ...topic, consumerGroup: '', ignoreUnknown: false } },
     });
+    expect(eventing(describeService('app.Sourceless'))).toEqual({ Ignored: {} });
+  });
+
+  it('reads a direct subscription to another service as what it is', () => {
+    expect(eventing(describeService('app.Direct'))).toEqual({
+      Go: { in: { from: 'direct', service: 'other', ignore: false, ignoreUnknown: false } },
+    });
+  });
+
+  it('fills in the variables of topic names', () => {
+    const variables = new Map([
+      ['STAGE', 'prod'],
+      ['REGION', 'eu'],
+    ]);
+
+    expect(eventing(describeService('app.Templates', variables))).toMatchObject({
+      In: { in: { topic: 'prod-orders-eu' } },
+      Out: { outTopic: 'bills-prod' },
+    });
+  });
+
+  it('refuses a topic whose variable is not set, naming it and the method, and no other variable, as FUNCTION_SPEC', () => {
+    const variables = new Map([['STAGE', 'secret']]);
+
+    expect(() => describeService('app.Templates', variables)).toThrow(
+      expect.objectContaining({
+        code: 'FUNCTION_SPEC',
+        message: expect.stringMatching(/^(?!.*secret).*app\.Templates\.In needs the variable REGION/),
+      }),
+    );
+    expect(() => describeService('app.Unclosed', variables)).toThrow(
+      expect.objectContaining({ code: 'FUNCTION_SPEC', message: expect.stringContaining('orders-${STAGE') }),
+    );
   });
 
   it("reads Akka Serverless' eventing", () => {
     expect(eventing(describeService('akka.Entity'))).toMatchObject({
-      One: { in: { from: 'topic', topic: 'orders', consumerGroup: '', ignoreUnknown: false } },
+      One: { in: { from: 'topic', topic: 'orders', consumerGroup: '', ignore: false, ignoreUnknown: false } },
       Two: {},
     });
   });
 
   it("reads the eventing of both of Cloudstate's generations, where 'discard' is no destination", () => {
-    const source = { from: 'topic', topic: 'orders', consumerGroup: '', ignoreUnknown: false };
+    const source = { from: 'topic', topic: 'orders', consumerGroup: '', ignore: false, ignoreUnknown: false };
 
     expect(eventing(describeService('cloud.Entity'))).toEqual({
       One: { in: source, outTopic: 'bills' },
       Discards: { in: source },
       Two: { in: { ...source, consumerGroup: 'g' }, outTopic: 'bills' },
-      Three: { in: { from: 'event-sourced', entityType: 'carts', ignoreUnknown: false } },
+      Three: { in: { from: 'event-sourced', entityType: 'carts', ignore: false, ignoreUnknown: false } },
     });
-  });
-
-  it('refuses a direct subscription to another service, as FUNCTION_SPEC', () => {
-    expect(() => describeService('app.Direct')).toThrow(
-      expect.objectContaining({ code: 'FUNCTION_SPEC', message: expect.stringContaining('app.Direct.Go') }),
-    );
   });
 
   it('names the services that are there when the announced one is not', () => {
     expect(() => describeService('app.Absent')).toThrow(
       expect.objectContaining({
         code: 'FUNCTION_SPEC',
-        message: expect.stringMatching(/app\.Absent.*: app\.BadBytes, app\.BadList.*app\.Plain\./),
+        message: expect.stringMatching(/app\.Absent.*: app\.BadBytes, app\.BadList.*app\.Unclosed\./),
       }),
     );
   });

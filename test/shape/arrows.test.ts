@@ -17,7 +17,19 @@ const ARROWS: Readonly<Record<string, readonly string[]>> = {
   engine: ['model', 'codec', 'functions', 'journal', 'topics', 'protocol', 'observe'],
   local: [],
   cli: ['config', 'observe'],
-  commands: ['cli', 'config', 'engine', 'functions', 'local', 'observe', 'protocol', 'topics', 'runtime.ts'],
+  commands: [
+    'cli',
+    'config',
+    'engine',
+    'functions',
+    'local',
+    'observe',
+    'protocol',
+    'topics',
+    'deployment-plan.ts',
+    'function-link.ts',
+    'runtime.ts',
+  ],
   demo: ['cli', 'config', 'commands', 'local', 'observe', 'topics'],
 };
 const EVERYBODY = new Set(['errors.ts', 'abort.ts', 'package-path.ts', 'version.ts']);

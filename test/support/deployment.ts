@@ -1,22 +1,13 @@
 import { randomUUID } from 'node:crypto';
-import { setTimeout as delay } from 'node:timers/promises';
 import pg from 'pg';
-import { expect } from 'vitest';
+import { expect, inject } from 'vitest';
 import type { Assumed } from '../../src/config/load.ts';
 import { type EngineProcess, startEngine } from './engine-process.ts';
 import { type Follower, follow } from './follow.ts';
-import { createClient, createTopic, endOffsets, type ReadRecord, readCommitted, withAdmin } from './kafka.ts';
-import {
-  type JournaledEvent,
-  LEDGER_METHODS,
-  ledgerFaults,
-  ledgerMessage,
-  missing,
-  randomLedgerCommand,
-} from './ledgers.ts';
+import { createTopic, endOffsets, readCommitted, withAdmin } from './kafka.ts';
+import { type JournaledEvent, LEDGER_METHODS, ledgerFaults, missing } from './ledgers.ts';
 import { createDatabase } from './postgres.ts';
 import { eventually } from './processes.ts';
-import { createRandom } from './random.ts';
 import type { Scope } from './scope.ts';
 
 const SERVICE = 'trouble.LedgerService';
@@ -36,11 +27,14 @@ export interface Deployment {
   readonly events: string;
   readonly deadLetters: string;
   readonly follower: Follower;
-  start(options?: { readonly fault?: Parameters<typeof startEngine>[1]['fault']; readonly config?: Assumed }): Promise<EngineProcess>;
+  start(options?: {
+    readonly fault?: Parameters<typeof startEngine>[1]['fault'];
+    readonly config?: Assumed;
+  }): Promise<EngineProcess>;
   /** Rows of the journal. */
   query<Row extends pg.QueryResultRow>(sql: string, values?: readonly unknown[]): Promise<Row[]>;
-  /** Resolves when everything that the input leads to is published; then the replies and events must be exact. */
-  expectExact(inputs: readonly ReadRecord[]): Promise<void>;
+  /** Resolves when all that the first `count` records of input lead to is published, and they are all; it must be exact. */
+  expectExact(count: number): Promise<void>;
   /**
    * After every process has been stopped in order: replies, events and journal are what the input topic, as it stands,
    * leads to; all input is applied and all of it committed; nothing waits in the outbox and nobody owns a shard.
@@ -73,7 +67,7 @@ export async function createDeployment(
     }, brokers);
   });
   const databaseUrl = ground?.databaseUrl ?? (await createDatabase(t));
-  const follower = await follow(t, { topics: [replies, events, deadLetters], ...(brokers && { brokers }) });
+  const follower = await follow(t, { topics: [input, replies, events, deadLetters], ...(brokers && { brokers }) });
   const pool = new pg.Pool({ connectionString: databaseUrl, max: 2, options: '-c search_path=stateferry' });
   // Where a test takes Postgres away.
   pool.on('error', () => undefined);
@@ -81,11 +75,11 @@ export async function createDeployment(
 
   const config: Assumed = {
     'deployment.name': name,
-    'kafka.brokers': brokers ?? createdBrokers(),
+    'kafka.brokers': brokers ?? inject('brokers'),
     'postgres.url': databaseUrl,
     'function.url': `http://${options.functionUrl}`,
-    // The least that the test's broker allows: a process that was killed is given up soon.
-    'kafka.sessionTimeoutMs': 1_500,
+    // Little more than the broker's least: a process that was killed is given up soon.
+    'kafka.sessionTimeoutMs': 1_200,
     'kafka.heartbeatIntervalMs': 300,
     'kafka.rebalanceTimeoutMs': 10_000,
     // Nothing may depend on the broker's giving up a transaction: only a fence ends it in time.
@@ -115,17 +109,20 @@ export async function createDeployment(
     follower,
     query,
     start: ({ fault, config: more } = {}) =>
-      startEngine(t, { program: options.program, config: { ...config, ...more }, ...(fault !== undefined && { fault }) }),
-    async expectExact(inputs) {
-      const published = () => ({ replies: follower.of(replies), events: follower.of(events) });
-      await eventually(
-        'all that the input leads to is published',
-        () => missing(input, inputs, published()) <= 0,
-        SETTLED_WITHIN_MS,
-      ).catch((error: unknown) => {
-        throw new Error(`${missing(input, inputs, published())} replies and events are missing`, { cause: error });
+      startEngine(t, {
+        program: options.program,
+        config: { ...config, ...more },
+        ...(fault !== undefined && { fault }),
+      }),
+    async expectExact(count) {
+      const inputs = follower.of(input);
+      const published = { replies: follower.of(replies), events: follower.of(events) };
+      const done = () => inputs.length === count && missing(input, inputs, published) === 0;
+      await eventually('all that the input leads to is published', done, SETTLED_WITHIN_MS).catch((cause: unknown) => {
+        const lacking = missing(input, inputs, published);
+        throw new Error(`${lacking} of the replies and events of ${inputs.length} records are missing`, { cause });
       });
-      expect(ledgerFaults(input, inputs, published()).slice(0, 20)).toEqual([]);
+      expect(ledgerFaults(input, inputs, published).slice(0, 20)).toEqual([]);
     },
     async expectExactAtRest() {
       const read = (topic: string) => readCommitted(topic, 'end', brokers && { brokers });
@@ -158,56 +155,5 @@ export async function createDeployment(
       const ends = await endOffsets(input, brokers);
       for (const { shard, applied } of rows) expect(applied[input]).toBe(String(ends.get(shard)));
     },
-  };
-}
-
-/** A stream of random commands into a topic. */
-export interface Load {
-  /** What the broker has confirmed so far, with the offsets that it gave. */
-  readonly inputs: readonly ReadRecord[];
-  /** Resolves when at least so many more have been confirmed. */
-  more(count: number): Promise<void>;
-  /** Resolves when nothing is on its way any more. */
-  pause(): Promise<void>;
-  resume(): void;
-}
-
-/** Starts to send `perSecond` random commands of a seed to ledgers, keyed by ledger, until the scope ends. */
-export async function startLoad(
-  t: Scope,
-  options: {
-    readonly topic: string;
-    readonly seed: number;
-    readonly perSecond: number;
-    readonly brokers?: readonly string[];
-  },
-): Promise<Load> {
-  const { topic, perSecond } = options;
-  const random = createRandom(options.seed);
-  const producer = createClient(options.brokers).producer({
-    allowAutoTopicCreation: false,
-    idempotent: true,
-    maxInFlightRequests: 1,
-    retry: { initialRetryTime: 50, maxRetryTime: 500, retries: 1_000 },
-  });
-  await producer.connect();
-  const inputs: ReadRecord[] = [];
-  let wanted = true;
-  let over = false;
-  let sending: Promise<void> = Promise.resolve();
-
-  async function send(count: number): Promise<void> {
-    const messages = Array.from({ length: count }, () => ledgerMessage(randomLedgerCommand(random)));
-    // Partition by partition, since the broker's answer tells only the first offset of each.
-    const answers = await producer.send({ topic, messages });
-    await confirm(messages, answers);
-  }
-
-  const run = async (): Promise<void> => {
-    const pause = 25;
-    while (wanted && !over) {
-      await send(Math.max(1, Math.round((perSecond * pause) / 1_000)));
-      await delay(pause);
-    }
   };
 }

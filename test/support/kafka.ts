@@ -41,28 +41,40 @@ export async function withAdmin<T>(use: (admin: Admin) => Promise<T>, brokers?: 
 /** Makes a topic that nobody else has, deletes it when the test has finished, and resolves to its name. */
 export async function createTopic(
   t: Scope,
-  options: { partitions: number; config?: Readonly<Record<string, string>>; name?: string },
+  options: {
+    partitions: number;
+    config?: Readonly<Record<string, string>>;
+    name?: string;
+    brokers?: readonly string[];
+  },
 ): Promise<string> {
   const topic = `${options.name ?? 'topic'}-${randomUUID()}`;
-  await withAdmin((admin) =>
-    admin.createTopics({
-      topics: [
-        {
-          topic,
-          numPartitions: options.partitions,
-          replicationFactor: 1,
-          configEntries: Object.entries(options.config ?? {}).map(([name, value]) => ({ name, value })),
-        },
-      ],
-    }),
+  const { brokers } = options;
+  await withAdmin(
+    (admin) =>
+      admin.createTopics({
+        topics: [
+          {
+            topic,
+            numPartitions: options.partitions,
+            replicationFactor: 1,
+            configEntries: Object.entries(options.config ?? {}).map(([name, value]) => ({ name, value })),
+          },
+        ],
+      }),
+    brokers,
   );
-  t.onTestFinished(() => withAdmin((admin) => admin.deleteTopics({ topics: [topic] })));
+  t.onTestFinished(() => withAdmin((admin) => admin.deleteTopics({ topics: [topic] }), brokers));
   return topic;
 }
 
 /** Writes records, outside any transaction, and resolves when the broker has them. */
-export async function produce(topic: string, messages: readonly Message[]): Promise<RecordMetadata[]> {
-  const producer = createClient().producer({ allowAutoTopicCreation: false });
+export async function produce(
+  topic: string,
+  messages: readonly Message[],
+  brokers?: readonly string[],
+): Promise<RecordMetadata[]> {
+  const producer = createClient(brokers).producer({ allowAutoTopicCreation: false });
   await producer.connect();
   try {
     return await producer.send({ topic, messages: [...messages] });
@@ -72,8 +84,8 @@ export async function produce(topic: string, messages: readonly Message[]): Prom
 }
 
 /** The next offset of every partition. Markers of transactions have offsets too: it is not a count of records. */
-export async function endOffsets(topic: string): Promise<Map<number, bigint>> {
-  const offsets = await withAdmin((admin) => admin.fetchTopicOffsets(topic));
+export async function endOffsets(topic: string, brokers?: readonly string[]): Promise<Map<number, bigint>> {
+  const offsets = await withAdmin((admin) => admin.fetchTopicOffsets(topic), brokers);
   return new Map(offsets.map(({ partition, high }) => [partition, BigInt(high)]));
 }
 
@@ -84,10 +96,10 @@ export async function endOffsets(topic: string): Promise<Map<number, bigint>> {
 export async function readCommitted(
   topic: string,
   until: Until,
-  options: { timeoutMs?: number } = {},
+  options: { timeoutMs?: number; brokers?: readonly string[] } = {},
 ): Promise<ReadRecord[]> {
   const timeoutMs = options.timeoutMs ?? 20_000;
-  const ends = until === 'end' ? await endOffsets(topic) : until instanceof Map ? until : undefined;
+  const ends = until === 'end' ? await endOffsets(topic, options.brokers) : until instanceof Map ? until : undefined;
   const records: ReadRecord[] = [];
   const positions = new Map<number, bigint>();
   const enough = (): boolean =>
@@ -96,7 +108,7 @@ export async function readCommitted(
       : [...ends].every(([partition, end]) => (positions.get(partition) ?? 0n) >= end);
   if (enough()) return records;
 
-  const consumer = createClient().consumer({
+  const consumer = createClient(options.brokers).consumer({
     groupId: `reader-${randomUUID()}`,
     allowAutoTopicCreation: false,
     maxWaitTimeInMs: 50,

@@ -1,0 +1,39 @@
+import { DEPLOYMENT, SCHEMA, TOPICS } from './ground.ts';
+import type { Scene } from './scene.ts';
+
+/** What to try by hand while everything is kept running. */
+export function howToGoOn({ addresses, engine, fn }: Scene): string {
+  const { brokers, databaseUrl, http } = addresses;
+  const flight = { origin: 'SFO', destination: 'LAX', date: '2001/04/01 00:00', delay: 42, distance: 337 };
+  const publish = [
+    `const { Kafka } = require('kafkajs')`,
+    `const p = new Kafka({ brokers: '${brokers}'.split(',') }).producer()`,
+    `p.connect()`,
+    `.then(() => p.send({ topic: '${TOPICS.flights}', messages: [{ key: '${flight.origin}', value: JSON.stringify(${JSON.stringify(flight).replaceAll('"', "'")}), headers: { 'content-type': 'application/json' } }] }))`,
+    `.then(() => p.disconnect())`,
+  ];
+  const script = `${publish[0]}; ${publish[1]}; ${publish.slice(2).join('')}`;
+  const newest = `select seq, type_url, command_id, at from ${SCHEMA}.event where entity_id = '${flight.origin}' order by seq desc limit 3`;
+  return `Everything goes on running until Ctrl-C.
+
+  brokers      ${brokers}
+  topics       in: ${TOPICS.flights} (JSON); out: ${TOPICS.statuses}, ${TOPICS.alerts} (protobuf), ${TOPICS.events} (JSON)
+  group        ${DEPLOYMENT}
+  processes    engine ${engine.pid} (${engine.logFile})
+               function ${fn.pid} (${fn.logFile}): kill -9 either, and it is started again
+
+One more flight, from this folder:
+
+  node -e "${script}"
+
+What became of it, in Postgres:
+
+  psql "${databaseUrl}" -c "${newest}"
+
+What the engine says of itself:
+
+  curl ${http}/status
+  curl ${http}/metrics
+
+`;
+}

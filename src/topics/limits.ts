@@ -1,0 +1,30 @@
+import kafkajs, { type Admin } from 'kafkajs';
+
+const { ConfigResourceTypes, KafkaJSProtocolError } = kafkajs;
+
+const SETTING = 'max.message.bytes';
+
+/** What a topic takes where neither it nor its broker says anything else (Kafka's default of `message.max.bytes`), in bytes. */
+export const DEFAULT_MESSAGE_BYTES = 1_048_588;
+
+/**
+ * The largest batch that each topic takes, in bytes; all of them must be there. Without the right to read settings
+ * (`DescribeConfigs`), Kafka's default is assumed.
+ */
+export async function messageLimits(admin: Admin, topics: readonly string[]): Promise<ReadonlyMap<string, number>> {
+  try {
+    const { resources } = await admin.describeConfigs({
+      includeSynonyms: false,
+      resources: topics.map((name) => ({ type: ConfigResourceTypes.TOPIC, name, configNames: [SETTING] })),
+    });
+    return new Map(
+      resources.map(({ resourceName, configEntries }) => [
+        resourceName,
+        Number(configEntries.find(({ configName }) => configName === SETTING)?.configValue ?? DEFAULT_MESSAGE_BYTES),
+      ]),
+    );
+  } catch (error) {
+    if (!(error instanceof KafkaJSProtocolError) || error.type !== 'TOPIC_AUTHORIZATION_FAILED') throw error;
+    return new Map(topics.map((topic) => [topic, DEFAULT_MESSAGE_BYTES]));
+  }
+}

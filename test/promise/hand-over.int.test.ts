@@ -1,0 +1,116 @@
+import { expect, it } from 'vitest';
+import { createDeployment } from '../support/deployment.ts';
+import { compileEngine, type EngineProcess } from '../support/engine-process.ts';
+import { startFunction } from '../support/function-process.ts';
+import { startLoad } from '../support/load.ts';
+import { fileScope } from '../support/scope.ts';
+
+/*
+ * Processes of one deployment come and go in good order, under load, and shards move between them. Each case begins
+ * with as many processes as the one before it left.
+ */
+const SHARDS = 4;
+/** Generous: what is measured is printed, this only tells a hand-over from a time-out. */
+const PAUSE_LIMIT_MS = 5_000;
+
+const file = fileScope();
+const program = await compileEngine(file);
+const fn = await startFunction(file, { source: 'trouble' });
+const deployment = await createDeployment(file, {
+  program,
+  functionUrl: fn.url,
+  config: { 'engine.takeoverGraceMs': 1_000 },
+});
+const load = await startLoad(file, { topic: deployment.input, seed: 3, perSecond: 150 });
+let first = await deployment.start();
+let second: EngineProcess;
+await owns(first, SHARDS);
+
+async function owns(engine: EngineProcess, count: number): Promise<number[]> {
+  const { shards } = await engine.ready((status) => status.shards.length === count);
+  return shards.map(({ shard }) => shard);
+}
+
+async function epochs(): Promise<ReadonlyMap<number, number>> {
+  const rows = await deployment.query<{ shard: number; epoch: string }>('select shard, epoch from shard');
+  return new Map(rows.map(({ shard, epoch }) => [shard, Number(epoch)]));
+}
+
+/**
+ * The longest time, in ms, that nothing came out of a shard since `since`: the output topics have as many partitions as
+ * there are shards, so a shard's outputs are those of its partition.
+ */
+function pauseOf(shard: number, since: number): number {
+  const times = [deployment.replies, deployment.events]
+    .flatMap((topic) => deployment.follower.of(topic))
+    .filter(({ partition }) => partition === shard)
+    .map(({ timestamp }) => timestamp)
+    .sort((a, b) => a - b);
+  const begin = times.findLastIndex((time) => time <= since);
+  expect(begin, `shard ${shard} gave outputs before the hand-over`).toBeGreaterThanOrEqual(0);
+  expect(times.at(-1), `shard ${shard} gave outputs after the hand-over`).toBeGreaterThan(since);
+  return Math.max(...times.slice(begin + 1).map((time, i) => time - (times[begin + i] ?? time)));
+}
+
+/**
+ * `change` moves shards to other processes and answers which: those have a new owner each, all others the one that they
+ * had, and nobody was fenced or had to be built up again.
+ */
+async function handOver(title: string, change: () => Promise<readonly number[]>): Promise<void> {
+  await load.more(50);
+  const before = await epochs();
+  const since = Date.now();
+  const moved = await change();
+  await load.more(100);
+  const sent = await load.pause();
+  await deployment.expectExact(sent);
+  const pauses = moved.map((shard) => `shard ${shard} for ${pauseOf(shard, since)} ms`);
+  process.stdout.write(`${title}: no output of ${pauses.join(', ')}\n`);
+  for (const shard of moved) expect(pauseOf(shard, since)).toBeLessThan(PAUSE_LIMIT_MS);
+  const expected = [...before].map(([shard, epoch]) => [shard, moved.includes(shard) ? epoch + 1 : epoch]);
+  expect(new Map(await epochs())).toEqual(new Map(expected as [number, number][]));
+  for (const engine of [first, second]) {
+    expect(engine.rebuilds).toEqual([]);
+    const released = engine.log.filter(({ msg }) => msg === 'Released a shard');
+    expect(released.filter(({ clean }) => clean !== true)).toEqual([]);
+    const opened = engine.log.filter(({ msg }) => msg === 'Opened a shard');
+    expect(opened.filter(({ fenced, emittedAgain }) => fenced !== 0 || emittedAgain !== 0)).toEqual([]);
+  }
+  load.resume();
+}
+
+it('a process that joins is given half of the shards, and the other half stays open where it is', async () => {
+  await handOver('one process joins', async () => {
+    second = await deployment.start();
+    await owns(first, SHARDS / 2);
+    return owns(second, SHARDS / 2);
+  });
+});
+
+it('a process that is told to stop hands its shards over, and the others stay open where they are', async () => {
+  await handOver('one process stops', async () => {
+    const moved = await owns(second, SHARDS / 2);
+    expect(await second.stop()).toBe(0);
+    await owns(first, SHARDS);
+    return moved;
+  });
+});
+
+it('all shards move when the second process comes and the first one goes', async () => {
+  await handOver('one process joins, the other stops', async () => {
+    second = await deployment.start();
+    const later = await owns(first, SHARDS / 2);
+    const sooner = await owns(second, SHARDS / 2);
+    expect(await first.stop()).toBe(0);
+    await owns(second, SHARDS);
+    return [...sooner, ...later];
+  });
+  [first, second] = [second, first];
+});
+
+it('the last process that stops leaves everything exact, journaled, committed and released', async () => {
+  await deployment.expectExact(await load.pause());
+  process.stdout.write(`totals ${JSON.stringify((await first.status()).totals)}\n`);
+  expect(await first.stop()).toBe(0);
+  await deployment.expectExactAtRest();
+});

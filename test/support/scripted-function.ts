@@ -1,0 +1,247 @@
+import { createFileRegistry, fromBinary, fromJson, type JsonObject, toBinary, toJson } from '@bufbuild/protobuf';
+import { FileDescriptorSetSchema } from '@bufbuild/protobuf/wkt';
+import {
+  Server,
+  ServerCredentials,
+  type ServerDuplexStream,
+  type ServerUnaryCall,
+  type ServiceDefinition,
+  type sendUnaryData,
+} from '@grpc/grpc-js';
+import type protobuf from 'protobufjs';
+import { loadWire } from '../../src/protocol/wire.ts';
+import type { Plain, RawPayload } from './raw-function.ts';
+import type { Scope } from './scope.ts';
+
+const wire = loadWire('kalix');
+
+const TYPES = {
+  'event-sourced': 'kalix.component.eventsourcedentity.EventSourcedEntities',
+  value: 'kalix.component.valueentity.ValueEntities',
+  action: 'kalix.component.action.Actions',
+} as const;
+
+/** A message of the wire contract, or bytes that go out as they are. */
+export type Answer = Plain | Buffer;
+
+/** One command as the function got it. */
+export interface ScriptedCommand {
+  readonly service: string;
+  readonly name: string;
+  /** Of entities: 1, 2, 3 in each stream. */
+  readonly id: number;
+  /** The input message, as JSON. */
+  readonly input: JsonObject;
+  readonly typeUrl: string;
+}
+
+/** The stream of one entity, from init to its end, as the function sees it. */
+export interface ScriptedEntity {
+  readonly service: string;
+  readonly id: string;
+  /** The init message as it came: snapshot and state are in here. */
+  readonly init: Plain;
+  /** What was replayed before the first command, or between commands. */
+  readonly events: readonly Plain[];
+  readonly commands: readonly ScriptedCommand[];
+  send(message: Answer): void;
+  /** Ends the stream in good order. */
+  end(): void;
+}
+
+export interface ScriptedFunction {
+  /** http://host:port */
+  readonly url: string;
+  readonly port: number;
+  /** Every entity stream that was opened, in order. */
+  readonly entities: readonly ScriptedEntity[];
+  /** What the runtime reported: the code and the sentence of each error. */
+  readonly reports: readonly { readonly code: string; readonly message: string }[];
+  /** How often it was discovered. */
+  readonly discoveries: number;
+  /** A payload: a message of the function's own, given by its proto3 JSON. */
+  pack(typeName: string, json: JsonObject): { readonly type_url: string; readonly value: Buffer };
+  /** Breaks all connections, as a process that dies does, and listens no more. */
+  kill(): void;
+  /** Listens again where it was. */
+  restart(): Promise<void>;
+}
+
+export interface ScriptedComponent {
+  readonly kind: keyof typeof TYPES;
+  readonly service: string;
+  readonly entityType?: string;
+}
+
+export interface Script {
+  /** A FileDescriptorSet. */
+  readonly descriptor: Uint8Array;
+  readonly components: readonly ScriptedComponent[];
+  /** Fields of ServiceInfo, over what an SDK of protocol 1.1 tells. */
+  readonly serviceInfo?: Plain;
+  /** The reply to an entity's command, whole; undefined: none, and `entity.send` may do what it likes. */
+  onCommand?(command: ScriptedCommand, entity: ScriptedEntity): Answer | undefined;
+  /** The response to a unary call of an action; a promise may stay open. */
+  onAction?(command: ScriptedCommand): Answer | Promise<Answer>;
+  /** Port to listen on, where it matters. */
+  readonly port?: number;
+}
+
+/** A payload of the reply in an answer: `{ client_action: ... }`. */
+export function replyWith(payload: RawPayload): Plain {
+  return { client_action: { reply: { payload } } };
+}
+
+/**
+ * A function in the test's own process that speaks Kalix' protocol without an SDK, so that it can break each of its
+ * rules. Stopped when the test has finished.
+ */
+export async function startScriptedFunction(t: Scope, script: Script): Promise<ScriptedFunction> {
+  const registry = createFileRegistry(fromBinary(FileDescriptorSetSchema, script.descriptor));
+  const entities: ScriptedEntity[] = [];
+  const reports: { code: string; message: string }[] = [];
+  let discoveries = 0;
+  let port = script.port ?? 0;
+  let server: Server | undefined;
+
+  const messageOf = (typeName: string) => {
+    const found = registry.getMessage(typeName);
+    if (found === undefined) throw new Error(`the scripted function has no message ${typeName}`);
+    return found;
+  };
+  const toCommand = (command: Plain, service: string): ScriptedCommand => {
+    const payload = command.payload as RawPayload;
+    const schema = messageOf(payload.type_url.slice(payload.type_url.lastIndexOf('/') + 1));
+    return {
+      service,
+      name: command.name as string,
+      id: (command.id as number | undefined) ?? 0,
+      typeUrl: payload.type_url,
+      input: toJson(schema, fromBinary(schema, payload.value), { alwaysEmitImplicit: true }) as JsonObject,
+    };
+  };
+
+  const handle = (stream: ServerDuplexStream<Plain, Answer>): void => {
+    let entity: (ScriptedEntity & { events: Plain[]; commands: ScriptedCommand[] }) | undefined;
+    stream.on('data', (message: Plain) => {
+      const init = message.init as Plain | null;
+      if (init !== null) {
+        entity = {
+          service: init.service_name as string,
+          id: init.entity_id as string,
+          init,
+          events: [],
+          commands: [],
+          send: (answer) => void stream.write(answer),
+          end: () => void stream.end(),
+        };
+        entities.push(entity);
+        return;
+      }
+      if (entity === undefined) throw new Error('the runtime sent something before init');
+      if (message.event != null) entity.events.push(message.event as Plain);
+      if (message.command == null) return;
+      const command = toCommand(message.command as Plain, entity.service);
+      entity.commands.push(command);
+      const answer = script.onCommand?.(command, entity);
+      if (answer !== undefined) stream.write(answer);
+    });
+    stream.on('end', () => stream.end());
+    // The runtime cancels a stream that it gives up.
+    stream.on('error', () => undefined);
+  };
+  const handleUnary = (call: ServerUnaryCall<Plain, Answer>, done: sendUnaryData<Answer>): void => {
+    const command = toCommand(call.request, call.request.service_name as string);
+    Promise.resolve(script.onAction?.(command) ?? {}).then(
+      (answer) => done(null, answer),
+      (error) => done(error),
+    );
+  };
+
+  async function listen(): Promise<void> {
+    const next = new Server({ 'grpc.max_receive_message_length': -1 });
+    next.addService(definitionOf('kalix.protocol.Discovery'), {
+      Discover: (_call: unknown, done: sendUnaryData<Answer>) => {
+        discoveries++;
+        done(null, specOf(script));
+      },
+      ReportError: ({ request }: { request: Plain }, done: sendUnaryData<Answer>) => {
+        reports.push({ code: String(request.code), message: String(request.message) });
+        done(null, {});
+      },
+      ProxyTerminated: (_call: unknown, done: sendUnaryData<Answer>) => done(null, {}),
+      HealthCheck: (_call: unknown, done: sendUnaryData<Answer>) => done(null, {}),
+    });
+    next.addService(definitionOf(TYPES['event-sourced']), { Handle: handle });
+    next.addService(definitionOf(TYPES.value), { Handle: handle });
+    next.addService(definitionOf(TYPES.action), { HandleUnary: handleUnary });
+    port = await new Promise<number>((resolve, reject) => {
+      next.bindAsync(`127.0.0.1:${port}`, ServerCredentials.createInsecure(), (error, bound) =>
+        error === null ? resolve(bound) : reject(error),
+      );
+    });
+    server = next;
+  }
+
+  await listen();
+  t.onTestFinished(async () => server?.forceShutdown());
+  return {
+    url: `http://127.0.0.1:${port}`,
+    port,
+    entities,
+    reports,
+    get discoveries() {
+      return discoveries;
+    },
+    pack(typeName, json) {
+      const schema = messageOf(typeName);
+      const value = Buffer.from(toBinary(schema, fromJson(schema, json)));
+      return { type_url: `type.googleapis.com/${typeName}`, value };
+    },
+    kill() {
+      server?.forceShutdown();
+      server = undefined;
+    },
+    restart: listen,
+  };
+}
+
+function specOf({ descriptor, components, serviceInfo }: Script): Plain {
+  return {
+    proto: descriptor,
+    components: components.map(({ kind, service, entityType }) => ({
+      component_type: TYPES[kind],
+      service_name: service,
+      ...(kind === 'action' ? { component: {} } : { entity: { entity_type: entityType ?? service } }),
+    })),
+    service_info: {
+      service_name: 'scripted',
+      support_library_name: 'scripted',
+      protocol_major_version: 1,
+      protocol_minor_version: 1,
+      ...serviceInfo,
+    },
+  };
+}
+
+/** Every method of a service of the contract, for grpc-js. */
+function definitionOf(service: string): ServiceDefinition {
+  const definition: Record<string, ServiceDefinition[string]> = {};
+  for (const method of wire.lookupService(service).methodsArray) {
+    method.resolve();
+    const request = method.resolvedRequestType as protobuf.Type;
+    const response = method.resolvedResponseType as protobuf.Type;
+    definition[method.name] = {
+      path: `/${service}/${method.name}`,
+      originalName: method.name,
+      requestStream: method.requestStream === true,
+      responseStream: method.responseStream === true,
+      requestSerialize: (message: Plain) => Buffer.from(request.encode(message).finish()),
+      requestDeserialize: (bytes: Buffer) => request.decode(bytes) as unknown as Plain,
+      responseSerialize: (answer: Answer) =>
+        Buffer.isBuffer(answer) ? answer : Buffer.from(response.encode(answer).finish()),
+      responseDeserialize: (bytes: Buffer) => response.decode(bytes) as unknown as Plain,
+    };
+  }
+  return definition;
+}
