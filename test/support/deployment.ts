@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import pg from 'pg';
 import { expect, inject } from 'vitest';
 import type { Assumed } from '../../src/config/load.ts';
+import type { Order } from './engine-order.ts';
 import { type EngineProcess, startEngine } from './engine-process.ts';
 import { type Follower, follow } from './follow.ts';
 import { createTopic, endOffsets, readCommitted, withAdmin } from './kafka.ts';
@@ -28,7 +29,8 @@ export interface Deployment {
   readonly deadLetters: string;
   readonly follower: Follower;
   start(options?: {
-    readonly fault?: Parameters<typeof startEngine>[1]['fault'];
+    readonly fault?: Order['fault'];
+    readonly bringsTwice?: boolean;
     readonly config?: Assumed;
   }): Promise<EngineProcess>;
   /** Rows of the journal. */
@@ -108,12 +110,8 @@ export async function createDeployment(
     deadLetters,
     follower,
     query,
-    start: ({ fault, config: more } = {}) =>
-      startEngine(t, {
-        program: options.program,
-        config: { ...config, ...more },
-        ...(fault !== undefined && { fault }),
-      }),
+    start: ({ config: more, ...order } = {}) =>
+      startEngine(t, { ...order, program: options.program, config: { ...config, ...more } }),
     async expectExact(count) {
       const inputs = follower.of(input);
       const published = { replies: follower.of(replies), events: follower.of(events) };

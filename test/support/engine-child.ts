@@ -32,6 +32,13 @@ function reach(point: Point): void {
   process.kill(process.pid, signal);
 }
 
+function twice<T>(take: (batch: T) => void): (batch: T) => void {
+  return (batch) => {
+    take(batch);
+    take(batch);
+  };
+}
+
 createInterface({ input: process.stdin })
   .on('line', (line) => {
     fault = JSON.parse(line) as Fault;
@@ -64,6 +71,10 @@ createRuntime({
     withPoints(
       {
         ...parts,
+        createConsumer: (handlers) =>
+          parts.createConsumer(
+            order.bringsTwice === true ? { ...handlers, onRecords: twice(handlers.onRecords) } : handlers,
+          ),
         signals: {
           ...parts.signals,
           rebuild(code) {

@@ -12,6 +12,8 @@ export interface Fault {
 export interface Order {
   readonly config: Assumed;
   readonly fault?: Fault;
+  /** The consumer brings every batch of records twice, as one may that was sent back to the committed offsets. */
+  readonly bringsTwice?: boolean;
 }
 
 export const ORDER_VARIABLE = 'STATEFERRY_TEST_ORDER';

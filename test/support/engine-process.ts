@@ -3,7 +3,6 @@ import { once } from 'node:events';
 import path from 'node:path';
 import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
-import type { Assumed } from '../../src/config/load.ts';
 import { type Guard, startGuard } from '../../src/local/guard.ts';
 import type { Status } from '../../src/observe/status.ts';
 import { compiled } from './compiled.ts';
@@ -52,12 +51,8 @@ export async function compileEngine(t: Scope): Promise<string> {
 }
 
 /** Starts a process of a deployment and resolves when it listens for HTTP. It is killed when the test has finished. */
-export async function startEngine(
-  t: Scope,
-  options: { readonly program: string; readonly config: Assumed; readonly fault?: Fault },
-): Promise<EngineProcess> {
-  const { program, config, fault } = options;
-  const order: Order = { config, ...(fault !== undefined && { fault }) };
+export async function startEngine(t: Scope, options: { readonly program: string } & Order): Promise<EngineProcess> {
+  const { program, ...order } = options;
   const child = spawn(process.execPath, ['--enable-source-maps', program], {
     env: { PATH: process.env.PATH, [ORDER_VARIABLE]: JSON.stringify(order) },
     stdio: ['pipe', 'pipe', 'pipe', 'pipe'],
