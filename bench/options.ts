@@ -32,7 +32,7 @@ export interface BenchOptions {
   readonly databaseUrl: string | undefined;
 }
 
-const FULL = { commands: 200_000, entities: 10_000, baselineCommands: 10_000, pacedSeconds: 20 };
+const FULL = { commands: 200_000, entities: 10_000, baselineCommands: 20_000, pacedSeconds: 20 };
 const QUICK = { commands: 4_000, entities: 400, baselineCommands: 1_000, pacedSeconds: 2 };
 
 /** Reads the command line; prints help or a refusal and ends the process where that is all there is to do. */

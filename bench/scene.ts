@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import { createTopics } from '../src/topics/ensure.ts';
 import { type Counters, createCounters } from './counter.ts';
 import type { Ground } from './ground.ts';
 import { createPublisher, type Publisher } from './publisher.ts';
@@ -30,10 +31,10 @@ export async function openScene(
   const counters = createCounters(options.entities, options.partitions);
   const admin = kafka.admin();
   await admin.connect();
-  await admin.createTopics({
-    topics: [input, output].map((topic) => ({ topic, numPartitions: options.partitions })),
-    waitForLeaders: true,
-  });
+  await createTopics(
+    admin,
+    [input, output].map((topic) => ({ topic, numPartitions: options.partitions })),
+  );
   const publisher = await createPublisher({ kafka, topic: input, counters });
   const reader = await createReader({ kafka, topic: output, counters });
   return {

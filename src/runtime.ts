@@ -360,7 +360,8 @@ async function persist<T>(
       return await attempt();
     } catch (error) {
       if (error instanceof StateferryError && error.fate === 'stop') throw error;
-      const reason = messageOf(error);
+      // Some libraries put a stack into the message of what they throw.
+      const [reason = ''] = messageOf(error).split('\n', 1);
       if (reason !== said) log.warn({ code, reason }, `Waiting for ${what}`);
       said = reason;
     }

@@ -13,7 +13,7 @@ import { ensureTopics } from '../topics/plan.ts';
 import { surveyTopics, type TopicState } from './survey-topics.ts';
 
 /** How long the function may take to come up, in ms: one that is started beside us has a few seconds. */
-const FUNCTION_WITHIN_MS = 15_000;
+const FUNCTION_WITHIN_MS = 10_000;
 /** Of input topics, where neither the user nor another input topic says how many. */
 const DEFAULT_PARTITIONS = 8;
 

@@ -30,6 +30,8 @@ export async function watchFiles(options: {
   const { signal, onChange } = options;
   const watchers = new Map<string, FSWatcher>();
   const digests = new Map<string, string>();
+  /** Files that were there when their folder was entered. */
+  const known = new Set<string>();
   let pending = new Set<string>();
   let timer: NodeJS.Timeout | undefined;
   let blind = false;
@@ -56,6 +58,7 @@ export async function watchFiles(options: {
       const entries = await readdir(folder, { withFileTypes: true });
       const seen = entries.filter(({ name }) => !isIgnored(name));
       const files = seen.filter((entry) => entry.isFile()).map(({ name }) => path.join(folder, name));
+      for (const file of files) known.add(file);
       for (const entry of seen) if (entry.isDirectory()) files.push(...(await enter(path.join(folder, entry.name))));
       return files;
     } catch (error) {
@@ -94,7 +97,11 @@ export async function watchFiles(options: {
       const inside = await enter(file);
       return (await Promise.all(inside.map((each) => changesOf(each)))).flat();
     }
-    if (found === undefined) leave(file);
+    if (found === undefined) {
+      leave(file);
+      // A file that came and went, as those do that are written beside another one and take its place.
+      if (!digests.has(file) && !known.has(file)) return [];
+    }
     const digest = found === undefined ? 'gone' : await digestOf(file, found);
     if (digests.get(file) === digest) return [];
     digests.set(file, digest);

@@ -151,6 +151,7 @@ export class Entities {
     const stalled = [...this.#stalled];
     this.#stalled.clear();
     for (const entity of stalled) if (entity.state === 'passive') this.#activate(entity);
+    this.#unhold();
   }
 
   /** Takes items back that were not started, when their shard is drained. */
@@ -160,7 +161,9 @@ export class Entities {
       const entity = this.#entities.get(idOf(item.command.method.component, item.command, item));
       const at = entity?.mailbox.indexOf(item) ?? -1;
       if (at >= 0) entity?.mailbox.splice(at, 1);
+      this.#suspects.delete(item);
     }
+    this.#unhold();
   }
 
   /** Forgets everything of a shard: what its commands still bring is of no interest any more. */
@@ -374,7 +377,7 @@ export class Entities {
       return;
     }
     if (entity.state === 'idle') this.#idle.delete(entity.id);
-    if (this.#suspects.size > 0 && (this.#running.size > 0 || !this.#suspects.has(item))) {
+    if (this.#suspects.size > 0 && !this.#mayRun(item)) {
       entity.state = 'held';
       this.#held.add(entity);
       return;
@@ -409,13 +412,18 @@ export class Entities {
     if (this.#held.size > 0) this.#unhold();
   }
 
+  /**
+   * While there are suspects, only one of them runs, and only at a function that is there: on a stream of one that has
+   * just gone away it would be lost alone, and blamed for what another one did.
+   */
+  #mayRun(item: Item): boolean {
+    return this.#running.size === 0 && this.#suspects.has(item) && this.#options.isFunctionUp();
+  }
+
   /** Lets those go on who waited for a suspect; while there are suspects, only the next of them, alone. */
   #unhold(): void {
     for (const entity of this.#held) {
-      if (this.#suspects.size > 0) {
-        if (this.#running.size > 0) return;
-        if (!this.#suspects.has(entity.mailbox[0] as Item)) continue;
-      }
+      if (this.#suspects.size > 0 && !this.#mayRun(entity.mailbox[0] as Item)) continue;
       this.#held.delete(entity);
       this.#next(entity);
     }

@@ -135,7 +135,8 @@ function place(
     }
     if (known !== undefined) committed[topic] = known;
   }
-  for (const topic of forgotten(opened, topics, committedOffsets)) fault ??= recreatedSince(topic, shard, applied[topic] ?? 0n);
+  for (const topic of forgotten(opened, topics, committedOffsets))
+    fault ??= recreatedSince(topic, shard, applied[topic] ?? 0n);
   const kafkaKnows = [...committedOffsets.values()].some((offsets) => offsets.has(shard));
   for (const topic of Object.keys(opened.applied)) {
     if (topics.includes(topic)) continue;

@@ -20,6 +20,8 @@ export interface FunctionClient {
     done: (error: grpc.ServiceError | null, answer?: Buffer) => void,
   ): () => void;
   stream(path: string): RawStream;
+  /** Calls `lost` once, when the connection that is there now is lost; at once where there is none. Not after `close`. */
+  onceLost(lost: () => void): void;
   close(): void;
 }
 
@@ -62,6 +64,16 @@ export function createFunctionClient(url: URL): FunctionClient {
       return () => call.cancel();
     },
     stream: (path) => client.makeBidiStreamRequest(path, identity, identity),
+    onceLost(lost) {
+      const channel = client.getChannel();
+      const look = (): void => {
+        const state = channel.getConnectivityState(false);
+        if (state === grpc.connectivityState.SHUTDOWN) return;
+        if (state === grpc.connectivityState.READY) channel.watchConnectivityState(state, Infinity, look);
+        else lost();
+      };
+      look();
+    },
     close: () => client.close(),
   };
 }

@@ -35,6 +35,7 @@ export function createLink(options: LinkOptions): FunctionLink {
   const client = createFunctionClient(options.url);
   const closing = new AbortController();
   let up = false;
+  let watching = false;
   let dialect: Dialect | undefined;
 
   /** Asks until there is an answer; only `retry` failures are waited out. */
@@ -51,6 +52,7 @@ export function createLink(options: LinkOptions): FunctionLink {
         });
         dialect = discovered.dialect;
         up = true;
+        watch();
         return discovered;
       } catch (error) {
         if (!(error instanceof StateferryError) || error.fate !== 'retry') throw error;
@@ -63,23 +65,35 @@ export function createLink(options: LinkOptions): FunctionLink {
     }
   }
 
+  function suspect(reason: string): void {
+    if (!up || closing.signal.aborted) return;
+    up = false;
+    options.onAway(reason);
+    persist(closing.signal).then(options.onBack, (error: unknown) => {
+      if (closing.signal.aborted) return;
+      options.onRefused(
+        error instanceof StateferryError
+          ? error
+          : new StateferryError('FUNCTION_PROTOCOL', messageOf(error), { cause: error }),
+      );
+    });
+  }
+
+  /** A function may be replaced while nothing is asked of it: then no call fails, and only the connection tells. */
+  function watch(): void {
+    if (watching) return;
+    watching = true;
+    client.onceLost(() => {
+      watching = false;
+      suspect('the connection was closed');
+    });
+  }
+
   return {
     client,
     connect: persist,
     isUp: () => up,
-    suspect(reason) {
-      if (!up || closing.signal.aborted) return;
-      up = false;
-      options.onAway(reason);
-      persist(closing.signal).then(options.onBack, (error: unknown) => {
-        if (closing.signal.aborted) return;
-        options.onRefused(
-          error instanceof StateferryError
-            ? error
-            : new StateferryError('FUNCTION_PROTOCOL', messageOf(error), { cause: error }),
-        );
-      });
-    },
+    suspect,
     async close() {
       closing.abort();
       up = false;

@@ -19,7 +19,8 @@ export async function migrate(options: { url: string; schema: string }): Promise
   await client.connect();
   try {
     await orDenied(async () => {
-      await refuseNewer(client, options.schema);
+      // A role that may not change the schema can work with one that is ready.
+      if (await isUpToDate(client, options.schema)) return;
       await runner({
         dbClient: client,
         dir: packagePath('schemas/journal'),
@@ -44,17 +45,19 @@ async function hasSchema(client: pg.Client, schema: string): Promise<boolean> {
   return found.rowCount === 1;
 }
 
-async function refuseNewer(client: pg.Client, schema: string): Promise<void> {
+/** Whether all the migrations that this version knows are applied. Throws JOURNAL_NEWER where there are others. */
+async function isUpToDate(client: pg.Client, schema: string): Promise<boolean> {
   const exists = await client.query('select 1 from pg_tables where schemaname = $1 and tablename = $2', [
     schema,
     TABLE,
   ]);
-  if (exists.rowCount === 0) return;
-  const known = new Set(readdirSync(packagePath('schemas/journal')).map((file) => path.parse(file).name));
-  const applied = await client.query<{ name: string }>(
+  if (exists.rowCount === 0) return false;
+  const known = readdirSync(packagePath('schemas/journal')).map((file) => path.parse(file).name);
+  const found = await client.query<{ name: string }>(
     `select name from ${client.escapeIdentifier(schema)}.${TABLE} order by name`,
   );
-  const unknown = applied.rows.map((row) => row.name).filter((name) => !known.has(name));
+  const applied = found.rows.map((row) => row.name);
+  const unknown = applied.filter((name) => !known.includes(name));
   if (unknown.length > 0) {
     throw new StateferryError(
       'JOURNAL_NEWER',
@@ -62,4 +65,5 @@ async function refuseNewer(client: pg.Client, schema: string): Promise<void> {
         'Run the version of Stateferry that wrote them, or point postgres.schema at an empty schema.',
     );
   }
+  return known.every((name) => applied.includes(name));
 }

@@ -8,6 +8,7 @@ import { packagePath } from '../package-path.ts';
 export type WireDialect = 'akkaserverless' | 'kalix';
 
 const GOOGLE = 'google/protobuf/';
+const NO_BYTES = new Uint8Array();
 const LONG_TYPES = ['int64', 'uint64', 'sint64', 'fixed64', 'sfixed64'] as const;
 
 const requireFrom = createRequire(import.meta.url);
@@ -21,7 +22,8 @@ const loaded = new Map<WireDialect, protobuf.Root>();
  * - 64-bit integers are JavaScript numbers, decoded or absent (0). They are exact up to 2^53, which the contract's ids,
  *   sequences and milliseconds do not reach. This holds for this root's types alone: protobufjs as the rest of the
  *   process uses it stays as it is.
- * - An absent message field is null. A oneof tells its member: `message.client_action.action === 'reply'`.
+ * - An absent message field is null; an absent bytes field, which is how an empty one travels, is an empty Uint8Array.
+ * - A oneof tells its member: `message.client_action.action === 'reply'`.
  * - `decode` shares memory with what it was given: a `bytes` field is a view, not a copy. Unknown fields are dropped.
  * - `google.protobuf.FileDescriptorSet` is in the root, with the dialect's options as fields under their full names:
  *   a decoded MethodDescriptorProto has `options['.kalix.method']`.
@@ -45,7 +47,10 @@ export function loadProtos(folder: string, files: readonly string[]): protobuf.R
   root.resolvePath = (_origin, target) =>
     target.startsWith(GOOGLE) ? requireFrom.resolve(`protobufjs/${target}`) : path.join(folder, target);
   root.loadSync([...files], { keepCase: true });
-  for (const type of typesIn(root)) readNumbers(type);
+  for (const type of typesIn(root)) {
+    readNumbers(type);
+    readEmptyBytes(type);
+  }
   return root;
 }
 
@@ -71,6 +76,17 @@ function readNumbers(type: protobuf.Type): void {
   type.decode = function decodeNumbers(source, ...rest) {
     return decode.call(this, source instanceof protobuf.Reader ? source : new NumberReader(source), ...rest);
   };
+}
+
+/** Makes the default of a resolved type's bytes fields bytes: protobufjs' own is an array of numbers. */
+function readEmptyBytes(type: protobuf.Type): void {
+  for (const field of type.fieldsArray) {
+    if (field.type !== 'bytes' || field.repeated || field.map) continue;
+    field.typeDefault = NO_BYTES;
+    field.defaultValue = NO_BYTES;
+    // Where a decoded message that lacks the field finds it.
+    (type.ctor.prototype as Record<string, unknown>)[field.name] = NO_BYTES;
+  }
 }
 
 /** Reads 64-bit integers as numbers whether or not protobufjs has found a Long class. */

@@ -190,6 +190,8 @@ const HARMLESS: Readonly<Record<string, Bad['answer']>> = {
     return good(command);
   },
   'answers nothing': ({ id }) => reply(id, {}),
+  'emits an event without content': ({ id, input: { text } }) =>
+    reply(id, { ...replyWith(done(String(text))), events: [placed('')], snapshot: done('') }),
   'ends the stream once': (command, entity) => {
     if (timesSeen(command) > 1) return good(command);
     entity.end();
@@ -307,7 +309,7 @@ async function journaledEvents(entity: string): Promise<string[]> {
   }
 }
 
-describe('a function that', () => {
+describe('a command that the function answers badly', () => {
   let letters: ReadRecord[];
   let answers: ReadRecord[];
 
@@ -321,7 +323,7 @@ describe('a function that', () => {
     letters = await read(deadLetters, (records) => entities.every((entity) => of(records, entity).length >= 1));
   });
 
-  it.each(BAD)('$what: that command is a dead letter with the reason', ({ what, code, sentence }) => {
+  it.each(BAD)('($what) is a dead letter with the reason', ({ what, code, sentence }) => {
     expect(of(letters, entityOf(what)).map(({ headers }) => headers)).toEqual([
       expect.objectContaining({
         'stateferry-error-code': code,
@@ -333,7 +335,7 @@ describe('a function that', () => {
     ]);
   });
 
-  it.each(BAD)('$what: nothing of it is stored, and the entity goes on from where it was', async ({ what }) => {
+  it.each(BAD)('($what) leaves nothing behind, and its entity goes on from where it was', async ({ what }) => {
     const entity = entityOf(what);
 
     expect(await journaledEvents(entity)).toEqual(['1 good 1', '2 good 2']);
@@ -342,7 +344,7 @@ describe('a function that', () => {
     expect(last?.events.map(({ sequence }) => sequence)).toEqual([1]);
   });
 
-  it('does any of this costs no rebuild', () => {
+  it('costs no rebuild', () => {
     expect(runtime.status().totals.rebuilds).toBe(0);
   });
 });
@@ -356,8 +358,9 @@ describe('a function that', () => {
 
     const silent = what === 'answers nothing';
     expect(mine.map((record) => textOf(record))).toEqual(['good 1', silent ? '' : what, 'good 2']);
+    const event = what === 'emits an event without content' ? '' : what;
     expect(await journaledEvents(entity)).toEqual(
-      silent ? ['1 good 1', '2 good 2'] : ['1 good 1', `2 ${what}`, '3 good 2'],
+      silent ? ['1 good 1', '2 good 2'] : ['1 good 1', `2 ${event}`, '3 good 2'],
     );
     expect(of(await readCommitted(deadLetters, 'end'), entity)).toEqual([]);
   });

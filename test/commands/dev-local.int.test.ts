@@ -1,12 +1,11 @@
-import { existsSync } from 'node:fs';
 import path from 'node:path';
 import { expect, it } from 'vitest';
-import { freePorts } from '../../src/local/ports.ts';
+import { freePorts, portTaken } from '../../src/local/ports.ts';
 import { type CliProcess, startCli } from '../support/cli-process.ts';
 import { compiled } from '../support/compiled.ts';
 import { copyFlights } from '../support/flights-copy.ts';
 import { produce, readCommitted } from '../support/kafka.ts';
-import { descendants, eventually, runs } from '../support/processes.ts';
+import { commandsWith, descendants, eventually } from '../support/processes.ts';
 import { fileScope } from '../support/scope.ts';
 
 const folder = await compiled(fileScope());
@@ -25,44 +24,37 @@ async function brokersOf(dev: CliProcess): Promise<string[]> {
   return [brokers as string];
 }
 
-it('brings up Kafka, Postgres, topics and the function, starts it again when a file changes, goes on where it was after a restart, and leaves no process', async (t) => {
+it('brings up servers, topics and the function, goes on after a change and after a restart, and leaves no process', async (t) => {
   const copy = await copyFlights(t, { ownTopics: false });
-  const [port] = await freePorts(1);
+  const [port] = (await freePorts(1)) as [number];
   const url = `http://127.0.0.1:${port}`;
   const argv = ['dev', '--function-url', url, '--http-port', '0', '--set', 'log.format=json', '--', ...copy.command];
-  const before = new Set(await descendants());
+  const started = /^\[function\] Kalix service started/m;
 
   const first = startCli(t, { compiled: folder, argv, cwd: copy.folder });
   const brokers = await brokersOf(first);
   await first.printed(/"Opened a shard"/, 8);
-  await first.printed(/^\[function\] Kalix service started/m);
   expect(await fly(brokers, 1)).toEqual(['SFO 1']);
-  const started = [...(await first.printed(/^\[function\] Kalix service started/m)).input?.matchAll(/Kalix service started/g) ?? []];
-
+  const starts = first.output().match(new RegExp(started, 'gm'))?.length ?? 0;
   await copy.edit('index.js', (text) => `${text}\n// A change.\n`);
   await first.printed(/"files":\["index.js"\]/);
-  await first.printed(/^\[function\] Kalix service started/m, started.length + 1);
+  await first.printed(started, starts + 1);
   expect(await fly(brokers, 2)).toEqual(['SFO 1', 'SFO 2']);
 
   first.kill('SIGINT');
   expect(await first.exited).toBe(0);
-  expect((await descendants()).filter((command) => !before.has(command))).toEqual([]);
-  expect(existsSync(path.join(copy.folder, '.stateferry'))).toBe(true);
+  expect(await descendants()).toEqual([]);
+  expect(await portTaken(port)).toBe(false);
 
   const second = startCli(t, { compiled: folder, argv, cwd: copy.folder });
   await second.printed(/"Opened a shard"/, 8);
   expect(await fly(await brokersOf(second), 3)).toEqual(['SFO 1', 'SFO 2', 'SFO 3']);
-  const family = await descendants();
-  expect(family.some((command) => command.includes('kafka.Kafka') && command.includes(copy.folder))).toBe(true);
+  expect(await commandsWith(path.join(copy.folder, '.stateferry'))).not.toEqual([]);
 
   second.kill('SIGKILL');
   await second.exited;
-  await eventually('its guard has ended the servers and the function', async () => !(await anyRuns(copy.folder, port)));
+  await eventually('what it had started has ended', async () => {
+    const left = await commandsWith(path.join(copy.folder, '.stateferry'));
+    return left.length === 0 && !(await portTaken(port));
+  });
 });
-
-/** Whether a server of the folder's local stack, or something on the port, still runs. */
-async function anyRuns(stack: string, port: number | undefined): Promise<boolean> {
-  void runs;
-  void port;
-  return (await descendants()).some((command) => command.includes(stack));
-}

@@ -173,6 +173,16 @@ describe('opening shards', () => {
     await expect(openShards(scripted(given).steps, OPTIONS)).rejects.toMatchObject({ code });
   });
 
+  it.each([
+    { what: 'a journal behind the committed offset', given: { committed: 21n } },
+    { what: 'a topic that ends before what was applied', given: { committed: 20n, range: { low: 0n, high: 3n } } },
+    { what: 'a group whose offsets are gone', given: {} },
+  ])('takes $what for the work of another process where that has opened the shard meanwhile', async ({ given }) => {
+    const { calls, steps } = scripted({ ...given, settled: [] });
+    await expect(openShards(steps, OPTIONS)).rejects.toMatchObject({ code: 'SHARD_FENCED' });
+    expect(calls).not.toContain('outbox');
+  });
+
   it('takes a crash before the very first commit for what it is', async () => {
     const { steps } = scripted({ shard: { chunk: 1, emitted: 0 }, outbox: [row(1, 20n)] });
     const [shard] = await openShards(steps, OPTIONS);

@@ -79,8 +79,7 @@ it('a process that starts while neither can be reached says what it waits for, a
   await says(engine, 'Waiting for Kafka');
   await says(engine, 'Waiting for Postgres');
   expect((await engine.status()).state).toBe('starting');
-  await postgres.restart();
-  await kafka.restart();
+  await Promise.all([kafka.restart(), postgres.restart()]);
   await goesOn();
 });
 

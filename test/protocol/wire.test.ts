@@ -51,6 +51,14 @@ describe.each(DIALECTS)('loadWire(%s)', (dialect) => {
     expect(out.reply.snapshot).toBeNull();
   });
 
+  it('has bytes, not an array of numbers, for bytes that are empty, as a message of nothing but defaults is', () => {
+    const bytes = streamOut.encode({ reply: { events: [{ type_url: 'a', value: new Uint8Array() }] } }).finish();
+
+    const [event] = (streamOut.decode(bytes) as unknown as { reply: { events: { value: unknown }[] } }).reply.events;
+
+    expect(event?.value).toEqual(new Uint8Array());
+  });
+
   it('decodes any Uint8Array, also one that starts in the middle of its memory', () => {
     const bytes = failure.encode({ command_id: 300, description: 'äöü' }).finish();
     const memory = new Uint8Array(bytes.length + 10);

@@ -53,7 +53,7 @@ export function startCli(
     pid: child.pid ?? -1,
     output: () => output,
     async printed(pattern, times = 1) {
-      const all = new RegExp(pattern, 'g');
+      const all = new RegExp(pattern, `${pattern.flags}g`);
       let found: RegExpMatchArray | undefined;
       await eventually(`it prints ${String(pattern)}`, () => {
         found = [...output.matchAll(all)][times - 1];

@@ -28,11 +28,8 @@ export interface Deployment {
   readonly events: string;
   readonly deadLetters: string;
   readonly follower: Follower;
-  start(options?: {
-    readonly fault?: Order['fault'];
-    readonly bringsTwice?: boolean;
-    readonly config?: Assumed;
-  }): Promise<EngineProcess>;
+  /** `config` goes before the deployment's. */
+  start(order?: Partial<Order>): Promise<EngineProcess>;
   /** Rows of the journal. */
   query<Row extends pg.QueryResultRow>(sql: string, values?: readonly unknown[]): Promise<Row[]>;
   /** Resolves when all that the first `count` records of input lead to is published, and they are all; it must be exact. */

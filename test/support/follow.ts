@@ -2,6 +2,9 @@ import { randomUUID } from 'node:crypto';
 import { createClient, type ReadRecord } from './kafka.ts';
 import type { Scope } from './scope.ts';
 
+/** A broker that is away is waited for, in connections and in requests. */
+const RETRIES = 1_000;
+
 /** What a read_committed consumer has got of some topics so far, each record once, in order within a partition. */
 export interface Follower {
   /** Live. */
@@ -15,11 +18,11 @@ export async function follow(
 ): Promise<Follower> {
   const got = new Map<string, ReadRecord[]>(options.topics.map((topic) => [topic, []]));
   const next = new Map<string, bigint>();
-  const consumer = createClient(options.brokers).consumer({
+  const consumer = createClient(options.brokers, RETRIES).consumer({
     groupId: `follower-${randomUUID()}`,
     allowAutoTopicCreation: false,
     maxWaitTimeInMs: 50,
-    retry: { initialRetryTime: 50, maxRetryTime: 500, retries: 1_000 },
+    retry: { initialRetryTime: 50, maxRetryTime: 500, retries: RETRIES },
   });
   t.onTestFinished(() => consumer.disconnect());
   await consumer.connect();

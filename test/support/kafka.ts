@@ -17,13 +17,13 @@ export interface ReadRecord {
 /** Until when to read: so many records, every partition's end as of the call, or these next offsets by partition. */
 export type Until = { readonly count: number } | 'end' | ReadonlyMap<number, bigint>;
 
-/** A silent client of the run's Kafka, or of `brokers`. */
-export function createClient(brokers: readonly string[] = inject('brokers')): Kafka {
+/** A silent client of the run's Kafka, or of `brokers`; it gives up connecting after `retries`, half a second each. */
+export function createClient(brokers: readonly string[] = inject('brokers'), retries = 20): Kafka {
   return new Kafka({
     clientId: 'test',
     brokers: [...brokers],
     logLevel: logLevel.NOTHING,
-    retry: { initialRetryTime: 50, maxRetryTime: 500, retries: 20 },
+    retry: { initialRetryTime: 50, maxRetryTime: 500, retries },
   });
 }
 

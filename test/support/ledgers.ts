@@ -57,7 +57,7 @@ interface Step {
   readonly amount: number;
   readonly times: number;
   readonly answers: boolean;
-  /** Steps of one ledger that one other ledger asks for come in the order in which it does. */
+  /** Steps of one ledger that come from one place come in the order in which they were asked for there. */
   readonly from: string;
 }
 
@@ -70,7 +70,13 @@ function stepsOf(topic: string, inputs: readonly ReadRecord[]): Map<string, Step
     const forwards = headers.ce_type === 'trouble.AddAndForwardCommand';
     steps.set(id, { ledger, amount, times, answers: !forwards, from: `partition ${partition}` });
     [to].flat().forEach((target, i) => {
-      steps.set(`${id}#${i + 1}`, { ledger: target, amount, times: 1, answers: true, from: ledger });
+      steps.set(`${id}#${i + 1}`, {
+        ledger: target,
+        amount,
+        times: 1,
+        answers: true,
+        from: `${ledger} in partition ${partition}`,
+      });
     });
   }
   return steps;

@@ -6,6 +6,8 @@ import { createRandom } from './random.ts';
 import type { Scope } from './scope.ts';
 
 const EVERY_MS = 25;
+/** A broker that is away is waited for, in connections and in requests. */
+const RETRIES = 1_000;
 
 /** A stream of random commands into a topic. */
 export interface Load {
@@ -33,11 +35,11 @@ export async function startLoad(
 ): Promise<Load> {
   const { topic, perSecond } = options;
   const random = createRandom(options.seed);
-  const producer = createClient(options.brokers).producer({
+  const producer = createClient(options.brokers, RETRIES).producer({
     allowAutoTopicCreation: false,
     idempotent: true,
     maxInFlightRequests: 1,
-    retry: { initialRetryTime: 50, maxRetryTime: 500, retries: 1_000 },
+    retry: { initialRetryTime: 50, maxRetryTime: 500, retries: RETRIES },
   });
   await producer.connect();
   let sent = 0;

@@ -20,6 +20,12 @@ export async function descendants(): Promise<string[]> {
   return all.filter(({ pid }) => family.has(pid)).map(({ command }) => command ?? '');
 }
 
+/** The commands of every process of the machine whose command line holds `text`. */
+export async function commandsWith(text: string): Promise<string[]> {
+  const { stdout } = await promisify(execFile)('ps', ['-A', '-o', 'args=']);
+  return stdout.split('\n').filter((line) => line.includes(text) && !line.startsWith('ps -A'));
+}
+
 /** Whether a process with this number runs. */
 export function runs(pid: number): boolean {
   try {

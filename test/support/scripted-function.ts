@@ -1,4 +1,12 @@
-import { createFileRegistry, fromBinary, fromJson, type JsonObject, toBinary, toJson } from '@bufbuild/protobuf';
+import {
+  createFileRegistry,
+  type FileRegistry,
+  fromBinary,
+  fromJson,
+  type JsonObject,
+  toBinary,
+  toJson,
+} from '@bufbuild/protobuf';
 import { FileDescriptorSetSchema } from '@bufbuild/protobuf/wkt';
 import {
   Server,
@@ -69,6 +77,8 @@ export interface ScriptedFunction {
 
 export interface ScriptedComponent {
   readonly kind: keyof typeof TYPES;
+  /** What discovery calls the kind; absent: what the protocol does. */
+  readonly type?: string;
   readonly service: string;
   readonly entityType?: string;
 }
@@ -97,7 +107,7 @@ export function replyWith(payload: RawPayload): Plain {
  * rules. Stopped when the test has finished.
  */
 export async function startScriptedFunction(t: Scope, script: Script): Promise<ScriptedFunction> {
-  const registry = createFileRegistry(fromBinary(FileDescriptorSetSchema, script.descriptor));
+  let registry: FileRegistry | undefined;
   const entities: ScriptedEntity[] = [];
   const reports: { code: string; message: string }[] = [];
   let discoveries = 0;
@@ -105,6 +115,8 @@ export async function startScriptedFunction(t: Scope, script: Script): Promise<S
   let server: Server | undefined;
 
   const messageOf = (typeName: string) => {
+    // Not before it is needed: a test may tell the runtime a descriptor that is none.
+    registry ??= createFileRegistry(fromBinary(FileDescriptorSetSchema, script.descriptor));
     const found = registry.getMessage(typeName);
     if (found === undefined) throw new Error(`the scripted function has no message ${typeName}`);
     return found;
@@ -209,8 +221,8 @@ export async function startScriptedFunction(t: Scope, script: Script): Promise<S
 function specOf({ descriptor, components, serviceInfo }: Script): Plain {
   return {
     proto: descriptor,
-    components: components.map(({ kind, service, entityType }) => ({
-      component_type: TYPES[kind],
+    components: components.map(({ kind, type, service, entityType }) => ({
+      component_type: type ?? TYPES[kind],
       service_name: service,
       ...(kind === 'action' ? { component: {} } : { entity: { entity_type: entityType ?? service } }),
     })),
