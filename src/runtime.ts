@@ -35,6 +35,7 @@ import type { Dialect } from './protocol/dialect.ts';
 import { createKafka } from './topics/client.ts';
 import { registerCodecs } from './topics/codecs.ts';
 import { createConsumption } from './topics/consumption.ts';
+import { partitionCounts } from './topics/ensure.ts';
 import { fenceProducers } from './topics/fence.ts';
 import { DEFAULT_MESSAGE_BYTES } from './topics/limits.ts';
 import { committedOffsets, offsetRanges } from './topics/offsets.ts';
@@ -284,6 +285,7 @@ async function buildEngine(
       open: (numbers) => openShards(pool, { generation, shards: numbers, transactionalId }),
       fence: (ids) => fenceProducers(kafka, ids, config.kafka.transactionTimeoutMs),
       committed: (names) => committedOffsets(admin, groupId, names),
+      existing: async (names) => new Set((await partitionCounts(admin, names)).keys()),
       ranges: (topic) => offsetRanges(admin, topic),
       settle: (list) => settleShards(pool, { generation, shards: list }),
       outbox: (number) => readOutbox(pool, generation, number),

@@ -114,11 +114,13 @@ export class Entities {
     return this.#streams;
   }
 
-  /** Entity streams of one shard. */
-  activeOf(shard: ItemOwner): number {
-    let count = 0;
-    for (const entity of this.#entities.values()) if (entity.shard === shard && entity.session !== undefined) count++;
-    return count;
+  /** Entity streams by shard, counted in one go. */
+  activeByShard(): ReadonlyMap<ItemOwner, number> {
+    const counts = new Map<ItemOwner, number>();
+    for (const { session, shard } of this.#entities.values()) {
+      if (session !== undefined) counts.set(shard, (counts.get(shard) ?? 0) + 1);
+    }
+    return counts;
   }
 
   /** Gives an item to its entity. Items of one entity are answered in the order in which they come here. */

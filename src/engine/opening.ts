@@ -21,6 +21,8 @@ export interface OpeningSteps {
   fence(ids: readonly string[]): Promise<void>;
   /** Step 3: the group's committed offsets, topic → partition → offset. */
   committed(topics: readonly string[]): Promise<Map<string, Map<number, bigint>>>;
+  /** Those of the topics that there are. */
+  existing(topics: readonly string[]): Promise<ReadonlySet<string>>;
   /** What offsets a topic has, per partition. */
   ranges(topic: string): Promise<Map<number, OffsetRange>>;
   /** Step 4: the fenced leave the owners, `applied` gains new topics. Answers the shards whose epoch was still ours. */
@@ -72,10 +74,13 @@ export async function openShards(
     await delay(FORGOTTEN_POLL_MS);
     committed = await steps.committed(everRead);
   }
+  const unread = everRead.filter((topic) => !topics.includes(topic));
+  const existing = unread.length === 0 ? new Set<string>() : await steps.existing(unread);
+  const gone = unread.filter((topic) => !existing.has(topic));
   const ranges = new Map<string, Map<number, OffsetRange>>();
   for (const topic of topics) ranges.set(topic, await steps.ranges(topic));
 
-  const owned = opened.map((shard) => place(shard, topics, options.start, committed, ranges));
+  const owned = opened.map((shard) => place(shard, topics, gone, options.start, committed, ranges));
   const settled = new Set(
     await steps.settle(
       owned.map(({ opened: { shard, epoch, others }, applied }) => ({ shard, epoch, fenced: others, applied })),
@@ -104,6 +109,8 @@ type Placed = Omit<OwnedShard, 'unemitted'> & { readonly fault: StateferryError 
 function place(
   opened: OpenedShard,
   topics: readonly string[],
+  /** Topics that are neither read nor there any more. */
+  gone: readonly string[],
   start: 'earliest' | 'latest',
   committedOffsets: ReadonlyMap<string, ReadonlyMap<number, bigint>>,
   ranges: ReadonlyMap<string, ReadonlyMap<number, OffsetRange>>,
@@ -137,13 +144,13 @@ function place(
   }
   for (const topic of forgotten(opened, topics, committedOffsets))
     fault ??= recreatedSince(topic, shard, applied[topic] ?? 0n);
-  const kafkaKnows = [...committedOffsets.values()].some((offsets) => offsets.has(shard));
-  for (const topic of Object.keys(opened.applied)) {
+  // The broker takes no offset of a topic that is gone, and under its name there would be other records.
+  for (const topic of gone) delete applied[topic];
+  for (const topic of Object.keys(applied)) {
     if (topics.includes(topic)) continue;
-    const inKafka = committedOffsets.get(topic)?.has(shard) === true;
-    // The broker takes no offset of a topic that is gone; and nobody reads it any more.
-    if (kafkaKnows && !inKafka) delete applied[topic];
-    else if (inKafka) committed[topic] = knownOf(topic) as bigint;
+    // Kafka forgets the offsets of a topic that the group has long not read; then what the journal has was committed.
+    const known = knownOf(topic) ?? opened.applied[topic];
+    if (known !== undefined) committed[topic] = known;
   }
   // The first transaction commits a position for every topic, so only a group that was deleted has none at all.
   const nothingKnown = Object.keys(opened.applied).every((topic) => committed[topic] === undefined);

@@ -5,6 +5,7 @@ import type { Shard } from './shard.ts';
 /** The engine's open shards as the status shows them, in order. */
 export function shardStatuses(engine: Engine): ShardStatus[] {
   const owner = engine.transactionalId ?? '';
+  const active = engine.entities.activeByShard();
   return [...engine.shards]
     .sort((a, b) => a.number - b.number)
     .map((shard) => ({
@@ -14,7 +15,7 @@ export function shardStatuses(engine: Engine): ShardStatus[] {
       owner,
       positions: positionsOf(shard),
       ...shard.load,
-      activeEntities: engine.entities.activeOf(shard),
+      activeEntities: active.get(shard) ?? 0,
     }));
 }
 

@@ -48,6 +48,7 @@ function scripted(given: {
       calls.push('committed');
       return new Map([['in', new Map(given.committed === undefined ? [] : [[0, given.committed]])]]);
     },
+    existing: async (topics) => new Set(topics.filter((topic) => topic !== 'gone')),
     ranges: async () => new Map([[0, given.range ?? { low: 0n, high: 1_000n }]]),
     settle: async (shards) => {
       calls.push(`settle ${shards[0]?.applied.in} without ${shards[0]?.fenced.join(',')}`);
@@ -121,8 +122,20 @@ describe('opening shards', () => {
       expect(shard?.applied).toEqual({ in: 20n, old: 5n });
     });
 
+    it('keeps its position where Kafka has long forgotten that, and emits nothing again for it', async () => {
+      const { steps } = scripted({ shard: before, committed: 20n, outbox: rows });
+      const [shard] = await openShards(steps, OPTIONS);
+      expect(shard?.applied).toEqual({ in: 20n, old: 5n });
+      expect(shard?.unemitted).toEqual([]);
+    });
+
     it('forgets the topic when it is deleted, since the broker takes no offset of it', async () => {
-      const { steps } = scripted({ shard: before, committed: 10n, outbox: rows });
+      const gone = rows.map((r) => ({ ...r, positions: { in: 20n, gone: 5n } }));
+      const { steps } = scripted({
+        shard: { ...before, applied: { in: 20n, gone: 5n } },
+        committed: 10n,
+        outbox: gone,
+      });
       const [shard] = await openShards(steps, OPTIONS);
       expect(shard?.applied).toEqual({ in: 20n });
       expect(shard?.unemitted.map((r) => r.positions)).toEqual([{ in: 20n }, { in: 20n }]);

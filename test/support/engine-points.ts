@@ -133,6 +133,7 @@ function openingWithPoints(steps: OpeningSteps, reach: (point: Point) => void): 
       reach('fenced');
     },
     committed: (topics) => then(steps.committed(topics), 'offsets-read'),
+    existing: (topics) => steps.existing(topics),
     ranges: (topic) => steps.ranges(topic),
     settle(shards) {
       reach('settling');
