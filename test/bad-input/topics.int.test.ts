@@ -1,6 +1,7 @@
 import { beforeAll, describe, expect, it } from 'vitest';
 import type { Assumed } from '../../src/config/load.ts';
 import type { RecordBatch } from '../../src/topics/consumption.ts';
+import { createTopics } from '../../src/topics/ensure.ts';
 import { createTopic, produce, type ReadRecord, readCommitted, withAdmin } from '../support/kafka.ts';
 import { createDatabase } from '../support/postgres.ts';
 import { eventually } from '../support/processes.ts';
@@ -72,15 +73,12 @@ async function answered(topic: string, count: number): Promise<ReadRecord[]> {
 
 const remove = (topic: string) => withAdmin((admin) => admin.deleteTopics({ topics: [topic] }));
 
-/** Makes a topic again under a name that was deleted, as soon as the broker lets it. */
+/** Makes a topic again under a name that was deleted. */
 async function make(topic: string): Promise<void> {
-  await eventually(`${topic} is made again`, () =>
-    withAdmin((admin) =>
-      admin
-        .createTopics({ topics: [{ topic, numPartitions: PARTITIONS, replicationFactor: 1 }], waitForLeaders: true })
-        .catch(() => false),
-    ),
-  );
+  await withAdmin(async (admin) => {
+    await eventually(`${topic} is gone`, async () => !(await admin.listTopics()).includes(topic));
+    await createTopics(admin, [{ topic, numPartitions: PARTITIONS, replicationFactor: 1 }]);
+  });
 }
 
 describe.concurrent('at the start', () => {

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { type Admin, Kafka, logLevel, type Message, type RecordMetadata } from 'kafkajs';
 import { inject } from 'vitest';
+import { createTopics } from '../../src/topics/ensure.ts';
 import type { Scope } from './scope.ts';
 
 /** A record as a read_committed consumer gets it. */
@@ -52,16 +53,14 @@ export async function createTopic(
   const { brokers } = options;
   await withAdmin(
     (admin) =>
-      admin.createTopics({
-        topics: [
-          {
-            topic,
-            numPartitions: options.partitions,
-            replicationFactor: 1,
-            configEntries: Object.entries(options.config ?? {}).map(([name, value]) => ({ name, value })),
-          },
-        ],
-      }),
+      createTopics(admin, [
+        {
+          topic,
+          numPartitions: options.partitions,
+          replicationFactor: 1,
+          configEntries: Object.entries(options.config ?? {}).map(([name, value]) => ({ name, value })),
+        },
+      ]),
     brokers,
   );
   t.onTestFinished(() => withAdmin((admin) => admin.deleteTopics({ topics: [topic] }), brokers));
