@@ -50,6 +50,7 @@ export async function measureEngine(
     maxStreams: Math.max(entities, 10_000),
     functionUrl: fn.url,
     settings: options.settings,
+    nodeFlags: options.nodeFlags,
     profile: options.profile,
   });
   const failed = Promise.race([engine.failed, fn.failed]);

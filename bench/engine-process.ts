@@ -36,6 +36,7 @@ export async function startEngine(
     readonly maxStreams: number;
     readonly functionUrl: string;
     readonly settings: readonly string[];
+    readonly nodeFlags: readonly string[];
     /** Absolute; undefined: nothing is profiled. */
     readonly profile: string | undefined;
   },
@@ -60,6 +61,7 @@ export async function startEngine(
   const started = await ground.start(
     `${options.label}-engine`,
     [
+      ...options.nodeFlags,
       ...(profileFile === undefined ? [] : ['--import', hook.href]),
       main,
       'run',

@@ -28,6 +28,8 @@ export interface BenchOptions {
   readonly profile: string | undefined;
   /** Extra `--set name=value` for the engine. */
   readonly settings: readonly string[];
+  /** Flags of Node for the engine's process. */
+  readonly nodeFlags: readonly string[];
   readonly brokers: readonly string[] | undefined;
   readonly databaseUrl: string | undefined;
 }
@@ -53,6 +55,12 @@ export function readOptions(argv: readonly string[]): BenchOptions {
     .option('--json <file>', 'write the results to this file too')
     .option('--profile <dir>', 'write CPU profiles of the engine, one a part, and their summaries to this folder')
     .option('--set <name=value>', 'an option of the engine; repeat as needed', collect, [])
+    .option(
+      '--node <flag>',
+      'a flag of Node for the engine, as --node=--max-semi-space-size=64; repeat as needed',
+      collect,
+      [],
+    )
     .option('--brokers <list>', 'host:port,... of a Kafka to use instead of starting one', list)
     .option('--database-url <url>', 'a Postgres to use instead of starting one')
     .parse([...argv], { from: 'user' });
@@ -71,6 +79,7 @@ export function readOptions(argv: readonly string[]): BenchOptions {
     json?: string;
     profile?: string;
     set: string[];
+    node: string[];
     brokers?: string[];
     databaseUrl?: string;
   }>();
@@ -92,6 +101,7 @@ export function readOptions(argv: readonly string[]): BenchOptions {
     json: given.json,
     profile: given.profile,
     settings: given.set,
+    nodeFlags: given.node,
     brokers: given.brokers,
     databaseUrl: given.databaseUrl,
   };

@@ -59,7 +59,7 @@ const FIGURES: readonly Figure[] = [
     of: ({ warm }) => (warm?.residentBytes ?? Number.NaN) / MB,
     target: { atMost: 700 },
   },
-  { name: 'warm: active entities', unit: 'entities', of: ({ warm }) => warm?.activeEntities },
+  { name: 'warm: active entities', unit: 'streams', of: ({ warm }) => warm?.activeEntities },
   { name: 'paced: p50', unit: 'ms', digits: 1, of: ({ paced }) => paced?.p50, target: { atMost: 35 } },
   { name: 'paced: p99', unit: 'ms', digits: 1, of: ({ paced }) => paced?.p99, target: { atMost: 150 } },
   { name: 'paced: longest', unit: 'ms', digits: 1, of: ({ paced }) => paced?.max },
@@ -126,8 +126,8 @@ export function json(options: BenchOptions, results: Results): string {
       };
     }),
   );
-  const { commands, entities, partitions, rate, quick, settings } = options;
-  const job = { commands, entities, partitions, rate, quick, settings };
+  const { commands, entities, partitions, rate, quick, settings, nodeFlags } = options;
+  const job = { commands, entities, partitions, rate, quick, settings, nodeFlags };
   const all = {
     at: new Date().toISOString(),
     machine: machine(),

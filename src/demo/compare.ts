@@ -65,10 +65,11 @@ function compareAirport(
   for (const [id, items] of got) {
     if (!wanted.has(id)) count('unexpected', items.length, `${airport} ${id}`);
   }
-  // The order of what is common to both, each as often as it is in both: a loss alone misplaces nothing.
-  const inOrder = common(expected, got);
-  const asSeen = common(seen, wanted);
-  const misplaced = inOrder.filter((id, index) => id !== asSeen[index]);
+  // The order of what is there as often as it has to be: a loss or a duplicate alone misplaces nothing.
+  const idsOf = (items: readonly Item[]) =>
+    items.map(({ id }) => id).filter((id) => wanted.get(id)?.length === got.get(id)?.length);
+  const asSeen = idsOf(seen);
+  const misplaced = idsOf(expected).filter((id, index) => id !== asSeen[index]);
   if (misplaced.length > 0) count('misplaced', misplaced.length, `${airport} from ${misplaced[0]} on`);
 }
 
@@ -80,14 +81,4 @@ function byId(items: readonly Item[]): Map<string, Item[]> {
     else same.push(item);
   }
   return map;
-}
-
-/** The ids of `items` in order, without those that go beyond how often `others` has them. */
-function common(items: readonly Item[], others: ReadonlyMap<string, readonly Item[]>): string[] {
-  const taken = new Map<string, number>();
-  return items.flatMap(({ id }) => {
-    const count = (taken.get(id) ?? 0) + 1;
-    taken.set(id, count);
-    return count <= (others.get(id)?.length ?? 0) ? [id] : [];
-  });
 }

@@ -27,7 +27,8 @@ export async function demo(request: LocalRequest, options: DemoOptions, io: Io):
     const { kills, measured } = await runFlights(scene, { flights, expected, decode, progress }).catch(
       async (error: unknown) => {
         if (scene !== undefined && !scene.signal.aborted) {
-          const stuck = await check(scene, flights, expected, decode);
+          const published = flights.slice(0, scene.publisher.published());
+          const stuck = await check(scene, published, expectedOf(published), decode);
           io.out.write(`\n${formatTallies(stuck)}\n${formatFaults(stuck)}\n`);
         }
         throw error;

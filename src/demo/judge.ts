@@ -114,7 +114,7 @@ function describe(what: string, difference: Difference): string[] {
   const more = Object.entries({ wrong, unexpected, misplaced }).filter(([, count]) => count > 0);
   return [
     ...more.map(([kind, count]) => `${what}: ${count} ${kind}`),
-    ...examples.map((example) => `  ${what}, for example ${example}`),
+    ...examples.map((example) => `${what}, for example ${example}`),
   ];
 }
 

@@ -494,8 +494,21 @@ export class Engine {
     }
   }
 
+  /** A fault of ours in reading one record must not stop its shard for ever: it is a dead letter like any other. */
+  #arrival(record: InputRecord): Arrival {
+    try {
+      return this.#options.intake(record);
+    } catch (cause) {
+      const error = new StateferryError('RECORD_UNDECODABLE', `the record could not be read: ${messageOf(cause)}`, {
+        cause,
+      });
+      this.#log.error({ topic: record.topic, partition: record.partition, err: cause }, 'Reading a record failed');
+      return { kind: 'reject', error };
+    }
+  }
+
   #accept(shard: Shard, record: InputRecord): void {
-    const arrival = this.#options.intake(record);
+    const arrival = this.#arrival(record);
     switch (arrival.kind) {
       case 'command': {
         const item = createItem(shard, record, arrival.command);

@@ -1,6 +1,7 @@
-import type { Batch, Consumer, EachBatchPayload, Kafka, KafkaMessage } from 'kafkajs';
+import type { Consumer, EachBatchPayload, Kafka } from 'kafkajs';
 import type { InputRecord } from '../model/record.ts';
 import { createAssigner } from './assigner.ts';
+import { toInputRecord } from './input-record.ts';
 
 export interface ConsumptionOptions {
   readonly kafka: Kafka;
@@ -95,7 +96,7 @@ export function createConsumption(options: ConsumptionOptions): Consumption {
       topic: batch.topic,
       partition: batch.partition,
       highWatermark: BigInt(batch.highWatermark),
-      records: batch.messages.map((message) => toRecord(batch, message)),
+      records: batch.messages.map((message) => toInputRecord(batch.topic, batch.partition, message)),
     });
     resolveOffset(batch.lastOffset());
   }
@@ -115,17 +116,5 @@ export function createConsumption(options: ConsumptionOptions): Consumption {
       await consumer.disconnect();
       confirmed();
     },
-  };
-}
-
-function toRecord(batch: Batch, message: KafkaMessage): InputRecord {
-  return {
-    topic: batch.topic,
-    partition: batch.partition,
-    offset: BigInt(message.offset),
-    key: message.key,
-    value: message.value,
-    headers: message.headers ?? {},
-    timestamp: Number(message.timestamp),
   };
 }

@@ -65,8 +65,12 @@ export function faultlessFacts(flights: readonly Flight[]): Doctored {
   const snapshots = new Map<string, SnapshotRow>();
   const shardSeq = [0, 0];
   const applied = [0, 0];
+  const ends = new Map<SeenRecord[], number[]>();
   const record = (partition: number, list: SeenRecord[], key: string, type: string, value: unknown): void => {
-    const offset = BigInt(list.filter((other) => other.partition === partition).length);
+    const end = ends.get(list) ?? [0, 0];
+    ends.set(list, end);
+    const offset = BigInt(end[partition] ?? 0);
+    end[partition] = Number(offset) + 1;
     list.push({ partition, offset, key, type, value: Buffer.from(JSON.stringify(value)), at: 0 });
   };
   for (const flight of flights) {

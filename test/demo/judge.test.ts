@@ -121,9 +121,19 @@ describe('the judge', () => {
     expect(tallies.find(({ what }) => what === 'statuses out')).toMatchObject({ lost: 1, duplicated: 1 });
   });
 
+  it('takes neither a loss nor a duplicate for a wrong order, though events may be equal', () => {
+    const { faults } = verdictOn((f) => {
+      const ended = f.events.findIndex(({ type }) => type === 'flights.CongestionEnded');
+      f.events.splice(ended, 1);
+      again(f.statuses, 500);
+    });
+    expect(faults).toContain('state events out: 1 lost');
+    expect(faults.filter((fault) => fault.includes('misplaced'))).toEqual([]);
+  });
+
   it('names the airport and the flight', () => {
     const { faults } = verdictOn((f) => f.statuses.splice(0, 1));
-    expect(faults).toContainEqual('  statuses out, for example lost: DTW flight 1');
+    expect(faults).toContainEqual('statuses out, for example lost: DTW flight 1');
   });
 });
 

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { type Admin, Kafka, logLevel, type Message, type RecordMetadata } from 'kafkajs';
 import { inject } from 'vitest';
 import { createTopics } from '../../src/topics/ensure.ts';
+import { eventually } from './processes.ts';
 import type { Scope } from './scope.ts';
 
 /** A record as a read_committed consumer gets it. */
@@ -51,18 +52,23 @@ export async function createTopic(
 ): Promise<string> {
   const topic = `${options.name ?? 'topic'}-${randomUUID()}`;
   const { brokers } = options;
-  await withAdmin(
-    (admin) =>
-      createTopics(admin, [
-        {
-          topic,
-          numPartitions: options.partitions,
-          replicationFactor: 1,
-          configEntries: Object.entries(options.config ?? {}).map(([name, value]) => ({ name, value })),
-        },
-      ]),
-    brokers,
-  );
+  await withAdmin(async (admin) => {
+    await createTopics(admin, [
+      {
+        topic,
+        numPartitions: options.partitions,
+        replicationFactor: 1,
+        configEntries: Object.entries(options.config ?? {}).map(([name, value]) => ({ name, value })),
+      },
+    ]);
+    // The metadata may name a leader that has not heard of it yet.
+    await eventually(`${topic} can be read`, () =>
+      admin.fetchTopicOffsets(topic).then(
+        () => true,
+        () => false,
+      ),
+    );
+  }, brokers);
   t.onTestFinished(() => withAdmin((admin) => admin.deleteTopics({ topics: [topic] }), brokers));
   return topic;
 }
