@@ -81,7 +81,7 @@ async function startFunction(
   const started: FunctionCommand = keepRunning({
     command,
     cwd,
-    env: { ...env, HOST: url.hostname, PORT: url.port || '80' },
+    env: { ...env, HOST: url.hostname.replace(/^\[|\]$/g, ''), PORT: url.port || '80' },
     guard,
     write: (text) => io.out.write(text),
   });

@@ -24,11 +24,11 @@ export function howToGoOn({ addresses, engine, fn }: Scene): string {
 
 One more flight, from this folder:
 
-  node -e "${script}"
+  KAFKAJS_NO_PARTITIONER_WARNING=1 node -e "${script}"
 
 What became of it, in Postgres:
 
-  psql "${databaseUrl}" -c "${newest}"
+  psql "${databaseUrl ?? '$DATABASE_URL'}" -c "${newest}"
 
 What the engine says of itself:
 

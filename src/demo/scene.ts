@@ -30,6 +30,8 @@ const SDK = '@kalix-io/kalix-javascript-sdk';
 const HOST = '127.0.0.1';
 const READY_WITHIN_MS = 30_000;
 const READY_POLL_MS = 50;
+/** While it is kept running, a process that ended is started again after this time. */
+const RESTART_AFTER_MS = 500;
 /** A group waits this long for a member that was killed, in ms. Brokers insist on 6 s where they are not told otherwise. */
 const SESSION = { ours: { timeout: 3_000, heartbeat: 500 }, given: { timeout: 6_000, heartbeat: 1_000 } };
 
@@ -47,7 +49,8 @@ export interface Scene {
   tails(): Promise<string>;
   readonly addresses: {
     readonly brokers: string;
-    readonly databaseUrl: string;
+    /** With the password; absent where the database is the user's own, whose password is not ours to print. */
+    readonly databaseUrl?: string;
     readonly http: string;
   };
   /** From now on, a process that ends is started again. Resolves when the user wants the end. */
@@ -152,7 +155,11 @@ export async function openScene(options: {
     const lost = (part: Part, error: StateferryError): void => {
       if (kept) {
         say(`${error.message}; it is started again`);
-        part.start().catch((failure: unknown) => say(messageOf(failure)));
+        delay(RESTART_AFTER_MS, undefined, { signal })
+          .then(() => part.start())
+          .catch((failure: unknown) => {
+            if (!signal.aborted) say(messageOf(failure));
+          });
       } else trouble.abort(error);
     };
     const fn = createPart({
@@ -221,7 +228,11 @@ export async function openScene(options: {
       reader,
       signal,
       tails,
-      addresses: { brokers: brokersOf.brokers.join(','), databaseUrl: postgres.url, http },
+      addresses: {
+        brokers: brokersOf.brokers.join(','),
+        ...(stack.postgres !== undefined && { databaseUrl: postgres.url }),
+        http,
+      },
       keep() {
         kept = true;
         return aborted(options.signal);

@@ -39,14 +39,15 @@ async function startGood(t: Scope, script: Partial<Script> = {}): Promise<Script
   return fn;
 }
 
-async function start(t: Scope, config: Assumed): Promise<RunningRuntime> {
-  return startRuntime(t, {
+async function start(t: Scope, config: Assumed, options?: Parameters<typeof startRuntime>[2]): Promise<RunningRuntime> {
+  const given: Assumed = {
     'deployment.name': deploymentName(t),
     'topics.subscriptions': subscribeAll(input),
     'topics.destinations': replyAll(replies),
     ...('postgres.url' in config ? {} : { 'postgres.url': await createDatabase(t) }),
     ...config,
-  });
+  };
+  return startRuntime(t, given, options);
 }
 
 const portUrl = (port: number) => `http://127.0.0.1:${port}`;
@@ -231,6 +232,39 @@ describe.concurrent('Kafka and Postgres', () => {
     await runtime.logged('Waiting for Postgres', { code: 'POSTGRES_UNAVAILABLE' });
     await postgres.open();
     await runtime.ready();
+  });
+
+  it('a group that cannot be joined is tried again, with longer and longer pauses', async (t) => {
+    const fn = await startGood(t);
+    const attempts: number[] = [];
+    const runtime = await start(
+      t,
+      { 'function.url': fn.url },
+      {
+        replace: (parts) => ({
+          ...parts,
+          createConsumer(handlers) {
+            const consumer = parts.createConsumer(handlers);
+            return {
+              ...consumer,
+              async start() {
+                attempts.push(performance.now());
+                if (attempts.length <= 3) throw new Error('an accident on the way to the group');
+                await consumer.start();
+              },
+            };
+          },
+        }),
+      },
+    );
+    await runtime.ready();
+
+    const pauses = attempts.slice(1).map((at, i) => Math.round(at - (attempts[i] as number)));
+    // Timers may be a moment early.
+    expect(pauses).toEqual([200, 400, 800].map((ms) => expect.toSatisfy((pause: number) => pause >= ms - 5)));
+    expect(await runtime.logged('Rebuilding all shards', { code: 'KAFKA_UNAVAILABLE' })).toMatchObject({
+      error: 'the group could not be joined: an accident on the way to the group',
+    });
   });
 
   it('a database that is not there, or a wrong password, is said, and never the password', async (t) => {

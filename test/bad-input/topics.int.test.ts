@@ -174,24 +174,20 @@ describe.concurrent('while it runs', () => {
     );
   });
 
-  it.for(['input', 'replies'] as const)(
-    'a topic (%s) that is deleted stops it, and it does not spin meanwhile',
-    async (which, t) => {
-      const world = await createWorld(t);
-      const runtime = world.start();
-      await runtime.ready();
+  it.for(['input', 'replies'] as const)('a topic (%s) that is deleted stops it', async (which, t) => {
+    const world = await createWorld(t);
+    const runtime = world.start();
+    await runtime.ready();
 
-      await remove(world[which]);
-      if (which === 'replies') await send(world.input, 'to nowhere');
+    await remove(world[which]);
+    if (which === 'replies') await send(world.input, 'to nowhere');
 
-      expect(await runtime.failure).toMatchObject({
-        code: 'TOPIC_MISSING',
-        message: expect.stringContaining(`"${world[which]}"`),
-      });
-      expect(runtime.status().totals.rebuilds).toBeLessThan(10);
-      await make(world[which]);
-    },
-  );
+    expect(await runtime.failure).toMatchObject({
+      code: 'TOPIC_MISSING',
+      message: expect.stringContaining(`"${world[which]}"`),
+    });
+    await make(world[which]);
+  });
 
   it('an input topic that is made again stops it: its records are other ones', async (t) => {
     const world = await createWorld(t);
