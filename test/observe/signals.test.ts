@@ -1,8 +1,6 @@
 import { expect, test } from 'vitest';
-import { createMetrics } from '../../src/observe/metrics.ts';
 import { createSignals, type SignalListener, type Signals } from '../../src/observe/signals.ts';
 import { createTally, totalsOf } from '../../src/observe/tally.ts';
-import { aStatus } from './a-status.ts';
 
 /** Every signal with arguments. */
 const CALLS: { [S in keyof Signals]: Parameters<Signals[S]> } = {
@@ -70,24 +68,4 @@ test('the tally adds up what was signalled', () => {
   });
   expect(Object.fromEntries(tally.recordsIn)).toEqual({ in: 6, other: 1 });
   expect(tally).toMatchObject({ entitiesOpened: 24, entitiesClosed: 26, functionLosses: 2 });
-});
-
-test('a signal costs less than a microsecond with tally and metrics listening', () => {
-  const hub = createSignals();
-  createMetrics({ hub, tally: createTally(hub), status: aStatus, processMetrics: false });
-  const { signals } = hub;
-  const rounds = 20_000;
-  const round = () => {
-    signals.recordsIn('in', 100);
-    signals.commands('shop.Cart', 100);
-    signals.outputs('out', 100);
-    signals.skipped(1);
-    signals.chunkJournaled({ shard: 0, records: 100, events: 100, outputs: 100, ms: 3 });
-    signals.transactionCommitted({ chunks: 3, records: 300, ms: 5 });
-  };
-  for (let i = 0; i < rounds; i++) round();
-  const begin = performance.now();
-  for (let i = 0; i < rounds; i++) round();
-  const microseconds = ((performance.now() - begin) * 1_000) / (rounds * 6);
-  expect(microseconds).toBeLessThan(1);
 });
