@@ -110,7 +110,7 @@ export function createRuntime(options: RuntimeOptions): Runtime {
     );
     current.start();
     try {
-      await Promise.race([aborted(signal), aborted(changed), current.failure, watch.failure]);
+      await Promise.race([aborted(AbortSignal.any([signal, changed])), current.failure, watch.failure]);
     } finally {
       watch.stop();
       await current.stop();

@@ -1,9 +1,9 @@
 import { fromBinary, fromJsonString, toBinary, toJsonString } from '@bufbuild/protobuf';
+import { asBuffer } from '../bytes.ts';
 import { messageOf, StateferryError } from '../errors.ts';
 import type { Payload } from '../model/payload.ts';
 import { type Descriptors, messageType } from '../protocol/descriptors.ts';
 import { readAny } from './any.ts';
-import { asBuffer } from './utf8.ts';
 
 /**
  * Canonical proto3 JSON → the bytes of a message of that type. Both spellings of a field name are read, numbers and

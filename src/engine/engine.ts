@@ -89,6 +89,7 @@ export class Engine {
   readonly #drained = new Map<Shard, () => void>();
   readonly #failure: { readonly promise: Promise<never>; readonly reject: (error: StateferryError) => void };
   readonly #stopping = new AbortController();
+  readonly #stopped = aborted(this.#stopping.signal);
   #consumer: Consumer | undefined;
   #incarnation: Incarnation | undefined;
   #state: EngineState = 'starting';
@@ -249,7 +250,7 @@ export class Engine {
     if (this.#incarnation !== undefined) return;
     // A process that slept past its session still believes in its old assignment. It may open nothing, and so fence
     // nobody, before the group has confirmed that it is a member.
-    if (again) await Promise.race([this.#consumer?.confirm(), aborted(this.#stopping.signal)]);
+    if (again) await Promise.race([this.#consumer?.confirm(), this.#stopped]);
     const transactionalId = `${this.#options.deployment}-${randomUUID()}`;
     const transactor = this.#options.createTransactor(transactionalId);
     try {

@@ -1,4 +1,5 @@
 import * as grpc from '@grpc/grpc-js';
+import { asBuffer } from '../bytes.ts';
 
 /** A message limit for answers of functions; Kalix' SDKs accept 12 MiB themselves (PROTOCOLS 10). */
 const MAX_MESSAGE_BYTES = 64 * 1024 * 1024;
@@ -76,9 +77,4 @@ export function createFunctionClient(url: URL): FunctionClient {
     },
     close: () => client.close(),
   };
-}
-
-/** grpc-js hands what the serializer returns to Buffer methods. */
-export function asBuffer(bytes: Uint8Array): Buffer {
-  return Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }

@@ -1,10 +1,11 @@
 import { status } from '@grpc/grpc-js';
+import { asBuffer } from '../bytes.ts';
 import { messageOf, StateferryError } from '../errors.ts';
 import type { Component } from '../model/component.ts';
 import type { Effect } from '../model/effect.ts';
 import type { Metadata, Payload } from '../model/payload.ts';
 import type { Dialect, EntityInit, EntityProtocol } from '../protocol/dialect.ts';
-import { asBuffer, type FunctionClient, type RawStream } from './client.ts';
+import type { FunctionClient, RawStream } from './client.ts';
 
 /** How a command ended that a session was given. */
 export type Outcome =

@@ -1,4 +1,5 @@
 import type pg from 'pg';
+import { asBuffer } from '../bytes.ts';
 import type { Chunk } from '../model/chunk.ts';
 import { positionsToJson } from './positions.ts';
 
@@ -92,17 +93,17 @@ export async function appendChunks(
     ]);
     let shardSeq = chunk.firstShardSeq;
     for (const e of chunk.events) {
-      push(events, [shard, e.entityType, e.entityId, e.seq, shardSeq++, e.typeUrl, bytes(e.payload), e.commandId]);
+      push(events, [shard, e.entityType, e.entityId, e.seq, shardSeq++, e.typeUrl, asBuffer(e.payload), e.commandId]);
     }
     for (const s of chunk.snapshots) {
-      push(snapshots, [shard, s.entityType, s.entityId, s.seq, s.typeUrl, bytes(s.payload)]);
+      push(snapshots, [shard, s.entityType, s.entityId, s.seq, s.typeUrl, asBuffer(s.payload)]);
     }
     for (const v of chunk.values) {
-      const payload = v.payload === undefined ? null : bytes(v.payload);
+      const payload = v.payload === undefined ? null : asBuffer(v.payload);
       push(values, [shard, v.entityType, v.entityId, v.revision, v.typeUrl ?? null, payload, v.commandId]);
     }
     for (const d of chunk.deletions) push(deletions, [shard, d.entityType, d.entityId, d.seq, d.cleanupAfterMs]);
-    if (records !== undefined) push(outbox, [shard, chunk.number, to, bytes(records)]);
+    if (records !== undefined) push(outbox, [shard, chunk.number, to, asBuffer(records)]);
   }
   const result = await pool.query<{ shard: number }>({
     name: 'append-chunks',
@@ -120,8 +121,4 @@ function table(columns: number): Column[] {
 
 function push(columns: readonly Column[], row: readonly unknown[]): void {
   for (let i = 0; i < row.length; i++) columns[i]?.push(row[i]);
-}
-
-function bytes(value: Uint8Array): Buffer {
-  return Buffer.isBuffer(value) ? value : Buffer.from(value.buffer, value.byteOffset, value.byteLength);
 }

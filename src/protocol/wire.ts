@@ -2,6 +2,7 @@ import { readdirSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import path from 'node:path';
 import protobuf from 'protobufjs';
+import { asBuffer } from '../bytes.ts';
 import { packagePath } from '../package-path.ts';
 
 /** The dialects whose wire contract is stated in proto/. */
@@ -92,7 +93,7 @@ function readEmptyBytes(type: protobuf.Type): void {
 /** Reads 64-bit integers as numbers whether or not protobufjs has found a Long class. */
 class NumberReader extends protobuf.BufferReader {
   constructor(bytes: Uint8Array) {
-    super(Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength));
+    super(asBuffer(bytes));
   }
 }
 

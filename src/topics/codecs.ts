@@ -10,17 +10,18 @@ const XERIAL_MAGIC = Buffer.from([0x82, 0x53, 0x4e, 0x41, 0x50, 0x50, 0x59, 0x00
 const XERIAL_HEADER = 16;
 
 async function uncompressSnappy(buffer: Buffer): Promise<Buffer> {
-  if (!buffer.subarray(0, XERIAL_MAGIC.length).equals(XERIAL_MAGIC)) return asBuffer(await snappy.uncompress(buffer));
+  if (!buffer.subarray(0, XERIAL_MAGIC.length).equals(XERIAL_MAGIC))
+    return uncompressed(await snappy.uncompress(buffer));
   const blocks: Buffer[] = [];
   for (let at = XERIAL_HEADER; at < buffer.length; ) {
     const size = buffer.readInt32BE(at);
-    blocks.push(asBuffer(await snappy.uncompress(buffer.subarray(at + 4, at + 4 + size))));
+    blocks.push(uncompressed(await snappy.uncompress(buffer.subarray(at + 4, at + 4 + size))));
     at += 4 + size;
   }
   return Buffer.concat(blocks);
 }
 
-function asBuffer(value: Buffer | string): Buffer {
+function uncompressed(value: Buffer | string): Buffer {
   return typeof value === 'string' ? Buffer.from(value) : value;
 }
 

@@ -1,5 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import kafkajs, { type IHeaders, type Kafka, type Message, type Producer, type Transaction } from 'kafkajs';
+import { asBuffer } from '../bytes.ts';
 import type { OutputRecord, Positions } from '../model/record.ts';
 import { DEFAULT_MESSAGE_BYTES } from './limits.ts';
 import { BATCH_BYTES, recordBytes } from './record-bytes.ts';
@@ -156,10 +157,6 @@ function toMessage(output: OutputRecord): Message {
     partition: output.partition,
     headers,
   };
-}
-
-function asBuffer(bytes: Uint8Array): Buffer {
-  return Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }
 
 function groupOffsets(offsets: ReadonlyMap<number, Positions>) {

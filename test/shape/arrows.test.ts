@@ -32,7 +32,7 @@ const ARROWS: Readonly<Record<string, readonly string[]>> = {
   ],
   demo: ['cli', 'config', 'commands', 'local', 'observe', 'topics'],
 };
-const EVERYBODY = new Set(['errors.ts', 'abort.ts', 'package-path.ts', 'version.ts']);
+const EVERYBODY = new Set(['errors.ts', 'abort.ts', 'bytes.ts', 'package-path.ts', 'version.ts']);
 
 interface Import {
   readonly file: string;

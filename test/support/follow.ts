@@ -4,6 +4,11 @@ import type { Scope } from './scope.ts';
 
 /** A broker that is away is waited for, in connections and in requests. */
 const RETRIES = 1_000;
+/**
+ * A broker that was killed remembers the member that the follower was before, and lets it in again only when that one's
+ * session has ended.
+ */
+const SESSION_TIMEOUT_MS = 3_000;
 
 /** What a read_committed consumer has got of some topics so far, each record once, in order within a partition. */
 export interface Follower {
@@ -22,6 +27,8 @@ export async function follow(
     groupId: `follower-${randomUUID()}`,
     allowAutoTopicCreation: false,
     maxWaitTimeInMs: 50,
+    sessionTimeout: SESSION_TIMEOUT_MS,
+    heartbeatInterval: SESSION_TIMEOUT_MS / 6,
     retry: { initialRetryTime: 50, maxRetryTime: 500, retries: RETRIES },
   });
   t.onTestFinished(() => consumer.disconnect());
