@@ -69,7 +69,8 @@ export function decide(command: Command, effect: Effect, position: EntityPositio
     effect.events.length === 0
       ? NONE
       : effect.events.map((event, i) => ({
-          ...key,
+          entityType: component.entityType,
+          entityId: command.entityId,
           seq: position.seq + i + 1,
           typeUrl: checkType(event, command),
           payload: event.value,
