@@ -115,7 +115,7 @@ async function measurePaced(scene: Scene, options: BenchOptions, failed: Promise
 }
 
 /** One event for each command, numbered from 1 without a gap, and nothing left to emit. */
-async function checkJournal(ground: Ground, schema: string, { publisher }: Scene): Promise<string[]> {
+export async function checkJournal(ground: Ground, schema: string, { publisher }: Scene): Promise<string[]> {
   const client = new pg.Client({ connectionString: ground.databaseUrl });
   await client.connect();
   try {

@@ -14,13 +14,22 @@ const POLL_MS = 50;
 
 /** `stateferry run`, in a process of its own. */
 export interface EngineProcess extends Started {
-  /** From the start of the process until it owned every shard, in ms. */
+  /** From the start of the process until it was as `ready` has it, in ms. */
   readonly readyMs: number;
+  /** Undefined while nothing answers. */
+  status(): Promise<Status | undefined>;
+  /** Resolves when the condition holds of its status; rejects when it does not within a minute, or the process ends. */
+  until(what: string, condition: (status: Status) => boolean): Promise<void>;
   /** Entities with an open stream, by its own account. */
   activeEntities(): Promise<number>;
   /** Measures where its time goes while `work` runs; writes the profile and a summary of it. Only works
    * where a folder for profiles was given; otherwise just does the work. */
   profiled<T>(name: string, work: () => Promise<T>): Promise<T>;
+}
+
+/** It runs, with so many shards, all of them open. */
+export function ownsShards({ state, shards }: Status, count: number): boolean {
+  return state === 'running' && shards.length === count && shards.every((shard) => shard.state === 'running');
 }
 
 export async function startEngine(
@@ -39,6 +48,8 @@ export async function startEngine(
     readonly nodeFlags: readonly string[];
     /** Absolute; undefined: nothing is profiled. */
     readonly profile: string | undefined;
+    /** What is waited for before it counts as started; absent: it owns every shard. */
+    readonly ready?: (status: Status) => boolean;
   },
 ): Promise<EngineProcess> {
   const began = performance.now();
@@ -85,10 +96,7 @@ export async function startEngine(
       throw error;
     }
   };
-  const isReady = (now: Status | undefined): boolean =>
-    now?.state === 'running' &&
-    now.shards.length === options.shards &&
-    now.shards.every((shard) => shard.state === 'running');
+  const ready = options.ready ?? ((now: Status): boolean => ownsShards(now, options.shards));
   const eventually = async (what: string, condition: () => boolean | Promise<boolean>): Promise<void> => {
     const giveUp = performance.now() + WITHIN_MS;
     while (!(await condition())) {
@@ -97,12 +105,19 @@ export async function startEngine(
       await Promise.race([delay(POLL_MS), started.failed]);
     }
   };
-  await eventually('own every shard', async () => isReady(await status()));
+  const until: EngineProcess['until'] = (what, condition) =>
+    eventually(what, async () => {
+      const now = await status();
+      return now !== undefined && condition(now);
+    });
+  await until('own its shards', ready);
   const readyMs = performance.now() - began;
 
   return {
     ...started,
     readyMs,
+    status,
+    until,
     async activeEntities() {
       return (await status())?.shards.reduce((sum, shard) => sum + shard.activeEntities, 0) ?? 0;
     },

@@ -35,7 +35,10 @@ export interface Started {
   fault(what: string): Promise<Error>;
 }
 
-export async function prepareGround(options: BenchOptions, signal: AbortSignal): Promise<Ground> {
+export async function prepareGround(
+  options: Pick<BenchOptions, 'brokers' | 'databaseUrl'>,
+  signal: AbortSignal,
+): Promise<Ground> {
   const log = (line: string): void => void process.stderr.write(`${line}\n`);
   const folder = await mkdtemp(path.join(tmpdir(), 'stateferry-bench-'));
   const guard = startGuard({ log });

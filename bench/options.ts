@@ -107,7 +107,7 @@ export function readOptions(argv: readonly string[]): BenchOptions {
   };
 }
 
-function whole(text: string): number {
+export function whole(text: string): number {
   const n = Number(text);
   if (!Number.isSafeInteger(n) || n < 1) throw new InvalidArgumentError('It is a whole number of at least 1.');
   return n;
@@ -121,10 +121,10 @@ function parts(text: string): Part[] {
   });
 }
 
-function list(text: string): string[] {
+export function list(text: string): string[] {
   return text.split(',').map((item) => item.trim());
 }
 
-function collect(value: string, earlier: string[]): string[] {
+export function collect(value: string, earlier: string[]): string[] {
   return [...earlier, value];
 }

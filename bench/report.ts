@@ -184,19 +184,21 @@ function jobOf({ commands, entities, partitions }: BenchOptions): string {
   return `The counter job: ${number(commands)} commands of 53 bytes, ${number(entities)} entities, ${partitions} partitions in and out`;
 }
 
-function machine(): string {
+/** What all of it ran on. */
+export function machine(): string {
   const cpus = os.cpus();
   const gib = Math.round(os.totalmem() / 2 ** 30);
   return `${cpus.length} x ${cpus[0]?.model.trim() ?? 'unknown CPU'}, ${gib} GiB, ${os.type()} ${os.release()}, Node ${process.versions.node}`;
 }
 
-function number(value: number, digits = 0): string {
+/** For people; `n/a` for what was not measured. */
+export function number(value: number, digits = 0): string {
   if (Number.isNaN(value)) return 'n/a';
   return value.toLocaleString('en-US', { minimumFractionDigits: digits, maximumFractionDigits: digits });
 }
 
 /** Columns as wide as their widest cell: the first to the left, the others to the right. */
-function align(rows: readonly (readonly string[])[]): string {
+export function align(rows: readonly (readonly string[])[]): string {
   const widths = rows[0]?.map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0))) ?? [];
   return rows
     .map((row) =>

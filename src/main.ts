@@ -1,9 +1,12 @@
 #!/usr/bin/env node
 import { constants } from 'node:os';
 import { runCli } from './cli/program.ts';
+import { deadLetters } from './commands/dead-letters.ts';
 import { dev } from './commands/dev.ts';
+import { controlled, operate } from './commands/operate.ts';
 import { run } from './commands/run.ts';
 import { topics } from './commands/topics.ts';
+import { verify } from './commands/verify.ts';
 import { demo } from './demo/demo.ts';
 import { version } from './version.ts';
 
@@ -37,6 +40,6 @@ const code = await runCli({
   signal: stop.signal,
   out: process.stdout,
   err: process.stderr,
-  commands: { run, dev, demo, topics },
+  commands: { run, dev, demo, topics, operate, controlled, deadLetters, verify },
 });
 process.stdout.write('', () => process.exit(code));

@@ -10,6 +10,8 @@ import type { Config } from './config/config.ts';
 import { planDeployment } from './deployment-plan.ts';
 import { decide } from './engine/decide.ts';
 import { Engine, type EngineOptions } from './engine/engine.ts';
+import { createFailures } from './engine/failures.ts';
+import { createIdempotencyKeys } from './engine/idempotency-key.ts';
 import { createIntake } from './engine/intake.ts';
 import { createRoutes } from './engine/routes.ts';
 import { shardStatuses } from './engine/status.ts';
@@ -18,16 +20,20 @@ import { linkFunction } from './function-link.ts';
 import type { Discovered } from './functions/discovery.ts';
 import type { FunctionLink } from './functions/link.ts';
 import { appendChunks } from './journal/append.ts';
+import { loadControls, loadOperations, loadParked } from './journal/control.ts';
 import { claimDeployment, type Deployment } from './journal/deployment.ts';
+import { findIdempotencyKeys, keepPruned } from './journal/idempotency.ts';
 import { loadHeads, loadTails, loadValues } from './journal/load.ts';
 import { migrate } from './journal/migrate.ts';
 import { heldShards, openShards, releaseShard, settleShards } from './journal/open.ts';
 import { readOutbox } from './journal/outbox.ts';
+import { readOwners } from './journal/owners.ts';
 import { createPool } from './journal/pool.ts';
 import { createHttp } from './observe/http.ts';
 import { kafkaLogCreator } from './observe/kafka-log.ts';
 import { type Log, scoped } from './observe/log.ts';
 import { createMetrics } from './observe/metrics.ts';
+import { placeShards, type ShardPlace } from './observe/places.ts';
 import { createSignals } from './observe/signals.ts';
 import { healthOf, type Status } from './observe/status.ts';
 import { createTally, totalsOf } from './observe/tally.ts';
@@ -38,6 +44,7 @@ import { createConsumption } from './topics/consumption.ts';
 import { partitionCounts } from './topics/ensure.ts';
 import { fenceProducers } from './topics/fence.ts';
 import { DEFAULT_MESSAGE_BYTES } from './topics/limits.ts';
+import { assignedMembers } from './topics/members.ts';
 import { committedOffsets, offsetRanges } from './topics/offsets.ts';
 import { ensureTopics } from './topics/plan.ts';
 import { createTransactor } from './topics/transactor.ts';
@@ -79,6 +86,7 @@ export function createRuntime(options: RuntimeOptions): Runtime {
   let engine: Engine | undefined;
   let link: FunctionLink | undefined;
   let discovered: Discovered | undefined;
+  let survey = async (): Promise<readonly ShardPlace[]> => [];
 
   const status = (): Status => ({
     deployment: config.deployment.name,
@@ -99,12 +107,21 @@ export function createRuntime(options: RuntimeOptions): Runtime {
     totals: totalsOf(tally),
   });
   const registry = createMetrics({ hub, tally, status, processMetrics: true });
-  const http = createHttp({ config: config.http, registry, health: () => healthOf(status()), status, log });
+  const http = createHttp({
+    config: config.http,
+    registry,
+    health: () => healthOf(status()),
+    status,
+    places: () => survey(),
+    log,
+  });
 
   /** One engine for one version of the function; true when the function came back as another one. */
   async function runEngine(parts: Parts, found: Discovered, changed: AbortSignal, signal: AbortSignal): Promise<void> {
-    const { engine: current, watch } = await buildEngine(options, parts, found, hub.signals, signal);
+    const built = await buildEngine(options, parts, found, hub.signals, signal);
+    const { engine: current, watch, stopPruning } = built;
     engine = current;
+    survey = built.survey;
     watch.failure.catch((error: StateferryError) =>
       scoped(log, 'engine').fatal({ code: error.code, error: error.message }, 'The engine cannot go on'),
     );
@@ -113,6 +130,7 @@ export function createRuntime(options: RuntimeOptions): Runtime {
       await Promise.race([aborted(AbortSignal.any([signal, changed])), current.failure, watch.failure]);
     } finally {
       watch.stop();
+      stopPruning();
       await current.stop();
     }
   }
@@ -203,7 +221,13 @@ async function buildEngine(
   { dialect, spec, descriptors }: Discovered,
   signals: ConstructorParameters<typeof Engine>[0]['signals'],
   signal: AbortSignal,
-): Promise<{ engine: Engine; watch: TopicWatch }> {
+): Promise<{
+  engine: Engine;
+  watch: TopicWatch;
+  stopPruning: () => void;
+  /** Where all shards of the deployment are. */
+  survey: () => Promise<ShardPlace[]>;
+}> {
   const { config, log } = options;
   const { routes: routePlan, topics } = planDeployment(config, spec);
   const { internal } = topics;
@@ -250,6 +274,13 @@ async function buildEngine(
       partitions: partitions.get(internal.deadLetters) ?? 1,
       messageBytes: messageBytesOf(internal.deadLetters),
     },
+    commandTopic: { name: internal.commands, messageBytes: messageBytesOf(internal.commands) },
+    failures: createFailures(config.failures.policies),
+    control: {
+      load: (numbers) => loadControls(pool, generation, numbers),
+      operations: (numbers) => loadOperations(pool, generation, numbers),
+      parked: (key, limit) => loadParked(pool, generation, key, limit),
+    },
     start: config.kafka.start,
     limits: { maxRecords: config.engine.maxRecordsInFlight, maxBytes: config.engine.maxBytesInFlight },
     maxChunkRecords: config.engine.maxChunkRecords,
@@ -263,6 +294,7 @@ async function buildEngine(
       commandTopic: internal.commands,
       commandBytes: messageBytesOf(internal.commands),
       shards,
+      idempotencyKey: createIdempotencyKeys(config.idempotency.keys),
     }),
     entities: {
       client: link.client,
@@ -277,9 +309,19 @@ async function buildEngine(
       ignoreSnapshots,
       isFunctionUp: () => link.isUp(),
       decide: (command, position, { effect }) => decide(command, effect, position, context),
+      findDuplicates: (items) =>
+        findIdempotencyKeys(
+          pool,
+          generation,
+          config.idempotency.windowMs,
+          items.map(({ record, command }) => ({
+            shard: record.partition,
+            idempotencyKey: command?.idempotencyKey ?? '',
+          })),
+        ),
       onLost: (reason) => link.suspect(reason),
     },
-    append: (chunks) => appendChunks(pool, generation, chunks),
+    append: (chunks) => appendChunks(pool, generation, chunks, config.journal.outboxRetentionChunks),
     opening: (transactionalId) => ({
       held: (numbers) => heldShards(pool, { generation, shards: numbers, transactionalId }),
       open: (numbers) => openShards(pool, { generation, shards: numbers, transactionalId }),
@@ -288,7 +330,7 @@ async function buildEngine(
       existing: async (names) => new Set((await partitionCounts(admin, names)).keys()),
       ranges: (topic) => offsetRanges(admin, topic),
       settle: (list) => settleShards(pool, { generation, shards: list }),
-      outbox: (number) => readOutbox(pool, generation, number),
+      outbox: (number, after) => readOutbox(pool, generation, number, after),
     }),
     release: (transactionalId, shard) =>
       releaseShard(pool, {
@@ -298,6 +340,7 @@ async function buildEngine(
         transactionalId,
         committed: shard.committed,
         emitted: shard.emittedThrough,
+        retention: config.journal.outboxRetentionChunks,
       }),
     createTransactor: (transactionalId) =>
       createTransactor({
@@ -330,7 +373,25 @@ async function buildEngine(
     published: [...topics.outputs, internal.deadLetters],
     intervalMs: config.kafka.topicCheckMs,
   });
-  return { engine: new Engine(options.replace?.(parts) ?? parts), watch };
+  const stopPruning = keepPruned({
+    pool,
+    generation,
+    windowMs: config.idempotency.windowMs,
+    onError: (error) => log.warn({ error: messageOf(error) }, 'Old idempotency keys could not be deleted'),
+  });
+  const engine = new Engine(options.replace?.(parts) ?? parts);
+  const survey = async (): Promise<ShardPlace[]> => {
+    const [rows, members] = await Promise.all([
+      readOwners(pool, generation),
+      assignedMembers(admin, groupId, internal.commands).catch((error: unknown) => {
+        log.debug({ error: messageOf(error) }, 'The group could not be described');
+        return undefined;
+      }),
+    ]);
+    const own = { shards: shardStatuses(engine), opening: engine.opening };
+    return placeShards({ count: shards, rows, members, own, now: Date.now() });
+  };
+  return { engine, watch, stopPruning, survey };
 }
 
 function logDiscovery(

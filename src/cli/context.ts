@@ -56,6 +56,59 @@ export interface TopicsOptions {
   readonly partitions?: number;
 }
 
+/** What `verify` is told besides the configuration. */
+export interface VerifyCliOptions {
+  /** Print the report as JSON. */
+  readonly json: boolean;
+  /** Entities to replay through the function at most. */
+  readonly sample: number;
+  /** Methods whose answers show an entity's state. */
+  readonly probes: readonly string[];
+  /** Output topics that others write to as well. */
+  readonly shared: readonly string[];
+  /** How long a transaction may stay open before it hangs; absent: longer than one of ours can. */
+  readonly patienceMs?: number;
+}
+
+/** What an operator asks of a running deployment. */
+export type OperateRequest = { readonly reason: string; readonly by: string | undefined; readonly waitMs: number } & (
+  | { readonly kind: 'pause' | 'resume' | 'skip'; readonly entityType: string; readonly entityId: string }
+  | { readonly kind: 'shard-resume' | 'shard-skip'; readonly shard: number }
+);
+
+/** Which dead letters are meant. */
+export interface LetterFilter {
+  readonly topic?: string | undefined;
+  readonly code?: string | undefined;
+  readonly service?: string | undefined;
+  /** Given up since then; milliseconds since the epoch. */
+  readonly since?: number | undefined;
+}
+
+/** What is done with dead letters; an id is `partition/offset` in the dead-letter topic. */
+export type DeadLettersRequest =
+  | {
+      readonly kind: 'list';
+      readonly filter: LetterFilter;
+      /** Those that somebody has dealt with, too. */
+      readonly all: boolean;
+      /** The newest of them. */
+      readonly limit: number;
+      readonly json: boolean;
+    }
+  | { readonly kind: 'show'; readonly id: string; readonly json: boolean }
+  | {
+      readonly kind: 'retry' | 'drop';
+      /** Exactly one of the two is given. */
+      readonly ids: readonly string[];
+      readonly filter: LetterFilter | undefined;
+      /** Retry also what has been retried or dropped. */
+      readonly again: boolean;
+      readonly reason: string;
+      readonly by: string | undefined;
+      readonly waitMs: number;
+    };
+
 /**
  * What the commands do, given from outside: the command line knows how to ask and how to show, not how it is done.
  * Each answers with the exit code of the process; failures are thrown. A command that is not given is not offered.
@@ -69,6 +122,14 @@ export interface Commands {
   demo(request: LocalRequest, options: DemoOptions, io: Io): Promise<number>;
   /** Prints the topics that the deployment needs and whether they are there; creates the missing ones if asked. */
   topics(config: Config, options: TopicsOptions, io: Io): Promise<number>;
+  /** Asks the owner of a shard to do something, and prints what came of it. */
+  operate(config: Config, request: OperateRequest, io: Io): Promise<number>;
+  /** Prints the entities that are paused. */
+  controlled(config: Config, options: { readonly json: boolean }, io: Io): Promise<number>;
+  /** Lists, shows, retries or drops dead letters. */
+  deadLetters(config: Config, request: DeadLettersRequest, io: Io): Promise<number>;
+  /** Holds journal and topics against each other and prints what it finds. */
+  verify(config: Config, options: VerifyCliOptions, io: Io): Promise<number>;
 }
 
 /** Everything that the command line needs of its process. */

@@ -29,3 +29,8 @@ export function configWithoutStores(load: (assumed: Assumed) => LoadedConfig): L
 export function configWithoutDatabase(load: (assumed: Assumed) => LoadedConfig): LoadedConfig['config'] {
   return load({ 'postgres.url': STAND_INS['postgres.url'] }).config;
 }
+
+/** For a command that talks to the journal only. */
+export function configWithoutBrokers(load: (assumed: Assumed) => LoadedConfig): LoadedConfig['config'] {
+  return load({ 'kafka.brokers': STAND_INS['kafka.brokers'] }).config;
+}

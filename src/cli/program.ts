@@ -3,11 +3,15 @@ import { StateferryError } from '../errors.ts';
 import { maskSecrets } from '../observe/mask.ts';
 import { configCommand } from './config.ts';
 import type { CliContext, CommandContext } from './context.ts';
+import { deadLettersCommand } from './dead-letters.ts';
 import { demoCommand } from './demo.ts';
 import { devCommand } from './dev.ts';
+import { entityCommand } from './entity.ts';
 import { runCommand } from './run.ts';
+import { shardCommand } from './shard.ts';
 import { statusCommand } from './status.ts';
 import { topicsCommand } from './topics.ts';
+import { verifyCommand } from './verify.ts';
 
 const FAILED = 1;
 /** The command line or the configuration is at fault: nothing was started. */
@@ -66,6 +70,13 @@ Exit codes: 0 done, 1 failed, 2 a fault in the command line or the configuration
   if (commands.dev) devCommand(program, context, commands.dev);
   if (commands.run) runCommand(program, context, commands.run);
   if (commands.topics) topicsCommand(program, context, commands.topics);
+  if (commands.operate && commands.controlled) {
+    const { operate, controlled } = commands;
+    entityCommand(program, context, { operate, controlled });
+    shardCommand(program, context, operate);
+  }
+  if (commands.deadLetters) deadLettersCommand(program, context, commands.deadLetters);
+  if (commands.verify) verifyCommand(program, context, commands.verify);
   statusCommand(program, context);
   configCommand(program, context);
   return program;

@@ -1,7 +1,8 @@
 import { type Command, InvalidArgumentError } from 'commander';
 import type { Config } from '../config/config.ts';
 import { messageOf, StateferryError } from '../errors.ts';
-import type { Status, Totals } from '../observe/status.ts';
+import type { ShardPlace } from '../observe/places.ts';
+import { describeHalt, type Status, type Totals } from '../observe/status.ts';
 import { addConfigFlags, loadConfigOf } from './config-flags.ts';
 import type { CommandContext } from './context.ts';
 import { configWithoutStores } from './local-request.ts';
@@ -15,7 +16,8 @@ export function statusCommand(program: Command, context: CommandContext): void {
     .command('status')
     .summary('show where a running process stands: shards, positions, lag')
     .description(
-      'Ask a running process for its state, its function and its shards with their epochs, owners, positions and lag. ' +
+      'Ask a running process for its state, its function and its shards with their epochs, owners, positions and lag, ' +
+        'and for where all shards of the deployment are and why. ' +
         'The process is the one on this machine, at http.host and http.port of the configuration, or the one at --url.',
     )
     .option('--url <url>', 'address of the process, for example http://10.0.0.7:9090', httpUrl)
@@ -31,7 +33,12 @@ Examples:
     const base =
       options.url ?? localUrl(configWithoutStores((assumed) => loadConfigOf(command, context, assumed)).http);
     const status = await fetchStatus(base, context.signal);
-    context.out.write(options.json ? `${JSON.stringify(status, null, 2)}\n` : formatStatus(status));
+    const places = await fetchPlaces(base, context.signal);
+    context.out.write(
+      options.json
+        ? `${JSON.stringify({ ...status, places }, null, 2)}\n`
+        : `${formatStatus(status)}\n${formatPlaces(places)}`,
+    );
     context.exitWith(0);
   });
 }
@@ -67,6 +74,23 @@ async function fetchStatus(base: string, signal: AbortSignal): Promise<Status> {
   }
   if (isStatus(answer)) return answer;
   throw unreachable(url, `what answers is not Stateferry (HTTP ${code})`);
+}
+
+/** Where all shards are, or why the process cannot tell. */
+type Places = { readonly shards: readonly ShardPlace[] } | { readonly error: string };
+
+async function fetchPlaces(base: string, signal: AbortSignal): Promise<Places> {
+  try {
+    const response = await fetch(new URL('/shards', base), {
+      signal: AbortSignal.any([signal, AbortSignal.timeout(TIMEOUT_MS)]),
+    });
+    const answer: unknown = JSON.parse(await response.text());
+    const { shards, error } = (answer ?? {}) as { shards?: unknown; error?: unknown };
+    if (Array.isArray(shards)) return { shards };
+    return { error: typeof error === 'string' ? error : `HTTP ${response.status}` };
+  } catch (error) {
+    return { error: error instanceof SyntaxError ? 'it does not know of them' : reasonOf(error) };
+  }
 }
 
 function unreachable(url: URL, reason: string, cause?: unknown): StateferryError {
@@ -125,14 +149,40 @@ export function formatStatus(status: Status): string {
     `Deployment ${status.deployment}, process ${status.processId}: ${status.state}\n`,
     `Function at ${status.function.url}: ${describeFunction(status.function)}\n\n`,
     `${table}\n`,
+    ...describeHalts(status.shards),
     `Since it started: ${describeTotals(status.totals)}\n`,
   ].join('');
+}
+
+/** Where all shards of the deployment are, for a person: a row for each. */
+export function formatPlaces(places: Places): string {
+  if ('error' in places) return `Where the shards of the deployment are, it cannot tell: ${places.error}\n`;
+  const rows = places.shards.map(({ shard, epoch, owners, member, reason }) => [
+    String(shard),
+    String(epoch),
+    owners.join(', '),
+    member === null ? '' : `${member.id} at ${member.host}`,
+    reason,
+  ]);
+  if (rows.length === 0) return 'Nothing is known yet of where the shards of the deployment are.\n';
+  return formatTable(['SHARD', 'EPOCH', 'OWNERS', 'GROUP MEMBER', 'WHY'], rows, NUMBERS);
 }
 
 function describeFunction({ up, serviceName, dialect, components }: Status['function']): string {
   const named = [serviceName, dialect ?? ''].filter((text) => text !== '').join(', ');
   const listed = components.map(({ kind, service }) => `${service} (${kind})`).join(', ');
   return [up ? 'up' : 'down', named, listed].filter((text) => text !== '').join('; ');
+}
+
+/** What a person has to deal with, a line for each. */
+function describeHalts(shards: Status['shards']): string[] {
+  const lines: string[] = [];
+  for (const { shard, halt, pausedEntities } of shards) {
+    if (halt !== null) lines.push(`Shard ${shard} is halted before ${describeHalt(halt)}\n`);
+    if (pausedEntities > 0)
+      lines.push(`Shard ${shard} has ${pausedEntities} paused entities (stateferry entity list)\n`);
+  }
+  return lines.length === 0 ? [] : [...lines, '\n'];
 }
 
 function describeTotals(totals: Totals): string {

@@ -4,6 +4,15 @@ export const OWN_PREFIX = 'stateferry-';
 /** The command that a record was caused by. */
 export const ORIGIN_HEADER = 'stateferry-origin';
 
+/** On the command topic: which record this one is, once more (put-back.ts). */
+export const PUT_BACK_HEADER = 'stateferry-put-back';
+
+/** On the command topic: where the record's command was parked, `chunk/ordinal`. */
+export const PLACE_HEADER = 'stateferry-place';
+
+/** On the command topic: a record that is for nobody (put-back.ts). */
+export const NUDGE_HEADER = 'stateferry-nudge';
+
 /** What a dead letter says of itself: why, where the record was, and whose it would have been. */
 export const DEAD_LETTER_HEADERS = {
   /** A code of the table in errors.ts. */

@@ -1,3 +1,5 @@
+import { type ConfiguredFailurePolicy, failurePoliciesSchema } from './failures.ts';
+import { type IdempotencyKeySource, idempotencyKeysSchema } from './idempotency.ts';
 import { choice, integer, type Kind, list, structure, text } from './kinds.ts';
 import { type Destinations, destinationsSchema, type Subscription, subscriptionsSchema, TOPIC_NAME } from './routes.ts';
 
@@ -114,7 +116,7 @@ export const OPTIONS = {
   }),
   'kafka.heartbeatIntervalMs': option({
     kind: ms(1),
-    default: 1_000,
+    default: 300,
     doc: 'Time between heartbeats to the group coordinator.',
   }),
   'kafka.rebalanceTimeoutMs': option({
@@ -180,6 +182,12 @@ export const OPTIONS = {
     doc: 'Postgres cancels a statement that takes longer.',
   }),
 
+  'journal.outboxRetentionChunks': option({
+    kind: integer({ unit: 'chunks per shard', min: 0, max: 1_000_000 }),
+    default: 100,
+    doc: 'How many journaled chunks of each shard keep their outputs in Postgres after Kafka has them, so that `stateferry verify` can compare the topics byte for byte; it costs the room that they take, 4 MiB a chunk at most and seldom more than 100 KB.',
+  }),
+
   'function.url': option({
     kind: functionUrl,
     default: 'http://127.0.0.1:8080',
@@ -210,7 +218,7 @@ export const OPTIONS = {
 
   'engine.maxRecordsInFlight': option({
     kind: integer({ unit: 'records', min: 1 }),
-    default: 2_000,
+    default: 1_000,
     doc: 'Input records of one shard that may be on their way at once; above it the shard’s partitions are paused.',
   }),
   'engine.maxBytesInFlight': option({
@@ -260,6 +268,23 @@ export const OPTIONS = {
     doc: 'Output topics for replies and for state events, besides those that the function’s own annotations name.',
   }),
 
+  'failures.policies': option<readonly ConfiguredFailurePolicy[]>({
+    kind: structure('list of policies', failurePoliciesSchema),
+    default: [],
+    doc: 'What is done about commands that fail and records that cannot be read: the first entry that fits decides. What no entry is for is a dead letter.',
+  }),
+
+  'idempotency.keys': option<readonly IdempotencyKeySource[]>({
+    kind: structure('list of topics and headers', idempotencyKeysSchema),
+    default: [],
+    doc: 'Input topics whose records name their command by a header: of the records of one entity with the same key, the first that is carried out takes effect, and the others do nothing.',
+  }),
+  'idempotency.windowMs': option({
+    kind: ms(1),
+    default: 86_400_000,
+    doc: 'How long a key is remembered after its command took effect.',
+  }),
+
   'deadLetters.topic': option({
     kind: text({
       label: 'topic',
@@ -307,9 +332,12 @@ export const GROUPS: Readonly<Record<OptionGroup, string>> = {
   deployment: 'Deployment',
   kafka: 'Kafka',
   postgres: 'Postgres',
+  journal: 'Journal',
   function: 'Function',
   engine: 'Engine',
   topics: 'Topics',
+  failures: 'Failures',
+  idempotency: 'Idempotency',
   deadLetters: 'Dead letters',
   http: 'Metrics, health and status',
   log: 'Log',

@@ -1,4 +1,6 @@
 import { z } from 'zod';
+import { failurePolicyFields } from './failures.ts';
+import { idempotencyKeyFields } from './idempotency.ts';
 import { defaultText, GROUP_NAMES, GROUPS, type OptionGroup, optionOf, optionsOf, variableOf } from './options.ts';
 import { RELATIONS } from './relations.ts';
 import { eventSchema, replySchema, subscriptionSchema } from './routes.ts';
@@ -55,6 +57,8 @@ export function configurationPage(): string {
     fieldTable('Each of `topics.subscriptions`', subscriptionSchema),
     fieldTable('Each of `topics.destinations.replies`', replySchema),
     fieldTable('Each of `topics.destinations.events`', eventSchema),
+    fieldTable('Each of `failures.policies`', failurePolicyFields),
+    fieldTable('Each of `idempotency.keys`', idempotencyKeyFields),
     '## What options must hold together\n',
     'A configuration that breaks one of these does not start; the fault names both options.\n',
     table(
@@ -84,7 +88,7 @@ function fieldTable(title: string, schema: z.ZodType): string {
   const rows = Object.entries(properties).map(([name, field]) => {
     if (typeof field === 'boolean') throw new TypeError(`the field ${name} has no schema`);
     const initial = field.default === undefined ? '' : code(String(field.default));
-    const values = field.enum?.join(' | ') ?? 'text';
+    const values = field.enum?.join(' | ') ?? (field.type === 'integer' ? 'number' : 'text');
     return [code(name), values, required.includes(name) ? 'required' : initial, field.description ?? ''];
   });
   return `${title}:\n\n${table(['field', 'type', 'default', 'what it is'], rows)}`;

@@ -18,9 +18,10 @@ const METHOD_NAME = /^[A-Za-z_]\w*$/;
 const matching = (pattern: RegExp, expected: string) =>
   z.string({ error: expected }).regex(pattern, { error: expected });
 
-const topic = () => matching(TOPIC_NAME, TOPIC_EXPECTED);
-const service = () => matching(SERVICE_NAME, 'the full name of a gRPC service, for example shop.CartService');
-const method = () => matching(METHOD_NAME, 'the name of a method of that service, for example AddItem');
+export const topicName = () => matching(TOPIC_NAME, TOPIC_EXPECTED);
+export const serviceName = () =>
+  matching(SERVICE_NAME, 'the full name of a gRPC service, for example shop.CartService');
+export const methodName = () => matching(METHOD_NAME, 'the name of a method of that service, for example AddItem');
 const format = (what: string) =>
   z
     .enum(FORMATS, { error: `one of ${FORMATS.join(', ')}` })
@@ -28,7 +29,7 @@ const format = (what: string) =>
     .describe(what);
 
 /** A map with these keys and no others. */
-function fields<T extends z.ZodRawShape>(shape: T) {
+export function fields<T extends z.ZodRawShape>(shape: T) {
   const known = Object.keys(shape);
   return z.strictObject(shape, {
     error: (issue) => {
@@ -40,7 +41,7 @@ function fields<T extends z.ZodRawShape>(shape: T) {
 }
 
 /** A list in which no two items have the same key: the second of two is refused and names the first. */
-function distinct<T extends z.ZodType>(item: T, keyOf: (item: z.output<T>) => string, what: string) {
+export function distinct<T extends z.ZodType>(item: T, keyOf: (item: z.output<T>) => string, what: string) {
   return z.array(item, { error: 'a list' }).superRefine((items, context) => {
     const first = new Map<string, number>();
     for (const [index, entry] of items.entries()) {
@@ -53,9 +54,9 @@ function distinct<T extends z.ZodType>(item: T, keyOf: (item: z.output<T>) => st
 }
 
 export const subscriptionSchema = fields({
-  topic: topic().describe('The input topic.'),
-  service: service().describe('Full name of the gRPC service whose method takes the records.'),
-  method: method().describe('The method that takes the records.'),
+  topic: topicName().describe('The input topic.'),
+  service: serviceName().describe('Full name of the gRPC service whose method takes the records.'),
+  method: methodName().describe('The method that takes the records.'),
   format: format('How the payload is read; `auto` goes by the headers of the record.'),
   entityId: z
     .enum(ENTITY_ID_SOURCES, { error: `one of ${ENTITY_ID_SOURCES.join(', ')}` })
@@ -66,9 +67,9 @@ export const subscriptionSchema = fields({
 });
 
 export const replySchema = fields({
-  service: service().describe('Full name of the gRPC service.'),
-  method: method().describe('The method whose replies are published.'),
-  topic: topic().describe('The output topic.'),
+  service: serviceName().describe('Full name of the gRPC service.'),
+  method: methodName().describe('The method whose replies are published.'),
+  topic: topicName().describe('The output topic.'),
   format: format('How the payload is written; `auto` keeps what the function gave.'),
 });
 
@@ -78,8 +79,8 @@ export const eventSchema = fields({
     .min(1, { error: 'an entity type' })
     .optional()
     .describe('The entity type whose state events are published; this or `service`.'),
-  service: service().optional().describe('The gRPC service whose entities\u2019 state events are published.'),
-  topic: topic().describe('The topic for state events.'),
+  service: serviceName().optional().describe('The gRPC service whose entities\u2019 state events are published.'),
+  topic: topicName().describe('The topic for state events.'),
   format: format('How the payload is written; `auto` keeps what the function gave.'),
 }).refine((event) => (event.entityType === undefined) !== (event.service === undefined), {
   error: 'a map with either entityType or service, and not both',

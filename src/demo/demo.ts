@@ -1,4 +1,6 @@
 import type { DemoOptions, Io, LocalRequest } from '../cli/context.ts';
+import { judge as verify } from '../commands/verify.ts';
+import { formatFindings, summaryLines } from '../verify/report.ts';
 import { createDecode, type Decode } from './decode.ts';
 import { type Expected, expectedOf } from './expected.ts';
 import { gatherFacts } from './facts.ts';
@@ -10,6 +12,9 @@ import { createProgress } from './progress.ts';
 import { formatFaults, formatMeasured, formatTallies } from './report.ts';
 import { runFlights } from './run-flights.ts';
 import { openScene, type Scene, withTails } from './scene.ts';
+
+/** Airports that are replayed through the function. */
+const REPLAYED = 50;
 
 /**
  * `stateferry demo`: real servers, a real function, the real engine, 20,000 real flights, two kills; then everything
@@ -37,10 +42,18 @@ export async function demo(request: LocalRequest, options: DemoOptions, io: Io):
     progress.say('Checking everything against a computation of its own');
     const found = await check(scene, flights, expected, decode);
     const immortal = kills.filter(({ survived }) => !survived).map(({ name }) => `SIGKILL did not end ${name}`);
-    const verdict = { ...found, faults: [...found.faults, ...immortal] };
+    progress.say('Holding journal and topics against each other, as `stateferry verify` does');
+    const report = await verify(
+      scene.config,
+      { sample: REPLAYED, probes: [], shared: [] },
+      { err: { write: () => undefined }, signal: scene.signal },
+    );
+    const verdict = { ...found, faults: [...found.faults, ...immortal, ...formatFindings(report)] };
     const held = verdict.faults.length === 0;
     const figures = formatMeasured({ kills, measured, held, took: performance.now() - began });
-    io.out.write(`\n${formatTallies(verdict)}\n${figures}\n${formatFaults(verdict)}`);
+    io.out.write(
+      `\n${formatTallies(verdict)}\n${figures}\nstateferry verify\n${summaryLines(report)}\n${formatFaults(verdict)}`,
+    );
     if (options.keep) {
       io.out.write(`\n${howToGoOn(scene)}`);
       await scene.keep();

@@ -9,6 +9,8 @@ import { promisify } from 'node:util';
 import type { Admin } from 'kafkajs';
 import { aborted } from '../abort.ts';
 import type { LocalRequest } from '../cli/context.ts';
+import type { Config } from '../config/config.ts';
+import { loadConfig } from '../config/load.ts';
 import type { Environment } from '../config/variables.ts';
 import { messageOf, StateferryError } from '../errors.ts';
 import { startGuard } from '../local/guard.ts';
@@ -39,6 +41,8 @@ const SESSION = { ours: { timeout: 3_000, heartbeat: 500 }, given: { timeout: 6_
 export interface Scene {
   readonly engine: Part;
   readonly fn: Part;
+  /** The engine's. */
+  readonly config: Config;
   readonly admin: Admin;
   readonly journal: JournalReader;
   readonly publisher: Publisher;
@@ -171,24 +175,27 @@ export async function openScene(options: {
       host,
       onLost: lost,
     });
+    const engineEnv = {
+      ...base,
+      KAFKA_BROKERS: brokersOf.brokers.join(','),
+      DATABASE_URL: postgres.url,
+      FUNCTION_URL: functionUrl,
+      STATEFERRY_DEPLOYMENT_NAME: DEPLOYMENT,
+      STATEFERRY_POSTGRES_SCHEMA: SCHEMA,
+      // All of them, so that everything can be verified byte for byte.
+      STATEFERRY_JOURNAL_OUTBOX_RETENTION_CHUNKS: '1000000',
+      STATEFERRY_KAFKA_SESSION_TIMEOUT_MS: String(session.timeout),
+      STATEFERRY_KAFKA_HEARTBEAT_INTERVAL_MS: String(session.heartbeat),
+      STATEFERRY_TOPICS_DESTINATIONS: JSON.stringify({
+        events: [{ entityType: 'airports', topic: TOPICS.events, format: 'json' }],
+      }),
+      STATEFERRY_HTTP_PORT: String(httpPort),
+      STATEFERRY_LOG_FORMAT: 'json',
+    };
     const engine = createPart({
       name: 'the engine',
       args: [fileURLToPath(new URL('../main.js', import.meta.url)), 'run'],
-      env: {
-        ...base,
-        KAFKA_BROKERS: brokersOf.brokers.join(','),
-        DATABASE_URL: postgres.url,
-        FUNCTION_URL: functionUrl,
-        STATEFERRY_DEPLOYMENT_NAME: DEPLOYMENT,
-        STATEFERRY_POSTGRES_SCHEMA: SCHEMA,
-        STATEFERRY_KAFKA_SESSION_TIMEOUT_MS: String(session.timeout),
-        STATEFERRY_KAFKA_HEARTBEAT_INTERVAL_MS: String(session.heartbeat),
-        STATEFERRY_TOPICS_DESTINATIONS: JSON.stringify({
-          events: [{ entityType: 'airports', topic: TOPICS.events, format: 'json' }],
-        }),
-        STATEFERRY_HTTP_PORT: String(httpPort),
-        STATEFERRY_LOG_FORMAT: 'json',
-      },
+      env: engineEnv,
       // No stateferry.yaml of somebody's is here.
       cwd: folder,
       logFile: path.join(folder, 'engine.log'),
@@ -222,6 +229,7 @@ export async function openScene(options: {
     return {
       engine,
       fn,
+      config: loadConfig({ argvFlags: {}, env: engineEnv, cwd: folder }).config,
       admin,
       journal,
       publisher,

@@ -2,8 +2,9 @@ import { encodeCommandRecord } from '../codec/command-record.ts';
 import type { Destination, Encode } from '../codec/encode.ts';
 import { entityIdFromPayload } from '../codec/entity-key.ts';
 import { StateferryError } from '../errors.ts';
-import type { JournalDeletion, JournalEvent, JournalSnapshot, JournalValue } from '../model/chunk.ts';
+import type { JournalDeletion, JournalEvent, JournalKey, JournalSnapshot, JournalValue } from '../model/chunk.ts';
 import type { Command } from '../model/command.ts';
+import type { ParkedCommand, Place } from '../model/control.ts';
 import type { Call, Effect } from '../model/effect.ts';
 import { type Payload, typeNameOf } from '../model/payload.ts';
 import type { OutputRecord } from '../model/record.ts';
@@ -26,6 +27,10 @@ export interface Decision {
   readonly value?: JournalValue;
   readonly deletion?: JournalDeletion;
   readonly outputs: readonly OutputRecord[];
+  /** Set where the command has an idempotency key. */
+  readonly key?: JournalKey;
+  /** The command waits in the journal; `place`: where it stood already. */
+  readonly park?: Omit<ParkedCommand, 'place'> & { readonly place?: Place };
 }
 
 /** The fixed surroundings of every decision. */
@@ -108,7 +113,8 @@ export function decide(command: Command, effect: Effect, position: EntityPositio
         const destination = context.routes.destination(topic);
         if (destination === undefined)
           throw broken(command, `was to answer to the topic "${topic}", which nothing routes to any more`);
-        if (!destinations.includes(destination)) {
+        // Two methods may name one topic, each in its own format: who asked first does not count, the topic does.
+        if (!destinations.some((own) => own.topic === topic)) {
           outputs.push(publish(command, destination, payload, `${command.id}/reply`, context, metadata));
         }
       }
@@ -122,6 +128,8 @@ export function decide(command: Command, effect: Effect, position: EntityPositio
   }
 
   const decision: { -readonly [K in keyof Decision]: Decision[K] } = { events, outputs };
+  const { idempotencyKey } = command;
+  if (idempotencyKey !== undefined) decision.key = { idempotencyKey, commandId: command.id };
   const seq = position.seq + events.length;
   if (effect.snapshot !== undefined && !context.ignoreSnapshots) {
     decision.snapshot = { ...key, seq, typeUrl: checkType(effect.snapshot, command), payload: effect.snapshot.value };

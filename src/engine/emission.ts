@@ -12,6 +12,8 @@ export interface JournaledChunk {
   readonly number: number;
   readonly positions: Positions;
   readonly outputs: readonly OutputRecord[];
+  /** Nothing was journaled: a record of the shard to itself, with the positions that it has. */
+  readonly isNudge?: true;
 }
 
 export interface Emission {

@@ -3,22 +3,29 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import { aborted } from '../abort.ts';
 import { deadLetter } from '../codec/dead-letter.ts';
-import { decodeOutbox } from '../codec/outbox.ts';
+import { decodeOutbox, encodeOutbox } from '../codec/outbox.ts';
+import { nudge, putBack } from '../codec/put-back.ts';
 import { type ErrorCode, messageOf, StateferryError } from '../errors.ts';
-import type { InputRecord } from '../model/record.ts';
+import type { Command } from '../model/command.ts';
+import type { LoadedControl } from '../model/control.ts';
+import type { EntityKey } from '../model/entity.ts';
+import type { InputRecord, OutputRecord } from '../model/record.ts';
 import type { Signals } from '../observe/signals.ts';
 import type { EngineState } from '../observe/status.ts';
 import type { RecordBatch } from '../topics/consumption.ts';
 import { partitionFor } from '../topics/partition.ts';
 import { BATCH_BYTES, recordBytes } from '../topics/record-bytes.ts';
 import type { Transactor } from '../topics/transactor.ts';
+import { ShardControl } from './control.ts';
 import type { Decision } from './decide.ts';
 import { createEmission, type Emission, type JournaledChunk } from './emission.ts';
-import { Entities, type EntitiesOptions } from './entities.ts';
+import { Entities, type EntitiesOptions, type Rejection } from './entities.ts';
+import { type Failures, topicOfCommand } from './failures.ts';
 import type { Arrival } from './intake.ts';
 import { createItem, type Item, publishing } from './item.ts';
 import { createJournaling, type JournalingOptions } from './journaling.ts';
 import { type OpeningSteps, type OwnedShard, openShards } from './opening.ts';
+import { type ControlStore, createOperators, type Operators } from './operators.ts';
 import type { PacedLoop } from './paced.ts';
 import { Shard, type ShardLimits } from './shard.ts';
 
@@ -51,6 +58,13 @@ export interface EngineOptions {
   readonly emitIntervalMs: number;
   readonly takeoverGraceMs: number;
   readonly drainTimeoutMs: number;
+  /** The deployment's own topic for commands, and the largest batch that it takes. */
+  readonly commandTopic: { readonly name: string; readonly messageBytes: number };
+  readonly failures: Failures;
+  /** What the journal tells of operators' wishes, and of the commands that wait for them. */
+  readonly control: ControlStore & {
+    load(shards: readonly number[]): Promise<readonly (LoadedControl & { readonly shard: number })[]>;
+  };
   readonly intake: (record: InputRecord) => Arrival;
   readonly entities: Omit<EntitiesOptions, 'reject' | 'onDecided' | 'onLoadFailed' | 'signals'>;
   readonly append: JournalingOptions['append'];
@@ -86,7 +100,10 @@ export class Engine {
   readonly #signals: Signals;
   readonly #shards = new Map<number, Shard>();
   readonly #entities: Entities;
+  readonly #operators: Operators;
   readonly #drained = new Map<Shard, () => void>();
+  /** Shards that the group gave and that are not open yet, and since when, in ms since the epoch. */
+  readonly #opening = new Map<number, number>();
   readonly #failure: { readonly promise: Promise<never>; readonly reject: (error: StateferryError) => void };
   readonly #stopping = new AbortController();
   readonly #stopped = aborted(this.#stopping.signal);
@@ -111,12 +128,23 @@ export class Engine {
     this.#failure = { promise, reject };
     this.#entities = new Entities({
       ...options.entities,
-      reject: (item, error) => this.#reject(item, error),
-      onDecided: (item) => {
-        if (item.shard.isReady()) this.#incarnation?.journaling.wake();
-      },
+      reject: (item, error) => this.#failed(item, error),
+      onDecided: (item) => this.#decided(item),
       onLoadFailed: (error) => this.#condemn('JOURNAL_UNKNOWN', 'entities could not be loaded from the journal', error),
       signals: options.signals,
+    });
+    this.#operators = createOperators({
+      store: options.control,
+      shards: () => this.#shards.values(),
+      entities: this.#entities,
+      park: (shard, items) => this.#parkWaiting(shard, items),
+      giveUp: (shard, item, error) => this.#settle(shard, [item], () => this.#bury(item.origin, error, whoseOf(item))),
+      letterOf: (record, error) => this.#bury(record, error).outputs,
+      fits: (record) => this.#fitsCommands(record),
+      tryAgain: (shard, item) => this.#tryAgain(shard, item),
+      wanted: (shard) => this.#nudge(shard),
+      looked: (shard) => this.#regulate(shard),
+      log: options.log,
     });
   }
 
@@ -130,6 +158,11 @@ export class Engine {
 
   get shards(): Iterable<Shard> {
     return this.#shards.values();
+  }
+
+  /** Shards that the group gave and that are not open yet, and since when, in ms since the epoch. */
+  get opening(): ReadonlyMap<number, number> {
+    return this.#opening;
   }
 
   get entities(): Entities {
@@ -167,6 +200,7 @@ export class Engine {
       ?.stop()
       .catch((error) => this.#log.warn({ error: messageOf(error) }, 'Leaving the group failed'));
     this.#entities.stop();
+    this.#operators.stop();
     await this.#endIncarnation();
     if (this.#state !== 'failed') this.#state = 'stopped';
   }
@@ -188,6 +222,8 @@ export class Engine {
       this.#dirty = false;
       try {
         const again = await this.#pace();
+        // From its assignment on, a new member keeps its shards from their former owners: what can be done before, is.
+        if (!again) await this.#incarnate(again);
         await this.#join();
         await this.#incarnate(again);
         await this.#balance();
@@ -281,6 +317,9 @@ export class Engine {
           ms,
         });
         emission.push({ shard, number: chunk.number, positions: chunk.to, outputs: chunk.outputs });
+        shard.control.journaled(chunk.number);
+        this.#operators.tend(shard);
+        this.#regulate(shard);
       },
       onFenced: (shards) => this.#condemn('SHARD_FENCED', `another process owns shard ${shards.join(', ')}`),
       onUnknown: (error) => this.#condemn('JOURNAL_UNKNOWN', 'nobody knows whether a chunk was journaled', error),
@@ -297,20 +336,43 @@ export class Engine {
     const assigned = new Set(consumer.assigned());
     const lost = [...this.#shards.values()].filter((shard) => !assigned.has(shard.number));
     const gained = [...assigned].filter((number) => !this.#shards.has(number));
+    for (const number of this.#opening.keys()) if (!gained.includes(number)) this.#opening.delete(number);
     if (lost.length > 0) await this.#release(lost, this.#options.takeoverGraceMs);
     if (gained.length === 0 || this.#incarnation !== incarnation) return;
-    for (const number of gained) this.#signals.shardState(number, 'fencing');
+    for (const number of gained) {
+      this.#signals.shardState(number, 'fencing');
+      this.#opening.set(number, this.#opening.get(number) ?? Date.now());
+    }
     const owned = await openShards(incarnation.opening, {
       shards: gained,
       topics: this.#options.topics,
       start: this.#options.start,
       graceMs: this.#options.takeoverGraceMs,
     });
+    // Nobody but this process writes them from here on.
+    const controls = await this.#options.control.load(gained);
+    const operations = await this.#options.control.operations(gained);
     if (this.#incarnation !== incarnation) return;
-    for (const shard of owned) this.#begin(incarnation, shard);
+    this.#opening.clear();
+    for (const shard of owned) {
+      const { shard: number } = shard.opened;
+      const control = new ShardControl(
+        shard.opened.chunk,
+        controls.filter((loaded) => loaded.shard === number),
+      );
+      this.#begin(incarnation, shard, control);
+      const opened = this.#shards.get(number);
+      if (opened === undefined) continue;
+      this.#operators.opened(
+        opened,
+        operations.filter((operation) => operation.shard === number),
+      );
+      this.#operators.tend(opened);
+    }
+    this.#operators.start();
   }
 
-  #begin(incarnation: Incarnation, owned: OwnedShard): void {
+  #begin(incarnation: Incarnation, owned: OwnedShard, control: ShardControl): void {
     const { opened, applied, committed, unemitted, expired } = owned;
     const lastKnown = unemitted[0] === undefined ? opened.chunk : unemitted[0].chunk - 1;
     const behind = Object.entries(applied).some(([topic, offset]) => committed[topic] !== offset);
@@ -327,6 +389,7 @@ export class Engine {
       },
       committed,
       this.#options.limits,
+      control,
     );
     this.#shards.set(opened.shard, shard);
     for (const row of unemitted) {
@@ -341,6 +404,7 @@ export class Engine {
       incarnation.emission.push({ shard, number: opened.chunk, positions: applied, outputs: [] });
     }
     for (const { topic, offsets } of expired) {
+      if (topic === this.#options.commandTopic.name) control.forgetReleased();
       this.#log.error(
         { shard: opened.shard, topic, offsets: offsets.toString() },
         'Retention removed records before they were read: they are lost',
@@ -375,7 +439,7 @@ export class Engine {
         shard.state = 'draining';
         this.#signals.shardState(shard.number, 'draining');
         this.#consumer?.pause(shard.number);
-        this.#entities.withdraw(shard.cutUnstarted());
+        this.#cut(shard);
         const drained = new Promise<void>((resolve) => this.#drained.set(shard, resolve));
         this.#checkDrained(shard);
         incarnation?.journaling.wake();
@@ -395,6 +459,13 @@ export class Engine {
     );
     timer.abort();
     await timeout;
+  }
+
+  /** What the function does not have is given back. */
+  #cut(shard: Shard): void {
+    const cut = shard.cutUnstarted();
+    for (const item of cut) shard.halts.delete(item);
+    this.#entities.withdraw(cut);
   }
 
   #close(shard: Shard): void {
@@ -457,6 +528,8 @@ export class Engine {
     const shard = this.#shards.get(batch.partition);
     if (shard === undefined || shard.state !== 'running') return;
     shard.end.set(batch.topic, batch.highWatermark);
+    // It is fetched again when the gate opens (`#regulate`).
+    if (shard.gated && batch.topic !== this.#options.commandTopic.name) return;
     let expected = shard.next.get(batch.topic) ?? 0n;
     const first = batch.records[0];
     if (first !== undefined && first.offset < expected && batch.highWatermark < expected) {
@@ -489,10 +562,22 @@ export class Engine {
     this.#signals.recordsIn(batch.topic, batch.records.length - skipped);
     if (skipped > 0) this.#signals.skipped(skipped);
     if (shard.isReady()) this.#incarnation?.journaling.wake();
-    if (!shard.paused && shard.isFull()) {
-      shard.paused = true;
-      this.#consumer?.pause(shard.number);
+    this.#regulate(shard);
+  }
+
+  /** Stops and starts the consumption of a shard, by the room that it has and by what it waits for. */
+  #regulate(shard: Shard): void {
+    if (shard.state !== 'running') return;
+    const hold = shard.halts.size > 0 || (shard.paused ? !shard.hasRoom() : shard.isFull());
+    const gated = shard.control.isGated(performance.now());
+    const opens = shard.gated && !gated;
+    shard.gated = gated;
+    if (hold !== shard.paused) {
+      shard.paused = hold;
+      if (hold) this.#consumer?.pause(shard.number);
+      else this.#consumer?.resume(shard.number);
     }
+    if (opens) this.#follow(shard);
   }
 
   /** A fault of ours in reading one record must not stop its shard for ever: it is a dead letter like any other. */
@@ -512,9 +597,12 @@ export class Engine {
     const arrival = this.#arrival(record);
     switch (arrival.kind) {
       case 'command': {
-        const item = createItem(shard, record, arrival.command);
+        const item = createItem(shard, record, arrival.command, undefined, arrival.from);
         shard.add(item);
-        this.#entities.dispatch(item, arrival.command);
+        const key = keyOf(arrival.command);
+        if (key !== undefined && shard.control.arrives(item, key) === 'park')
+          item.decision = this.#park(shard, item, key);
+        else this.#entities.dispatch(item, arrival.command);
         return;
       }
       case 'stray':
@@ -522,7 +610,7 @@ export class Engine {
         shard.add(createItem(shard, record, undefined, publishing(arrival.outputs)));
         return;
       case 'reject':
-        shard.add(createItem(shard, record, undefined, this.#bury(record, arrival.error, arrival.where)));
+        this.#unreadable(shard, record, arrival);
         return;
       case 'ignore':
         shard.add(createItem(shard, record, undefined, publishing([])));
@@ -530,9 +618,175 @@ export class Engine {
     }
   }
 
-  #reject(item: Item, error: StateferryError): Decision {
-    const method = item.command?.method;
-    return this.#bury(item.record, error, method && { service: method.component.service, method: method.name });
+  /** A record that cannot be read is a dead letter, or what the shard halts before. */
+  #unreadable(shard: Shard, record: InputRecord, { error, where, from }: Arrival & { kind: 'reject' }): void {
+    const item = createItem(shard, record, undefined, undefined, from);
+    shard.add(item);
+    const failed = { topic: item.origin.topic, service: where?.service, method: where?.method };
+    if (this.#options.failures.ofRecord(failed) === 'halt') this.#halt(shard, item, error, where);
+    else item.decision = this.#bury(item.origin, error, where);
+  }
+
+  /** What is done about a command that failed, by the deployment's policies and what operators want. */
+  #failed(item: Item, error: StateferryError): Rejection {
+    const shard = this.#shardOf(item);
+    const { command } = item;
+    const whose = whoseOf(item);
+    // The shard was dropped meanwhile: nothing of this is journaled.
+    if (shard === undefined || command === undefined) return 'hold';
+    const skipped = this.#operators.takeSkip(shard, item);
+    if (skipped !== undefined) return this.#bury(item.origin, skipped, whose);
+    const topic = topicOfCommand(command.id, this.#options.commandTopic.name);
+    const verdict = this.#options.failures.ofCommand(
+      { topic, service: whose?.service, method: whose?.method },
+      ++item.attempts,
+    );
+    if (verdict === 'dead-letter') return this.#bury(item.origin, error, whose);
+    const key = keyOf(command);
+    // An operator has paused the entity meanwhile: what would wait in memory waits in the journal.
+    if (key !== undefined && shard.control.isPaused(key)) return this.#park(shard, item, key);
+    if (shard.state === 'draining') queueMicrotask(() => this.#cutAgain(shard));
+    if (verdict === 'halt') {
+      this.#halt(shard, item, error, whose);
+      return 'hold';
+    }
+    if (verdict === 'pause') {
+      // An action has no entity whose later commands could wait.
+      if (key === undefined) return this.#bury(item.origin, error, whose);
+      shard.control.pause(key, { reason: `${command.id}: ${error.code}, ${error.message}`, by: '' });
+      this.#log.warn(
+        { shard: shard.number, ...key, command: command.id, code: error.code, error: error.message },
+        'Paused an entity',
+      );
+      return this.#park(shard, item, key);
+    }
+    this.#signals.retries(1);
+    return verdict;
+  }
+
+  /** A command that was at the function while its shard is drained, and now waits, is given back, too. */
+  #cutAgain(shard: Shard): void {
+    if (shard.state !== 'draining') return;
+    this.#cut(shard);
+    this.#checkDrained(shard);
+  }
+
+  /** The shard of an item that came in since the last rebuild. */
+  #shardOf(item: Item): Shard | undefined {
+    const shard = this.#shards.get(item.record.partition);
+    return shard === item.shard ? shard : undefined;
+  }
+
+  #decided(item: Item): void {
+    const { park } = item.decision ?? {};
+    // A failed one that was parked: those behind it follow.
+    const shard = park && this.#shardOf(item);
+    if (shard !== undefined && park !== undefined) this.#parkWaiting(shard, this.#entities.waiting(park.key));
+    if (item.shard.isReady()) this.#incarnation?.journaling.wake();
+  }
+
+  /** Commands that wait for their entity wait in the journal instead. */
+  #parkWaiting(shard: Shard, items: readonly Item[]): void {
+    this.#settle(shard, items, (item) => {
+      const key = item.command && keyOf(item.command);
+      return key === undefined ? undefined : this.#park(shard, item, key);
+    });
+  }
+
+  /** Decides what waits in the window, in the function's place. */
+  #settle(shard: Shard, items: readonly Item[], decide: (item: Item) => Decision | undefined): void {
+    this.#entities.withdraw(items);
+    for (const item of items) {
+      item.decision = decide(item);
+      this.#unhalt(shard, item);
+    }
+    if (shard.isReady()) this.#incarnation?.journaling.wake();
+    this.#regulate(shard);
+  }
+
+  #park(shard: Shard, item: Item, key: EntityKey): Decision {
+    const { name } = this.#options.commandTopic;
+    const commandId = item.command?.id ?? '';
+    const record = putBack(item.origin, { topic: name, partition: shard.number, commandId });
+    if (!this.#fitsCommands(record)) {
+      const error = new StateferryError(
+        'RECORD_OVERSIZE',
+        `The entity is paused, and the record cannot wait for it, since "${name}" takes no record of that size (max.message.bytes).`,
+      );
+      return this.#bury(item.origin, error, whoseOf(item));
+    }
+    const place = shard.control.park(item, key);
+    this.#signals.parked(1);
+    return {
+      ...publishing([]),
+      park: { key, commandId, record: encodeOutbox([record]), ...(place && { place }) },
+    };
+  }
+
+  #fitsCommands(record: OutputRecord): boolean {
+    return BATCH_BYTES + recordBytes(record) <= this.#options.commandTopic.messageBytes;
+  }
+
+  /** Nothing of the shard goes past this record; what is before it in the window still goes. */
+  #halt(shard: Shard, item: Item, error: StateferryError, where?: { service: string; method: string }): void {
+    const { topic, partition, offset } = item.origin;
+    const key = item.command && keyOf(item.command);
+    const isFirst = shard.halts.size === 0;
+    shard.halts.set(item, {
+      code: error.code,
+      error: error.message,
+      topic,
+      partition,
+      offset: offset.toString(),
+      service: where?.service ?? null,
+      method: where?.method ?? null,
+      entityType: key?.entityType ?? null,
+      entityId: key?.entityId ?? null,
+      since: Date.now(),
+    });
+    this.#log.error(
+      {
+        shard: shard.number,
+        topic,
+        partition,
+        offset: offset.toString(),
+        ...where,
+        code: error.code,
+        error: error.message,
+      },
+      'Halted a shard',
+    );
+    if (isFirst) this.#signals.shardState(shard.number, 'halted');
+    this.#regulate(shard);
+  }
+
+  #tryAgain(shard: Shard, item: Item): void {
+    this.#unhalt(shard, item);
+    item.attempts = 0;
+    this.#entities.tryAgain(item);
+    this.#regulate(shard);
+  }
+
+  /** The shard is halted before this item no more. */
+  #unhalt(shard: Shard, item: Item): void {
+    if (!shard.halts.delete(item) || shard.halts.size > 0) return;
+    if (shard.state === 'running') this.#signals.shardState(shard.number, 'running');
+  }
+
+  /** Sends the shard a record of its own, where nothing else brings the chunk that something waits for. */
+  #nudge(shard: Shard): void {
+    const incarnation = this.#incarnation;
+    if (incarnation === undefined || shard.state !== 'running' || shard.nudging) return;
+    if (!shard.isEmpty() || shard.unemitted > 0) return;
+    shard.nudging = true;
+    const { name } = this.#options.commandTopic;
+    incarnation.emission.push({
+      shard,
+      number: shard.emittedThrough,
+      positions: shard.applied,
+      outputs: [nudge(name, shard.number)],
+      isNudge: true,
+    });
   }
 
   /** A record that cannot be carried out goes to the dead-letter topic, in the transaction that moves past it. */
@@ -564,13 +818,12 @@ export class Engine {
 
   #emitted(chunks: readonly JournaledChunk[]): void {
     const counts = new Map<string, number>();
-    for (const { shard, number, positions, outputs } of chunks) {
+    for (const { shard, number, positions, outputs, isNudge } of chunks) {
       for (const { topic } of outputs) counts.set(topic, (counts.get(topic) ?? 0) + 1);
       shard.emitted(number, positions);
-      if (shard.paused && shard.state === 'running' && shard.hasRoom()) {
-        shard.paused = false;
-        this.#consumer?.resume(shard.number);
-      }
+      if (isNudge) shard.nudging = false;
+      else if (shard.control.wantsChunk()) this.#nudge(shard);
+      this.#regulate(shard);
       this.#checkDrained(shard);
     }
     for (const [topic, count] of counts) this.#signals.outputs(topic, count);
@@ -586,5 +839,15 @@ function recreated({ topic, partition, offset }: InputRecord): StateferryError {
 }
 
 function isDrained(shard: Shard): boolean {
-  return shard.isEmpty() && shard.unemitted === 0;
+  return shard.isEmpty() && shard.unemitted === 0 && !shard.nudging;
+}
+
+/** Whose command it is; undefined where that cannot be told. */
+function whoseOf({ command }: Item): { service: string; method: string } | undefined {
+  return command && { service: command.method.component.service, method: command.method.name };
+}
+
+/** The entity of a command; an action has none. */
+function keyOf({ method: { component }, entityId }: Command): EntityKey | undefined {
+  return component.kind === 'action' ? undefined : { entityType: component.entityType, entityId };
 }

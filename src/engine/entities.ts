@@ -8,7 +8,8 @@ import type { Component } from '../model/component.ts';
 import type { Signals } from '../observe/signals.ts';
 import type { Dialect } from '../protocol/dialect.ts';
 import type { Decision, EntityPosition } from './decide.ts';
-import type { Item, ItemOwner } from './item.ts';
+import { Duplicates } from './duplicates.ts';
+import { type Item, type ItemOwner, publishing } from './item.ts';
 
 /** Entities whose heads are read with one query. */
 const LOAD_BATCH = 500;
@@ -31,11 +32,23 @@ const LOSS_PAUSE_MAX_MS = 5_000;
  * Where an entity is on its way to its next command:
  * - passive: no stream at the function;
  * - settling: commands of it are decided and not journaled yet, so the journal is no place to load it from;
+ * - asking: its next command has an idempotency key, and the journal is asked whether it has taken effect before;
  * - queued: waits for a free stream; loading: its state is being read;
  * - idle: has a stream and nothing to do; busy: one command is at the function;
- * - held: has a command and a stream, but a suspect goes first, alone.
+ * - held: has a command and a stream, but a suspect goes first, alone;
+ * - resting: its first command failed, and is tried again after a pause or when somebody says so.
  */
-type EntityState = 'passive' | 'settling' | 'queued' | 'loading' | 'idle' | 'busy' | 'held' | 'dropped';
+type EntityState =
+  | 'passive'
+  | 'settling'
+  | 'asking'
+  | 'queued'
+  | 'loading'
+  | 'idle'
+  | 'busy'
+  | 'held'
+  | 'resting'
+  | 'dropped';
 
 interface Entity {
   readonly id: string;
@@ -49,7 +62,12 @@ interface Entity {
   revision: number;
   /** Decided commands that are not in the journal yet. */
   unsettled: number;
+  /** Ends its rest. */
+  rest: NodeJS.Timeout | undefined;
 }
+
+/** What becomes of a command that failed: a decision, another attempt after a pause, or nothing until somebody says so. */
+export type Rejection = Decision | { readonly retryInMs: number } | 'hold';
 
 /** What the journal tells of entities, many at a time. */
 export interface EntityStore {
@@ -68,13 +86,15 @@ export interface EntitiesOptions {
   readonly ignoreSnapshots: boolean;
   readonly isFunctionUp: () => boolean;
   readonly decide: (command: Command, position: EntityPosition, outcome: Outcome & { kind: 'effect' }) => Decision;
-  /** What becomes of an item whose command failed for good. */
-  readonly reject: (item: Item, error: StateferryError) => Decision;
+  /** What becomes of an item whose command failed. */
+  readonly reject: (item: Item, error: StateferryError) => Rejection;
   readonly onDecided: (item: Item) => void;
   /** The function went away with commands unanswered. */
   readonly onLost: (reason: string) => void;
   readonly onLoadFailed: (error: unknown) => void;
-  readonly signals: Pick<Signals, 'commands' | 'retries' | 'entitiesOpened' | 'entitiesClosed'>;
+  /** Which of the commands, all with an idempotency key, took effect before; in the order of `items`. */
+  readonly findDuplicates: (items: readonly Item[]) => Promise<readonly boolean[]>;
+  readonly signals: Pick<Signals, 'commands' | 'duplicates' | 'retries' | 'entitiesOpened' | 'entitiesClosed'>;
 }
 
 /**
@@ -99,6 +119,7 @@ export class Entities {
   readonly #held = new Set<Entity>();
   /** Wait for the function to come back. */
   readonly #stalled = new Set<Entity>();
+  readonly #duplicates: Duplicates;
   #loading = false;
   #streams = 0;
   #stopped = false;
@@ -106,6 +127,7 @@ export class Entities {
 
   constructor(options: EntitiesOptions) {
     this.#options = options;
+    this.#duplicates = new Duplicates({ find: options.findDuplicates, onFailed: options.onLoadFailed });
     this.#sweep = setInterval(() => this.#expire(), SWEEP_MS);
   }
 
@@ -140,10 +162,12 @@ export class Entities {
         seq: 0,
         revision: 0,
         unsettled: 0,
+        rest: undefined,
       };
       this.#entities.set(id, entity);
     }
     entity.mailbox.push(item);
+    if (command.idempotencyKey !== undefined) this.#look(entity, item);
     if (entity.state === 'idle') this.#next(entity);
     else if (entity.state === 'passive') this.#activate(entity);
   }
@@ -156,24 +180,50 @@ export class Entities {
     this.#unhold();
   }
 
-  /** Takes items back that were not started, when their shard is drained. */
+  /** The entity's commands that are not at the function, in order. */
+  waiting(key: EntityKey): readonly Item[] {
+    return this.#entities.get(entityIdOf(key))?.mailbox.filter((item) => !item.running) ?? [];
+  }
+
+  /** The entity's first command that is not decided; it may be at the function. */
+  head(key: EntityKey): Item | undefined {
+    return this.#entities.get(entityIdOf(key))?.mailbox[0];
+  }
+
+  /** A command that is held is sent once more. */
+  tryAgain(item: Item): void {
+    if (item.command === undefined) return;
+    const entity = this.#entities.get(idOf(item.command.method.component, item.command, item));
+    if (entity?.mailbox[0] === item) this.#wake(entity);
+  }
+
+  /** Takes items back that were not started, or are between two attempts. */
   withdraw(items: readonly Item[]): void {
+    const headless = new Set<Entity>();
     for (const item of items) {
       if (item.command === undefined || item.running || item.decision !== undefined) continue;
       const entity = this.#entities.get(idOf(item.command.method.component, item.command, item));
       const at = entity?.mailbox.indexOf(item) ?? -1;
       if (at >= 0) entity?.mailbox.splice(at, 1);
+      if (at === 0 && entity !== undefined) headless.add(entity);
+      this.#duplicates.forget(item);
       this.#suspects.delete(item);
+    }
+    for (const entity of headless) {
+      if (entity.state === 'asking') this.#next(entity);
+      else this.#wake(entity);
     }
     this.#unhold();
   }
 
   /** Forgets everything of a shard: what its commands still bring is of no interest any more. */
   drop(shard: ItemOwner): void {
+    this.#duplicates.drop(shard);
     for (const entity of this.#entities.values()) {
       if (entity.shard !== shard) continue;
       const { state } = entity;
       entity.state = 'dropped';
+      clearTimeout(entity.rest);
       this.#entities.delete(entity.id);
       this.#idle.delete(entity.id);
       this.#queue.delete(entity);
@@ -363,9 +413,14 @@ export class Entities {
   }
 
   #next(entity: Entity): void {
-    const item = entity.mailbox[0];
     const { session } = entity;
     if (session === undefined) return;
+    // A command that took effect before does nothing now.
+    while (entity.mailbox[0]?.duplicate === true) {
+      this.#options.signals.duplicates(1);
+      this.#decided(entity, entity.mailbox[0], publishing([]));
+    }
+    const item = entity.mailbox[0];
     if (item === undefined) {
       if (entity.component.kind === 'action') {
         entity.session = undefined;
@@ -379,6 +434,10 @@ export class Entities {
       return;
     }
     if (entity.state === 'idle') this.#idle.delete(entity.id);
+    if (item.duplicate === undefined && item.command?.idempotencyKey !== undefined) {
+      entity.state = 'asking';
+      return;
+    }
     if (this.#suspects.size > 0 && !this.#mayRun(item)) {
       entity.state = 'held';
       this.#held.add(entity);
@@ -449,14 +508,40 @@ export class Entities {
     this.#next(entity);
   }
 
+  #look(entity: Entity, item: Item): void {
+    this.#duplicates.look(item, () => {
+      if (entity.state === 'asking' && entity.mailbox[0] === item) this.#next(entity);
+    });
+  }
+
   /** After a failed command the function's state is not to be trusted (PROTOCOLS 5): the next one starts afresh. */
   #reject(entity: Entity, item: Item, error: StateferryError, end: 'cancel' | 'close' | 'gone'): void {
     this.#endSession(entity, end);
     entity.state = 'passive';
-    this.#decided(entity, item, this.#options.reject(item, error));
+    const rejection = this.#options.reject(item, error);
+    if (rejection === 'hold' || 'retryInMs' in rejection) {
+      item.lossesAlone = 0;
+      this.#rest(entity, rejection === 'hold' ? undefined : rejection.retryInMs);
+    } else {
+      this.#decided(entity, item, rejection);
+      if (entity.mailbox.length > 0) this.#activate(entity);
+      else this.#forgetIfDone(entity);
+    }
+    this.#admit();
+  }
+
+  /** Its first command waits, and all others behind it: for so long, or until it is told to try again. */
+  #rest(entity: Entity, ms: number | undefined): void {
+    entity.state = 'resting';
+    if (ms !== undefined) entity.rest = setTimeout(() => this.#wake(entity), ms).unref();
+  }
+
+  #wake(entity: Entity): void {
+    if (entity.state !== 'resting') return;
+    clearTimeout(entity.rest);
+    entity.state = 'passive';
     if (entity.mailbox.length > 0) this.#activate(entity);
     else this.#forgetIfDone(entity);
-    this.#admit();
   }
 
   #decided(entity: Entity, item: Item, decision: Decision): void {
@@ -464,7 +549,12 @@ export class Entities {
     entity.mailbox.shift();
     entity.unsettled++;
     item.decision = decision;
-    item.onJournaled = () => this.#settled(entity);
+    if (decision.key === undefined) this.#duplicates.forget(item);
+    else this.#duplicates.decided(item);
+    item.onJournaled = () => {
+      if (decision.key !== undefined) this.#duplicates.journaled(item);
+      this.#settled(entity);
+    };
     this.#options.onDecided(item);
   }
 
@@ -497,12 +587,7 @@ export class Entities {
     this.#endSession(entity, 'gone');
     entity.state = 'passive';
     if (item.losses === 1) this.#activate(entity);
-    else {
-      const pause = Math.min(LOSS_PAUSE_MS * 2 ** item.losses, LOSS_PAUSE_MAX_MS);
-      setTimeout(() => {
-        if (entity.state === 'passive') this.#activate(entity);
-      }, pause).unref();
-    }
+    else this.#rest(entity, Math.min(LOSS_PAUSE_MS * 2 ** item.losses, LOSS_PAUSE_MAX_MS));
     this.#admit();
   }
 
@@ -544,8 +629,12 @@ export class Entities {
 
 /** Actions have no entities: the record's key stands for one, so that what one key sends is answered in order. */
 function idOf(component: Component, command: Command, item: Item): string {
-  if (component.kind !== 'action') return `${component.entityType}\0${command.entityId}`;
+  if (component.kind !== 'action') return entityIdOf({ entityType: component.entityType, entityId: command.entityId });
   if (command.key === null)
     return `${component.service}\0\0${item.record.topic}\0${item.record.partition}\0${item.record.offset}`;
   return `${component.service}\0${Buffer.from(command.key).toString('latin1')}`;
+}
+
+function entityIdOf({ entityType, entityId }: EntityKey): string {
+  return `${entityType}\0${entityId}`;
 }

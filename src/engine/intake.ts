@@ -1,7 +1,9 @@
 import { encodeCommandRecord } from '../codec/command-record.ts';
 import type { Decoded } from '../codec/decode.ts';
+import { isNudge, readPutBack } from '../codec/put-back.ts';
 import { StateferryError } from '../errors.ts';
 import type { Command } from '../model/command.ts';
+import type { Place } from '../model/control.ts';
 import type { InputRecord, OutputRecord } from '../model/record.ts';
 import { partitionFor } from '../topics/partition.ts';
 import { BATCH_BYTES, recordBytes } from '../topics/record-bytes.ts';
@@ -9,11 +11,22 @@ import { BATCH_BYTES, recordBytes } from '../topics/record-bytes.ts';
 /** What becomes of a record on arrival. */
 export type Arrival =
   /** It goes to its entity or action. */
-  | { readonly kind: 'command'; readonly command: Command }
+  | { readonly kind: 'command'; readonly command: Command; readonly from?: Origin }
   /** Its entity belongs to another shard: it is published again, on the command topic's right partition. */
   | { readonly kind: 'stray'; readonly outputs: readonly OutputRecord[] }
-  | { readonly kind: 'reject'; readonly error: StateferryError; readonly where?: { service: string; method: string } }
+  | {
+      readonly kind: 'reject';
+      readonly error: StateferryError;
+      readonly where?: { service: string; method: string };
+      readonly from?: Origin;
+    }
   | { readonly kind: 'ignore' };
+
+/** Of a record that was put back (codec/put-back.ts): what it was first, and where its command was parked. */
+export interface Origin {
+  readonly origin: InputRecord;
+  readonly place: Place | undefined;
+}
 
 /**
  * Decode and route: the first two steps of the way of a record. Single writer per entity rests on the check made here:
@@ -25,9 +38,21 @@ export function createIntake(options: {
   /** The largest batch that the command topic takes, in bytes. */
   commandBytes: number;
   shards: number;
+  idempotencyKey: (command: Omit<Command, 'idempotencyKey'>) => string | undefined;
 }): (record: InputRecord) => Arrival {
-  const { decode, commandTopic, commandBytes, shards } = options;
+  const { decode, commandTopic, commandBytes, shards, idempotencyKey } = options;
   return (record) => {
+    if (record.topic !== commandTopic) return route(record, record.partition);
+    if (isNudge(record)) return { kind: 'ignore' };
+    const back = readPutBack(record);
+    if (back === undefined) return route(record, record.partition);
+    const from = { origin: back.record, place: back.place };
+    const arrival = route(back.record, record.partition);
+    return arrival.kind === 'command' || arrival.kind === 'reject' ? { ...arrival, from } : arrival;
+  };
+
+  /** `partition`: where the record stands now. */
+  function route(record: InputRecord, partition: number): Arrival {
     const decoded = decode(record);
     if (decoded.kind === 'ignore') return decoded;
     if (decoded.kind === 'reject') {
@@ -40,7 +65,7 @@ export function createIntake(options: {
     }
     const { method, entityId } = decoded;
     const isAction = method.component.kind === 'action';
-    const command: Command = {
+    const known = {
       id: decoded.id ?? `${record.topic}/${record.partition}/${record.offset}`,
       method,
       entityId,
@@ -49,9 +74,11 @@ export function createIntake(options: {
       metadata: decoded.metadata,
       replyTo: decoded.replyTo,
     };
+    const once = idempotencyKey(known);
+    const command: Command = once === undefined ? known : { ...known, idempotencyKey: once };
     if (isAction || command.key === null) return { kind: 'command', command };
     const home = partitionFor(command.key, shards);
-    if (home === record.partition) return { kind: 'command', command };
+    if (home === partition) return { kind: 'command', command };
     const stray = encodeCommandRecord({
       id: command.id,
       service: method.component.service,
@@ -75,7 +102,7 @@ export function createIntake(options: {
           `"${commandTopic}" takes at most ${commandBytes}. Raise max.message.bytes of that topic, or produce with Kafka's default partitioner.`,
       ),
     };
-  };
+  }
 }
 
 /** The record's own key where that is the entity id, so that no bytes are made anew on the way of most records. */

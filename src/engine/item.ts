@@ -1,4 +1,5 @@
 import type { Command } from '../model/command.ts';
+import type { Place } from '../model/control.ts';
 import type { InputRecord, OutputRecord } from '../model/record.ts';
 import type { Decision } from './decide.ts';
 
@@ -14,14 +15,22 @@ export interface Item {
   readonly shard: ItemOwner;
   /** Undefined for a record that calls no function: a stray, a dead letter, one to be ignored. */
   readonly command: Command | undefined;
+  /** The record as it came first, where this one is it put back; otherwise the record itself. */
+  readonly origin: InputRecord;
+  /** Where its command was parked before it was put back. */
+  readonly place: Place | undefined;
   /** Bytes that it holds in memory. */
   readonly bytes: number;
   /** Handed to the function, and not answered yet. */
   running: boolean;
+  /** Whether a command with an idempotency key has taken effect before; undefined while nobody knows. */
+  duplicate: boolean | undefined;
   /** Set when all is decided; the item is then ready to be journaled. */
   decision: Decision | undefined;
   /** Called when the item's chunk is in the journal. */
   onJournaled: (() => void) | undefined;
+  /** How often its command failed. */
+  attempts: number;
   /** How often the function went away while it had this command. */
   losses: number;
   /** How often it did so with no other command in flight. */
@@ -42,15 +51,20 @@ export function createItem(
   record: InputRecord,
   command: Command | undefined,
   decision?: Decision,
+  from: { readonly origin?: InputRecord; readonly place?: Place | undefined } = {},
 ): Item {
   return {
     record,
     shard,
     command,
+    origin: from.origin ?? record,
+    place: from.place,
     bytes: OVERHEAD_BYTES + (record.key?.length ?? 0) + (record.value?.length ?? 0),
     running: false,
+    duplicate: undefined,
     decision,
     onJournaled: undefined,
+    attempts: 0,
     losses: 0,
     lossesAlone: 0,
     startedAt: 0,

@@ -42,7 +42,7 @@ export function createJournaling(options: JournalingOptions): PacedLoop {
         moved = await options.append(
           taken.map(({ chunk }) => ({
             chunk,
-            outbox: chunk.outputs.length === 0 ? undefined : encodeOutbox(chunk.outputs),
+            outbox: encodeOutbox(chunk.outputs),
           })),
         );
       } catch (error) {

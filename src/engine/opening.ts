@@ -29,7 +29,8 @@ export interface OpeningSteps {
   settle(
     shards: readonly { shard: number; epoch: number; fenced: readonly string[]; applied: Positions }[],
   ): Promise<number[]>;
-  outbox(shard: number): Promise<OutboxRow[]>;
+  /** The outbox of the chunks after `after`. */
+  outbox(shard: number, after: number): Promise<OutboxRow[]>;
 }
 
 /** A shard that is ours: where it stands, and what of its journal Kafka does not have. */
@@ -46,9 +47,10 @@ export interface OwnedShard {
 /**
  * Opens shards. The order of the steps is the exactly-once protocol itself (docs/architecture.md): the epoch first, so
  * that no earlier owner journals any more; then the fence, so that none of them commits any more; only then the offsets,
- * which cannot move under us now.
- * @throws StateferryError SHARD_FENCED when another process opened one of them meanwhile; TOPIC_RECREATED or
- * JOURNAL_BEHIND when Kafka and the journal cannot both be right.
+ * which cannot move under us now. An id cannot fence itself, so what this process gave up without a clean release it may
+ * open only under another one.
+ * @throws StateferryError SHARD_FENCED when another process opened one of them meanwhile; EMIT_UNKNOWN when it takes a new
+ * id to open one of them; TOPIC_RECREATED or JOURNAL_BEHIND when Kafka and the journal cannot both be right.
  */
 export async function openShards(
   steps: OpeningSteps,
@@ -65,10 +67,22 @@ export async function openShards(
   while (Date.now() < deadline && (await steps.held(shards)).length > 0) await delay(GRACE_POLL_MS);
 
   const opened = await steps.open(shards);
+  const unreleased = opened.filter((shard) => shard.unreleased).map(({ shard }) => shard);
+  if (unreleased.length > 0) {
+    throw new StateferryError(
+      'EMIT_UNKNOWN',
+      `shard ${unreleased.join(', ')} was given up before all its output was in Kafka, under the transactional id that is to open it again`,
+    );
+  }
   await steps.fence([...new Set(opened.flatMap((shard) => shard.others))]);
   // What an earlier version of the function read counts too: a chunk's positions name every topic that the shard has had.
   const everRead = [...new Set([...topics, ...opened.flatMap((shard) => Object.keys(shard.applied))])];
-  let committed = await steps.committed(everRead);
+  const [offsets, ...rangesOf] = await Promise.all([
+    steps.committed(everRead),
+    ...topics.map((topic) => steps.ranges(topic)),
+  ]);
+  const ranges = new Map(topics.map((topic, i) => [topic, rangesOf[i] ?? new Map<number, OffsetRange>()]));
+  let committed = offsets;
   // The markers of a first transaction may be on their way for a moment.
   for (let poll = 0; poll < FORGOTTEN_POLLS && opened.some((s) => forgotten(s, topics, committed).length > 0); poll++) {
     await delay(FORGOTTEN_POLL_MS);
@@ -77,8 +91,6 @@ export async function openShards(
   const unread = everRead.filter((topic) => !topics.includes(topic));
   const existing = unread.length === 0 ? new Set<string>() : await steps.existing(unread);
   const gone = unread.filter((topic) => !existing.has(topic));
-  const ranges = new Map<string, Map<number, OffsetRange>>();
-  for (const topic of topics) ranges.set(topic, await steps.ranges(topic));
 
   const owned = opened.map((shard) => place(shard, topics, gone, options.start, committed, ranges));
   const settled = new Set(
@@ -94,7 +106,8 @@ export async function openShards(
   for (const { fault } of owned) if (fault !== undefined) throw fault;
   const result: OwnedShard[] = [];
   for (const { fault: _, ...shard } of owned) {
-    const rows = shard.opened.chunk === shard.opened.emitted ? [] : await steps.outbox(shard.opened.shard);
+    const { chunk, emitted } = shard.opened;
+    const rows = chunk === emitted ? [] : await steps.outbox(shard.opened.shard, emitted);
     const unemitted = rows
       .map((row) => ({ ...row, positions: only(shard.applied, row.positions) }))
       .filter((row) => isBeyond(row.positions, shard.committed));

@@ -1,6 +1,14 @@
-import type { Chunk, JournalDeletion, JournalEvent, JournalSnapshot, JournalValue } from '../model/chunk.ts';
+import type {
+  Chunk,
+  JournalDeletion,
+  JournalEvent,
+  JournalKey,
+  JournalSnapshot,
+  JournalValue,
+} from '../model/chunk.ts';
 import type { OutputRecord, Positions } from '../model/record.ts';
-import type { Load, ShardState } from '../observe/status.ts';
+import type { Halt, Load, ShardState } from '../observe/status.ts';
+import { ShardControl } from './control.ts';
 import type { Item, ItemOwner } from './item.ts';
 
 /**
@@ -46,6 +54,15 @@ export class Shard implements ItemOwner {
   committed: Positions;
   applied: Positions;
 
+  /** What operators and failure policies have made of its entities. */
+  readonly control: ShardControl;
+  /** Records that it cannot go past, until an operator says how. */
+  readonly halts = new Map<Item, Halt>();
+  /** A record to itself is on its way to the command topic (codec/put-back.ts). */
+  nudging = false;
+  /** What the input topics bring is not taken (`ShardControl.isGated`). */
+  gated = false;
+
   readonly #limits: ShardLimits;
   #window: (Item | undefined)[] = [];
   #head = 0;
@@ -58,7 +75,13 @@ export class Shard implements ItemOwner {
   /** Input and output that a chunk keeps in memory until Kafka has it. */
   readonly #held = new Map<number, Load>();
 
-  constructor(start: ShardStart, committed: Positions, limits: ShardLimits) {
+  constructor(
+    start: ShardStart,
+    committed: Positions,
+    limits: ShardLimits,
+    control: ShardControl = new ShardControl(start.chunk),
+  ) {
+    this.control = control;
     this.number = start.number;
     this.epoch = start.epoch;
     this.applied = start.applied;
@@ -118,6 +141,22 @@ export class Shard implements ItemOwner {
     return this.#head === this.#window.length;
   }
 
+  /** The first record of the window that it cannot go past. */
+  firstHalted(): Item | undefined {
+    if (this.halts.size === 0) return undefined;
+    for (let i = this.#head; i < this.#window.length; i++) {
+      const item = this.#window[i];
+      if (item !== undefined && this.halts.has(item)) return item;
+    }
+    return undefined;
+  }
+
+  /** What it stands before; undefined: it runs. */
+  get halt(): Halt | undefined {
+    const item = this.firstHalted();
+    return item && this.halts.get(item);
+  }
+
   /**
    * The run of decided records at the head of the window, as a chunk; undefined when there is none. The shard's own
    * positions move at once: a chunk that is taken must be journaled, or the shard dropped.
@@ -131,6 +170,7 @@ export class Shard implements ItemOwner {
     const snapshots = new Map<string, JournalSnapshot>();
     const values = new Map<string, JournalValue>();
     const deletions = new Map<string, JournalDeletion>();
+    const keys = new Map<string, JournalKey>();
     const to: Record<string, bigint> = { ...this.applied };
     let inputBytes = 0;
     let outputBytes = 0;
@@ -148,10 +188,16 @@ export class Shard implements ItemOwner {
       if (decision.snapshot !== undefined) snapshots.set(rowKey(decision.snapshot), decision.snapshot);
       if (decision.value !== undefined) values.set(rowKey(decision.value), decision.value);
       if (decision.deletion !== undefined) deletions.set(rowKey(decision.deletion), decision.deletion);
+      if (decision.key !== undefined) keys.set(decision.key.idempotencyKey, decision.key);
       to[item.record.topic] = item.record.offset + 1n;
       inputBytes += item.bytes;
     }
     this.#compact();
+    const control = this.control.take(this.#chunk + 1, items);
+    for (const output of control?.outputs ?? []) {
+      outputs.push(output);
+      outputBytes += (output.value?.length ?? 0) + (output.key?.length ?? 0);
+    }
     const chunk: Chunk = {
       shard: this.number,
       epoch: this.epoch,
@@ -165,7 +211,9 @@ export class Shard implements ItemOwner {
       deletions: [...deletions.values()],
       outputs,
       records: items.length,
+      keys: [...keys.values()],
       emittedThrough: this.#emitted,
+      ...(control !== undefined && { control: control.writes }),
     };
     this.applied = to;
     this.#shardSeq += events.length;

@@ -10,12 +10,14 @@ export function shardStatuses(engine: Engine): ShardStatus[] {
     .sort((a, b) => a.number - b.number)
     .map((shard) => ({
       shard: shard.number,
-      state: shard.state,
+      state: shard.state === 'running' && shard.halts.size > 0 ? 'halted' : shard.state,
       epoch: shard.epoch,
       owner,
       positions: positionsOf(shard),
       ...shard.load,
       activeEntities: active.get(shard) ?? 0,
+      pausedEntities: shard.control.controlled,
+      halt: shard.halt ?? null,
     }));
 }
 

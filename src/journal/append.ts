@@ -1,6 +1,7 @@
 import type pg from 'pg';
 import { asBuffer } from '../bytes.ts';
 import type { Chunk } from '../model/chunk.ts';
+import { writeControl } from './control.ts';
 import { positionsToJson } from './positions.ts';
 
 /**
@@ -9,11 +10,12 @@ import { positionsToJson } from './positions.ts';
  */
 const APPEND = `
 with chunk as (
-  select * from unnest($2::int[], $3::bigint[], $4::jsonb[], $5::jsonb[], $6::bigint[], $7::bigint[], $8::bigint[])
-    as c(shard, epoch, applied_from, applied_to, number, shard_seq, emitted)
+  select * from unnest($2::int[], $3::bigint[], $4::jsonb[], $5::jsonb[], $6::bigint[], $7::bigint[], $8::bigint[], $39::int[])
+    as c(shard, epoch, applied_from, applied_to, number, shard_seq, emitted, inputs)
 ), moved as (
   update shard s
-  set applied = c.applied_to, chunk = c.number, shard_seq = c.shard_seq, emitted = greatest(s.emitted, c.emitted)
+  set applied = c.applied_to, chunk = c.number, shard_seq = c.shard_seq, emitted = greatest(s.emitted, c.emitted),
+      records = s.records + c.inputs
   from chunk c
   where s.generation = $1 and s.shard = c.shard and s.epoch = c.epoch and s.applied = c.applied_from
   returning s.shard, s.epoch, c.emitted
@@ -48,19 +50,25 @@ with chunk as (
   join moved m using (shard)
   on conflict (generation, entity_type, entity_id) do update set seq = excluded.seq, due_at = excluded.due_at
 ), queued as (
-  insert into outbox (generation, shard, chunk, positions, records)
-  select $1, o.shard, o.chunk, o.positions, o.records
-  from unnest($35::int[], $36::bigint[], $37::jsonb[], $38::bytea[]) as o(shard, chunk, positions, records)
+  insert into outbox (generation, shard, chunk, positions, records, inputs)
+  select $1, o.shard, o.chunk, o.positions, o.records, o.inputs
+  from unnest($35::int[], $36::bigint[], $37::jsonb[], $38::bytea[], $39::int[]) as o(shard, chunk, positions, records, inputs)
   join moved m using (shard)
+), keys as (
+  insert into idempotency_key as t (generation, shard, key, command_id)
+  select $1, k.shard, k.key, k.command_id
+  from unnest($41::int[], $42::bytea[], $43::text[]) as k(shard, key, command_id)
+  join moved m using (shard)
+  on conflict (generation, shard, key) do update set command_id = excluded.command_id, at = now()
 ), done as (
-  delete from outbox o using moved m where o.generation = $1 and o.shard = m.shard and o.chunk <= m.emitted
+  delete from outbox o using moved m where o.generation = $1 and o.shard = m.shard and o.chunk <= m.emitted - $40::bigint
 )
 select shard from moved`;
 
-/** A chunk and its outputs as they go into the outbox; `undefined` when it has none. */
+/** A chunk and its outputs as they go into the outbox; empty when it has none. */
 export interface EncodedChunk {
   readonly chunk: Chunk;
-  readonly outbox: Uint8Array | undefined;
+  readonly outbox: Uint8Array;
 }
 
 /**
@@ -72,13 +80,16 @@ export async function appendChunks(
   pool: pg.Pool,
   generation: number,
   chunks: readonly EncodedChunk[],
+  /** Chunks that Kafka is known to have stay in the outbox until so many more have followed them, per shard. */
+  retention: number,
 ): Promise<Set<number>> {
   const heads = table(7);
   const events = table(8);
   const snapshots = table(6);
   const values = table(7);
   const deletions = table(5);
-  const outbox = table(4);
+  const outbox = table(5);
+  const keys = table(3);
   for (const { chunk, outbox: records } of chunks) {
     const { shard } = chunk;
     const to = positionsToJson(chunk.to);
@@ -103,14 +114,50 @@ export async function appendChunks(
       push(values, [shard, v.entityType, v.entityId, v.revision, v.typeUrl ?? null, payload, v.commandId]);
     }
     for (const d of chunk.deletions) push(deletions, [shard, d.entityType, d.entityId, d.seq, d.cleanupAfterMs]);
-    if (records !== undefined) push(outbox, [shard, chunk.number, to, asBuffer(records)]);
+    for (const k of chunk.keys) push(keys, [shard, Buffer.from(k.idempotencyKey, 'base64'), k.commandId]);
+    push(outbox, [shard, chunk.number, to, asBuffer(records), chunk.records]);
   }
-  const result = await pool.query<{ shard: number }>({
+  const append = {
     name: 'append-chunks',
     text: APPEND,
-    values: [generation, ...heads, ...events, ...snapshots, ...values, ...deletions, ...outbox],
+    values: [generation, ...heads, ...events, ...snapshots, ...values, ...deletions, ...outbox, retention, ...keys],
+  };
+  const control = chunks.flatMap(({ chunk }) =>
+    chunk.control === undefined ? [] : [{ shard: chunk.shard, control: chunk.control }],
+  );
+  if (control.length === 0) return movedOf(await pool.query<{ shard: number }>(append));
+  return inTransaction(pool, async (client) => {
+    const moved = movedOf(await client.query<{ shard: number }>(append));
+    await writeControl(
+      client,
+      generation,
+      control.filter(({ shard }) => moved.has(shard)),
+    );
+    return moved;
   });
-  return new Set(result.rows.map((row) => row.shard));
+}
+
+function movedOf({ rows }: { readonly rows: readonly { readonly shard: number }[] }): Set<number> {
+  return new Set(rows.map(({ shard }) => shard));
+}
+
+async function inTransaction<T>(pool: pg.Pool, work: (client: pg.PoolClient) => Promise<T>): Promise<T> {
+  const client = await pool.connect();
+  // The statement that was on its way tells of a lost connection; the event alone would end the process.
+  const ignore = () => undefined;
+  client.on('error', ignore);
+  let broken = true;
+  try {
+    await client.query('begin');
+    const result = await work(client);
+    await client.query('commit');
+    broken = false;
+    return result;
+  } finally {
+    client.off('error', ignore);
+    // One that failed is closed, which ends its transaction.
+    client.release(broken);
+  }
 }
 
 type Column = unknown[];

@@ -34,7 +34,11 @@ left join lateral (
 ) e on true`;
 
 /** Heads of many event sourced entities with one query, in the order of `keys`. */
-export async function loadHeads(pool: pg.Pool, generation: number, keys: readonly EntityKey[]): Promise<EntityHead[]> {
+export async function loadHeads(
+  pool: Pick<pg.ClientBase, 'query'>,
+  generation: number,
+  keys: readonly EntityKey[],
+): Promise<EntityHead[]> {
   const result = await pool.query<{
     n: number;
     snapshot_seq: number | null;
@@ -67,7 +71,7 @@ order by k.n, e.seq`;
 
 /** Events in (after, through] of many entities with one query, in order per entity; the answer is in the order of `wanted`. */
 export async function loadTails(
-  pool: pg.Pool,
+  pool: Pick<pg.ClientBase, 'query'>,
   generation: number,
   wanted: readonly { readonly key: EntityKey; readonly after: number; readonly through: number }[],
 ): Promise<StoredEvent[][]> {
@@ -95,7 +99,7 @@ left join value v on v.generation = $1 and v.entity_type = k.entity_type and v.e
 
 /** Many value entities with one query, in the order of `keys`. */
 export async function loadValues(
-  pool: pg.Pool,
+  pool: Pick<pg.ClientBase, 'query'>,
   generation: number,
   keys: readonly EntityKey[],
 ): Promise<StoredValue[]> {

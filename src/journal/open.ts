@@ -8,6 +8,8 @@ export interface OpenedShard {
   readonly epoch: number;
   /** Transactional ids other than ours that may still have a transaction open. */
   readonly others: readonly string[];
+  /** Our id was among the owners: this process had opened the shard before, and did not release it cleanly. */
+  readonly unreleased: boolean;
   readonly applied: Positions;
   /** What the last owner's transactions had committed, when it released the shard cleanly. */
   readonly released: Positions | undefined;
@@ -40,7 +42,7 @@ export async function openShards(
     `insert into shard as s (generation, shard, epoch, owners)
      select $1, n, 1, array[$3] from unnest($2::int[]) n order by n
      on conflict (generation, shard) do update
-       set epoch = s.epoch + 1, owners = array_append(array_remove(s.owners, $3), $3)
+       set epoch = s.epoch + 1, owners = array_append(s.owners, $3)
      returning shard, epoch, owners, applied, released, released_epoch, chunk, emitted, shard_seq`,
     [options.generation, options.shards, options.transactionalId],
   );
@@ -48,6 +50,8 @@ export async function openShards(
     shard: row.shard,
     epoch: row.epoch,
     others: row.owners.filter((owner) => owner !== options.transactionalId),
+    // An id that is there twice was there before.
+    unreleased: row.owners.filter((owner) => owner === options.transactionalId).length > 1,
     applied: positionsFromJson(row.applied),
     released: row.released_epoch === row.epoch - 1 ? positionsFromJson(row.released) : undefined,
     chunk: row.chunk,
@@ -84,7 +88,8 @@ export async function settleShards(
   for (const { shard, epoch, fenced, applied } of options.shards) {
     const result = await pool.query(
       `update shard
-       set owners = array(select o from unnest(owners) o where o <> all($4::text[])), applied = $5
+       set owners = array(select o from unnest(owners) o where o <> all($4::text[])), applied = $5,
+           counted_from = $5::jsonb || counted_from
        where generation = $1 and shard = $2 and epoch = $3`,
       [options.generation, shard, epoch, fenced, positionsToJson(applied)],
     );
@@ -106,6 +111,8 @@ export async function releaseShard(
     transactionalId: string;
     committed: Positions;
     emitted: number;
+    /** As for `appendChunks`. */
+    retention: number;
   },
 ): Promise<void> {
   await pool.query(
@@ -114,7 +121,7 @@ export async function releaseShard(
        where generation = $1 and shard = $2 and epoch = $3
        returning shard, emitted
      )
-     delete from outbox o using mine where o.generation = $1 and o.shard = mine.shard and o.chunk <= mine.emitted`,
+     delete from outbox o using mine where o.generation = $1 and o.shard = mine.shard and o.chunk <= mine.emitted - $7::bigint`,
     [
       options.generation,
       options.shard,
@@ -122,6 +129,7 @@ export async function releaseShard(
       options.transactionalId,
       positionsToJson(options.committed),
       options.emitted,
+      options.retention,
     ],
   );
 }

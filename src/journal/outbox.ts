@@ -10,11 +10,16 @@ export interface OutboxRow {
   readonly records: Uint8Array;
 }
 
-/** Every outbox row of the shard, oldest first. */
-export async function readOutbox(pool: pg.Pool, generation: number, shard: number): Promise<OutboxRow[]> {
+/** The shard's outbox rows of the chunks after `after`, oldest first. */
+export async function readOutbox(
+  pool: pg.Pool,
+  generation: number,
+  shard: number,
+  after: number,
+): Promise<OutboxRow[]> {
   const result = await pool.query<{ shard: number; chunk: number; positions: Record<string, string>; records: Buffer }>(
-    'select shard, chunk, positions, records from outbox where generation = $1 and shard = $2 order by chunk',
-    [generation, shard],
+    'select shard, chunk, positions, records from outbox where generation = $1 and shard = $2 and chunk > $3 order by chunk',
+    [generation, shard, after],
   );
   return result.rows.map((row) => ({
     shard: row.shard,

@@ -1,9 +1,8 @@
+import type { ControlWrites } from './control.ts';
+import type { EntityKey } from './entity.ts';
 import type { OutputRecord, Positions } from './record.ts';
 
-export interface EntityKey {
-  readonly entityType: string;
-  readonly entityId: string;
-}
+export type { EntityKey } from './entity.ts';
 
 export interface JournalEvent extends EntityKey {
   /** From 1, without a gap, per entity. */
@@ -36,6 +35,13 @@ export interface JournalDeletion extends EntityKey {
   readonly cleanupAfterMs: number;
 }
 
+/** A command that took effect, and what it is not to take effect under again. */
+export interface JournalKey {
+  /** SHA-256 in base64. */
+  readonly idempotencyKey: string;
+  readonly commandId: string;
+}
+
 /**
  * The run of consecutive input records of one shard that is journaled in one Postgres transaction.
  * `from` must be the journal's `applied`, exactly; `to` is what it becomes.
@@ -56,6 +62,10 @@ export interface Chunk {
   readonly outputs: readonly OutputRecord[];
   /** Input records in it (commands, strays, dead letters). */
   readonly records: number;
+  /** Idempotency keys that its commands took effect under. */
+  readonly keys: readonly JournalKey[];
   /** Chunks up to this number are known to be in Kafka: their outbox rows may go. */
   readonly emittedThrough: number;
+  /** Absent: nothing of that kind. */
+  readonly control?: ControlWrites;
 }

@@ -22,4 +22,6 @@ export interface Command {
   readonly metadata: Metadata;
   /** Topics that the answer goes to besides the method's own: carried along a chain of forwards. */
   readonly replyTo: readonly string[];
+  /** Commands with the same one are one command, sent more than once: the first takes effect. */
+  readonly idempotencyKey?: string;
 }

@@ -3,6 +3,7 @@ import type { AddressInfo } from 'node:net';
 import type { Registry } from 'prom-client';
 import { messageOf, StateferryError } from '../errors.ts';
 import { type Log, scoped } from './log.ts';
+import type { ShardPlace } from './places.ts';
 import type { Health, Status } from './status.ts';
 
 /** None of the paths is longer than ten characters; a scraper may add a few parameters. */
@@ -30,20 +31,23 @@ interface Answer {
 }
 
 /**
- * The server for metrics, health and status: GET and HEAD on four paths, read-only, without passwords.
+ * The server for metrics, health and status: GET and HEAD on five paths, read-only, without passwords.
  * - `/healthz`: 200 unless the engine has failed. That it answers at all says that the event loop turns.
  * - `/readyz`: 200 when the process does its work, else 503; the body gives the reasons either way.
  * - `/metrics`: the registry in the Prometheus text format.
  * - `/status`: the process as JSON, see `Status`.
+ * - `/shards`: where all shards of the deployment are, as JSON, see `ShardPlace`; 503 when that cannot be told.
  */
 export function createHttp(options: {
   config: { readonly host: string; readonly port: number };
   registry: Registry;
   health: () => Health;
   status: () => Status;
+  /** Rejects when the journal cannot be asked. */
+  places: () => Promise<readonly ShardPlace[]>;
   log: Log;
 }): Http {
-  const { config, registry, health, status } = options;
+  const { config, registry, health, status, places } = options;
   const log = scoped(options.log, 'http');
   const routes = new Map<string, () => Answer | Promise<Answer>>(
     Object.entries({
@@ -51,6 +55,13 @@ export function createHttp(options: {
       '/readyz': () => json(health().reasons.length === 0 ? 200 : 503, health()),
       '/metrics': async () => ({ code: 200, type: registry.contentType, body: await registry.metrics() }),
       '/status': () => json(200, status()),
+      '/shards': async () => {
+        try {
+          return json(200, { shards: await places() });
+        } catch (error) {
+          return json(503, { error: messageOf(error) });
+        }
+      },
     }),
   );
 

@@ -72,6 +72,12 @@ function addCounters(registry: Registry, tally: Tally): void {
   );
   plain('strays', 'Records re-published to the shard that their entity belongs to.', () => tally.strays);
   plain('retries', 'Commands that were tried again.', () => tally.retries);
+  plain('parked', 'Commands that were parked, since their entity is paused.', () => tally.parked);
+  plain(
+    'duplicates',
+    'Commands passed over, as one with their idempotency key took effect before.',
+    () => tally.duplicates,
+  );
   plain('skipped_records', 'Records delivered again that were in the journal already.', () => tally.skipped);
   labelled(
     'rebuilds',
@@ -153,6 +159,11 @@ function addGauges(registry: Registry, status: () => Status): void {
     'active_entities',
     'Entities in memory.',
     total((shard) => shard.activeEntities),
+  );
+  gauge(
+    'paused_entities',
+    'Entities that are paused, or not yet quite resumed.',
+    total((shard) => shard.pausedEntities),
   );
   for (const unit of ['records', 'bytes'] as const satisfies (keyof Load)[]) {
     gauge(

@@ -20,6 +20,10 @@ export interface Signals {
   strays(count: number): void;
   /** Commands that were tried again. */
   retries(count: number): void;
+  /** Commands that were parked, since their entity is paused. */
+  parked(count: number): void;
+  /** Commands passed over, since one with their idempotency key took effect before. */
+  duplicates(count: number): void;
   /** Records below the journal's position, delivered once more and passed over. */
   skipped(count: number): void;
   /** A chunk is in the journal; `ms` is the time of its Postgres transaction. */
@@ -80,6 +84,12 @@ export function createSignals(): SignalHub {
       },
       retries(count) {
         for (const listener of listeners) listener.retries?.(count);
+      },
+      parked(count) {
+        for (const listener of listeners) listener.parked?.(count);
+      },
+      duplicates(count) {
+        for (const listener of listeners) listener.duplicates?.(count);
       },
       skipped(count) {
         for (const listener of listeners) listener.skipped?.(count);

@@ -4,16 +4,16 @@
  */
 export type EngineState = 'starting' | 'running' | 'rebuilding' | 'draining' | 'stopped' | 'failed';
 
-/** The way of a shard in the process that owns it; `failed` is one that was halted and needs a person. */
-export type ShardState = 'idle' | 'fencing' | 'recovering' | 'running' | 'draining' | 'stopped' | 'failed';
+/** The way of a shard in the process that owns it; `halted` is one that needs a person (`Halt`). */
+export type ShardState = 'idle' | 'fencing' | 'recovering' | 'running' | 'halted' | 'draining' | 'stopped';
 export const SHARD_STATES: readonly ShardState[] = [
   'idle',
   'fencing',
   'recovering',
   'running',
+  'halted',
   'draining',
   'stopped',
-  'failed',
 ];
 
 /** Records and their bytes. */
@@ -34,6 +34,25 @@ export interface TopicPosition {
   readonly lag: number | null;
 }
 
+/** The record that a shard stands before, and why. */
+export interface Halt {
+  /** A code of the table in errors.ts. */
+  readonly code: string;
+  readonly error: string;
+  /** Where the record came from first. Offsets are decimal text. */
+  readonly topic: string;
+  readonly partition: number;
+  readonly offset: string;
+  /** Whose command it is; null where that cannot be told. */
+  readonly service: string | null;
+  readonly method: string | null;
+  /** Null for what is of no entity. */
+  readonly entityType: string | null;
+  readonly entityId: string | null;
+  /** Milliseconds since the epoch. */
+  readonly since: number;
+}
+
 export interface ShardStatus {
   readonly shard: number;
   readonly state: ShardState;
@@ -47,6 +66,10 @@ export interface ShardStatus {
   /** Output that is journaled and not yet in Kafka. */
   readonly waiting: Load;
   readonly activeEntities: number;
+  /** Entities that are paused, or not yet quite resumed. */
+  readonly pausedEntities: number;
+  /** Null unless it is halted. */
+  readonly halt: Halt | null;
 }
 
 export interface ComponentStatus {
@@ -74,6 +97,8 @@ export interface Totals {
   readonly deadLetters: number;
   readonly strays: number;
   readonly retries: number;
+  readonly parked: number;
+  readonly duplicates: number;
   readonly skipped: number;
   readonly chunks: number;
   readonly transactions: number;
@@ -106,8 +131,15 @@ export function healthOf(status: Pick<Status, 'state' | 'function' | 'shards'>):
   const reasons: string[] = [];
   if (status.state !== 'running') reasons.push(`the engine is ${status.state}`);
   if (!status.function.up) reasons.push(`the function at ${status.function.url} is down`);
-  for (const { shard, state } of status.shards) {
-    if (state !== 'running') reasons.push(`shard ${shard} is ${state}`);
+  for (const { shard, state, halt } of status.shards) {
+    if (halt !== null) reasons.push(`shard ${shard} is halted before ${describeHalt(halt)}`);
+    else if (state !== 'running') reasons.push(`shard ${shard} is ${state}`);
   }
   return { state: status.state, reasons };
+}
+
+/** Which record a shard stands before and why, for a sentence. */
+export function describeHalt({ topic, partition, offset, service, method, code, error }: Halt): string {
+  const whose = service === null ? '' : ` for ${service}/${method}`;
+  return `${topic}/${partition}/${offset}${whose}: ${code}, ${error}`;
 }

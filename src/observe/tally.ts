@@ -19,6 +19,8 @@ export interface Tally {
   readonly events: number;
   readonly strays: number;
   readonly retries: number;
+  readonly parked: number;
+  readonly duplicates: number;
   readonly skipped: number;
   readonly chunks: number;
   readonly transactions: number;
@@ -39,6 +41,8 @@ export function createTally(hub: SignalHub): Tally {
     events: 0,
     strays: 0,
     retries: 0,
+    parked: 0,
+    duplicates: 0,
     skipped: 0,
     chunks: 0,
     transactions: 0,
@@ -56,6 +60,12 @@ export function createTally(hub: SignalHub): Tally {
     },
     retries: (count) => {
       counts.retries += count;
+    },
+    parked: (count) => {
+      counts.parked += count;
+    },
+    duplicates: (count) => {
+      counts.duplicates += count;
     },
     skipped: (count) => {
       counts.skipped += count;
@@ -92,6 +102,8 @@ export function totalsOf(tally: Tally): Totals {
     deadLetters: sum(tally.deadLetters),
     strays: tally.strays,
     retries: tally.retries,
+    parked: tally.parked,
+    duplicates: tally.duplicates,
     skipped: tally.skipped,
     chunks: tally.chunks,
     transactions: tally.transactions,

@@ -12,6 +12,7 @@ const TABLE: ComponentDialectTable = {
     ['view.Views', 'view'],
   ],
   namesProxy: false,
+  tellsState: false,
 };
 
 export function akkaServerless(): Dialect {

@@ -14,6 +14,8 @@ export interface ComponentDialectTable {
   readonly unserved: readonly (readonly [string, string])[];
   /** ProxyInfo has the fields by which a function reaches the runtime. */
   readonly namesProxy: boolean;
+  /** An event sourced entity may be asked for its state (`snapshot_request`). */
+  readonly tellsState: boolean;
 }
 
 interface AnyMessage {
@@ -63,6 +65,7 @@ interface EntityReplyMessage {
 interface StreamOutMessage {
   reply?: EntityReplyMessage | null;
   failure?: FailureMessage | null;
+  snapshot_reply?: { request_id?: number; snapshot?: AnyMessage | null } | null;
 }
 interface ActionResponseMessage extends ClientActionMessage {
   side_effects?: CallMessage[];
@@ -164,6 +167,15 @@ export function createComponentDialect(table: ComponentDialectTable, wire: proto
           .finish(),
       encodeEvent: (seq, payload) =>
         eventSourcedIn.encode({ event: { sequence: seq, payload: toAny(payload) } }).finish(),
+      ...(table.tellsState && {
+        state: {
+          encodeRequest: (id: number) => eventSourcedIn.encode({ snapshot_request: { request_id: id } }).finish(),
+          decodeReply(bytes: Uint8Array) {
+            const { snapshot } = (eventSourcedOut.decode(bytes) as StreamOutMessage).snapshot_reply ?? {};
+            return snapshot == null ? undefined : toPayload(snapshot);
+          },
+        },
+      }),
     },
     value: {
       path: `/${root}.component.valueentity.ValueEntities/Handle`,

@@ -78,6 +78,12 @@ export interface EntityProtocol {
 
 export interface EventSourcedProtocol extends EntityProtocol {
   encodeEvent(seq: number, payload: Payload): Uint8Array;
+  /** How an entity is asked for its state, after init and between commands; absent: the dialect has no such question. */
+  readonly state?: {
+    encodeRequest(id: number): Uint8Array;
+    /** The state in a message of the function's; undefined for any other message. */
+    decodeReply(bytes: Uint8Array): Payload | undefined;
+  };
 }
 
 /** The calls of actions in one dialect. */

@@ -13,6 +13,7 @@ const TABLE: ComponentDialectTable = {
     ['workflow.WorkflowEntities', 'workflow'],
   ],
   namesProxy: true,
+  tellsState: true,
 };
 
 export function kalix(): Dialect {

@@ -1,4 +1,5 @@
 import { Kafka, type KafkaConfig, type logCreator } from 'kafkajs';
+import { installAbortedFilter } from './aborted-records.ts';
 import { installRecordEncoder } from './record-encoder.ts';
 
 /** What every Kafka client of a process shares. */
@@ -12,6 +13,7 @@ export interface KafkaOptions {
 
 export function createKafka(options: KafkaOptions): Kafka {
   installRecordEncoder();
+  installAbortedFilter();
   const config: KafkaConfig = {
     brokers: [...options.brokers],
     clientId: options.clientId,

@@ -28,3 +28,25 @@ export async function messageLimits(admin: Admin, topics: readonly string[]): Pr
     return new Map(topics.map((topic) => [topic, DEFAULT_MESSAGE_BYTES]));
   }
 }
+
+const CLEANUP = 'cleanup.policy';
+
+/**
+ * Those of the topics that compaction may take any record from. Without the right to read settings, none is taken to be.
+ */
+export async function compactedTopics(admin: Admin, topics: readonly string[]): Promise<ReadonlySet<string>> {
+  try {
+    const { resources } = await admin.describeConfigs({
+      includeSynonyms: false,
+      resources: topics.map((name) => ({ type: ConfigResourceTypes.TOPIC, name, configNames: [CLEANUP] })),
+    });
+    const isCompacted = (entries: readonly { configName: string; configValue: string }[]) =>
+      entries.some(({ configName, configValue }) => configName === CLEANUP && configValue.includes('compact'));
+    return new Set(
+      resources.filter(({ configEntries }) => isCompacted(configEntries)).map(({ resourceName }) => resourceName),
+    );
+  } catch (error) {
+    if (!(error instanceof KafkaJSProtocolError) || error.type !== 'TOPIC_AUTHORIZATION_FAILED') throw error;
+    return new Set();
+  }
+}

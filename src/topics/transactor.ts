@@ -58,6 +58,17 @@ export function createTransactor(options: {
     // (CONCURRENT_TRANSACTIONS): ask again at once, not after the default 300 ms.
     retry: { initialRetryTime: 1, multiplier: 1.5, maxRetryTime: 100, retries: 60 },
   });
+  let inFlight: Promise<unknown> = Promise.resolve();
+
+  async function commit({ outputs, offsets }: Emission): Promise<void> {
+    const transaction = await producer.transaction();
+    for (const slice of slices(outputs, messageBytes)) {
+      await transaction.sendBatch({ acks: -1, topicMessages: slice });
+    }
+    await sendOffsets(transaction, { consumerGroupId: options.groupId, topics: groupOffsets(offsets) });
+    await transaction.commit();
+  }
+
   return {
     transactionalId: options.transactionalId,
     async open() {
@@ -65,15 +76,16 @@ export function createTransactor(options: {
       const transaction = await producer.transaction();
       await transaction.abort();
     },
-    async commit({ outputs, offsets }) {
-      const transaction = await producer.transaction();
-      for (const slice of slices(outputs, messageBytes)) {
-        await transaction.sendBatch({ acks: -1, topicMessages: slice });
-      }
-      await sendOffsets(transaction, { consumerGroupId: options.groupId, topics: groupOffsets(offsets) });
-      await transaction.commit();
+    commit(emission) {
+      const done = commit(emission);
+      inFlight = done.catch(() => undefined);
+      return done;
     },
-    close: () => producer.disconnect(),
+    async close() {
+      await producer.disconnect();
+      // kafkajs asks again for what was in flight, and connects for that: nobody else would close that connection.
+      void inFlight.then(() => producer.disconnect());
+    },
   };
 }
 

@@ -25,6 +25,22 @@ function recordingCommands(calls: unknown[][]): Commands {
       calls.push(['topics', config, options]);
       return 7;
     },
+    operate: async (config, request) => {
+      calls.push(['operate', config, request]);
+      return 7;
+    },
+    controlled: async (config, options) => {
+      calls.push(['controlled', config, options]);
+      return 7;
+    },
+    deadLetters: async (config, request) => {
+      calls.push(['deadLetters', config, request]);
+      return 7;
+    },
+    verify: async (config, options) => {
+      calls.push(['verify', config, options]);
+      return 7;
+    },
   };
 }
 
@@ -255,5 +271,106 @@ describe('config', () => {
     const { code, out } = await cli(['config', '--docs']);
     expect(code).toBe(0);
     expect(out).toMatch(/^# Configuration\n/);
+  });
+});
+
+describe('what operators ask for', () => {
+  const env = STORES;
+  const asked = async (argv: string[]) => {
+    const { code, calls, err } = await cli(argv, { env });
+    expect(err).toBe('');
+    expect(code).toBe(7);
+    return calls[0]?.[2];
+  };
+
+  test.each(['pause', 'resume', 'skip'])('entity %s takes a type and an id', async (kind) => {
+    expect(
+      await asked(['entity', kind, 'carts', 'c-1', '--reason', 'bad price', '--by', 'jo', '--wait', '2.5']),
+    ).toEqual({
+      kind,
+      entityType: 'carts',
+      entityId: 'c-1',
+      reason: 'bad price',
+      by: 'jo',
+      waitMs: 2_500,
+    });
+  });
+
+  test('entity list takes --json', async () => {
+    expect(await asked(['entity', 'list', '--json'])).toEqual({ json: true });
+  });
+
+  test.each(['resume', 'skip'])('shard %s takes a number', async (verb) => {
+    expect(await asked(['shard', verb, '3'])).toEqual({
+      kind: `shard-${verb}`,
+      shard: 3,
+      reason: '',
+      by: undefined,
+      waitMs: 10_000,
+    });
+  });
+
+  test('dead-letters list takes filters, a limit and --json', async () => {
+    const argv = [
+      '--topic',
+      'in',
+      '--code',
+      'FUNCTION_FAILED',
+      '--service',
+      'shop.Cart',
+      '--limit',
+      '3',
+      '--all',
+      '--json',
+    ];
+    expect(await asked(['dead-letters', 'list', ...argv, '--since', '2026-01-31T12:00:00Z'])).toEqual({
+      kind: 'list',
+      filter: { topic: 'in', code: 'FUNCTION_FAILED', service: 'shop.Cart', since: Date.UTC(2026, 0, 31, 12) },
+      all: true,
+      limit: 3,
+      json: true,
+    });
+  });
+
+  test('a span before now is a time, too', async () => {
+    const before = Date.now();
+    const { filter } = (await asked(['dead-letters', 'list', '--since', '2h'])) as { filter: { since: number } };
+    expect(filter.since).toBeGreaterThanOrEqual(before - 7_200_000);
+    expect(filter.since).toBeLessThanOrEqual(Date.now() - 7_200_000);
+  });
+
+  test('dead-letters retry takes ids, or --all with filters', async () => {
+    const common = { reason: '', by: undefined, waitMs: 10_000 };
+    expect(await asked(['dead-letters', 'retry', '3/41', '0/2', '--again'])).toEqual({
+      ...common,
+      kind: 'retry',
+      ids: ['3/41', '0/2'],
+      filter: undefined,
+      again: true,
+    });
+    expect(await asked(['dead-letters', 'drop', '--all', '--code', 'X'])).toMatchObject({
+      kind: 'drop',
+      ids: [],
+      filter: { code: 'X' },
+    });
+  });
+
+  test.each([
+    [['entity', 'pause', 'carts'], "missing required argument 'id'"],
+    [['entity', 'pause', 'carts', ''], "argument 'id'. It is empty"],
+    [['entity', 'pause', 'carts', 'c', '--wait', 'long'], 'not a number of seconds'],
+    [['entity', 'pause', 'carts', 'c', '--reason', 'a\nb'], 'one line'],
+    [['shard', 'skip', 'first'], 'not the number of a shard'],
+    [['dead-letters', 'show', '41'], 'such as 3/41'],
+    [['dead-letters', 'list', '--limit', '0'], 'not a number of dead letters'],
+    [['dead-letters', 'list', '--since', 'yesterday'], 'neither a span'],
+    [['dead-letters', 'retry'], 'nothing to retry'],
+    [['dead-letters', 'retry', '1/1', '--all'], 'either ids or --all'],
+    [['dead-letters', 'drop', '1/1', '--code', 'X'], 'filters go with --all'],
+    [['dead-letters', 'retry', '--all', '--again'], '--again goes with ids'],
+  ])('%j is refused by name', async (argv, sentence) => {
+    const { code, err, calls } = await cli(argv, { env });
+    expect([code, calls]).toEqual([2, []]);
+    expect(err).toContain(sentence);
   });
 });

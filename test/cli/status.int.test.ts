@@ -6,19 +6,29 @@ import { runCli } from '../../src/cli/program.ts';
 import { createHttp } from '../../src/observe/http.ts';
 import { createLog } from '../../src/observe/log.ts';
 import { createMetrics } from '../../src/observe/metrics.ts';
+import type { ShardPlace } from '../../src/observe/places.ts';
 import { createSignals } from '../../src/observe/signals.ts';
 import { healthOf, type Status } from '../../src/observe/status.ts';
 import { createTally } from '../../src/observe/tally.ts';
 import { aStatus } from '../observe/a-status.ts';
 
-/** A process that answers with `status`; its port. */
-async function processWith(status: Status): Promise<number> {
+const PLACES: readonly ShardPlace[] = [
+  { shard: 0, epoch: 3, owners: ['carts-1'], member: { id: 'm-1', host: '10.0.0.1' }, here: true, reason: 'open here' },
+  { shard: 1, epoch: 0, owners: [], member: null, here: false, reason: 'never opened; assigned to nobody' },
+];
+
+/** A process that answers with `status` and `places`; its port. */
+async function processWith(
+  status: Status,
+  places: () => Promise<readonly ShardPlace[]> = async () => PLACES,
+): Promise<number> {
   const hub = createSignals();
   const http = createHttp({
     config: { host: '127.0.0.1', port: 0 },
     registry: createMetrics({ hub, tally: createTally(hub), status: () => status, processMetrics: false }),
     health: () => healthOf(status),
     status: () => status,
+    places,
     log: createLog({ level: 'silent', format: 'json' }, { write: () => {} }),
   });
   onTestFinished(() => http.stop());
@@ -74,9 +84,47 @@ SHARD  STATE       EPOCH  OWNER    TOPIC          APPLIED  COMMITTED  END  LAG  
                                    refunds              5          5    ?    ?
    12  recovering      1  carts-1  cart-commands        0          0    1    1          1         0
 
-Since it started: 90 records, 90 commands, 80 events, 90 outputs, 0 dead letters, 0 strays, 0 retries, 0 skipped, 9 chunks, 8 transactions, 0 rebuilds
+Since it started: 90 records, 90 commands, 80 events, 90 outputs, 0 dead letters, 0 strays, 0 retries, 0 parked, 0 duplicates, 0 skipped, 9 chunks, 8 transactions, 0 rebuilds
+
+SHARD  EPOCH  OWNERS   GROUP MEMBER     WHY
+    0      3  carts-1  m-1 at 10.0.0.1  open here
+    1      0                            never opened; assigned to nobody
 `,
   });
+});
+
+test('names what a person has to deal with: halted shards, and why, and shards with paused entities', async () => {
+  const [first, second] = aStatus().shards;
+  const halt = {
+    code: 'FUNCTION_FAILED',
+    error: 'no stock',
+    topic: 'cart-commands',
+    partition: 0,
+    offset: '90',
+    service: 'shop.Cart',
+    method: 'Add',
+    entityType: 'carts',
+    entityId: 'c-1',
+    since: 1_700_000_000_000,
+  };
+  const shards = [
+    { ...first, state: 'halted', halt },
+    { ...second, pausedEntities: 2 },
+  ] as Status['shards'];
+  const port = await processWith({ ...aStatus(), shards });
+  const { out } = await status(['--url', `http://127.0.0.1:${port}`]);
+  expect(out).toContain(
+    'Shard 0 is halted before cart-commands/0/90 for shop.Cart/Add: FUNCTION_FAILED, no stock\n' +
+      'Shard 12 has 2 paused entities (stateferry entity list)\n',
+  );
+});
+
+test('says why it cannot tell where the shards are', async () => {
+  const port = await processWith(aStatus(), async () => {
+    throw new Error('Postgres is away');
+  });
+  const { out } = await status(['--url', `http://127.0.0.1:${port}`]);
+  expect(out).toContain('Where the shards of the deployment are, it cannot tell: Postgres is away\n');
 });
 
 test('a spare process says that it owns no shard', async () => {
@@ -86,7 +134,10 @@ test('a spare process says that it owns no shard', async () => {
 
 test('--json prints what the process answers', async () => {
   const port = await processWith(aStatus());
-  expect(JSON.parse((await status(['--url', `http://127.0.0.1:${port}`, '--json'])).out)).toEqual(aStatus());
+  expect(JSON.parse((await status(['--url', `http://127.0.0.1:${port}`, '--json'])).out)).toEqual({
+    ...aStatus(),
+    places: { shards: PLACES },
+  });
 });
 
 test('without --url it asks the configured port on this machine, and needs neither brokers nor a database for that', async () => {

@@ -48,6 +48,7 @@ const OTHER = {
   'postgres.schema': 'other',
   'postgres.poolSize': 9,
   'postgres.statementTimeoutMs': 30_001,
+  'journal.outboxRetentionChunks': 101,
   'function.url': 'http://function:8081',
   'function.deadlineMs': 30_001,
   'function.maxStreams': 10_001,
@@ -55,7 +56,7 @@ const OTHER = {
   'function.backoffMaxMs': 5_001,
   'engine.maxRecordsInFlight': 2_001,
   'engine.maxBytesInFlight': 17_000_000,
-  'engine.maxChunkRecords': 1_001,
+  'engine.maxChunkRecords': 999,
   'engine.journalIntervalMs': 3,
   'engine.emitIntervalMs': 0,
   'engine.takeoverGraceMs': 0,
@@ -68,6 +69,12 @@ const OTHER = {
     replies: [{ service: 'shop.CartService', method: 'Add', topic: 'out', format: 'auto' }],
     events: [{ entityType: 'carts', topic: 'events', format: 'protobuf' }],
   },
+  'idempotency.keys': [{ topic: 'in', header: 'ce-id' }],
+  'idempotency.windowMs': 86_400_001,
+  'failures.policies': [
+    { topic: 'in', policy: 'retry', attempts: 3, initialBackoffMs: 10, maxBackoffMs: 20, lastResort: 'pause' },
+    { service: 'shop.CartService', method: 'Add', policy: 'halt' },
+  ],
   'deadLetters.topic': 'dead',
   'http.host': '0.0.0.0',
   'http.port': 0,
@@ -427,5 +434,39 @@ describe('secrets', () => {
     const again = load({ file: printConfig(loaded), env: { KAFKA_BROKERS: '', DATABASE_URL: '' } });
     expect(moved(loaded.config, again.config)).toEqual([]);
     expect(printConfig(loaded)).toMatch(/level: "debug" +# STATEFERRY_LOG_LEVEL/);
+  });
+});
+
+describe('failure policies', () => {
+  const policies = (text: string) => load({ file: `failures:\n  policies: ${text}\n` }).config.failures.policies;
+
+  test('a retry that says no more has five attempts, pauses from 200 ms to 30 s, and a dead letter in the end', () => {
+    expect(policies('[{ policy: retry }]')).toEqual([
+      { policy: 'retry', attempts: 5, initialBackoffMs: 200, maxBackoffMs: 30_000, lastResort: 'dead-letter' },
+    ]);
+  });
+
+  test('all faults are named at once, each by its place', () => {
+    const sentence = sentenceOf(() =>
+      policies(
+        '[{ policy: stop }, { policy: halt, attempts: 3 }, { policy: retry, attempts: 1, initialBackoffMs: 9, maxBackoffMs: 8 }, ' +
+          '{ policy: retry, initialBackoffMs: 9, maxBackoffMs: 8 }, { topic: "a b", polcy: halt }, { policy: halt }]',
+      ),
+    );
+    for (const fault of [
+      'failures.policies[0].policy (stateferry.yaml:2): found "stop", expected one of dead-letter, retry, halt, pause',
+      'failures.policies[1].attempts (stateferry.yaml:2): found 3, expected no such key, as only the policy retry has it',
+      'failures.policies[2].attempts (stateferry.yaml:2): found 1, expected a whole number of attempts, 2 to 1000000',
+      'failures.policies[3].maxBackoffMs (stateferry.yaml:2): found 8, expected at least initialBackoffMs, 9',
+      'failures.policies[4].topic (stateferry.yaml:2): found "a b"',
+      'failures.policies[4].polcy (stateferry.yaml:2): found an unknown key',
+    ])
+      expect(sentence).toContain(fault);
+  });
+
+  test('two entries for the same are refused', () => {
+    expect(sentenceOf(() => policies('[{ policy: halt }, { policy: retry }]'))).toContain(
+      'expected a topic, service and method other than that of [0]',
+    );
   });
 });

@@ -7,6 +7,7 @@ const opened = (more: Partial<OpenedShard> = {}): OpenedShard => ({
   shard: 0,
   epoch: 2,
   others: [],
+  unreleased: false,
   applied: { in: 20n },
   released: undefined,
   chunk: 3,
@@ -69,6 +70,12 @@ describe('opening shards', () => {
     const { calls, steps } = scripted({ shard: { others: ['x', 'y'] }, committed: 20n });
     await openShards(steps, OPTIONS);
     expect(calls).toEqual(['open', 'fence x,y', 'committed', 'settle 20 without x,y', 'outbox']);
+  });
+
+  it('does not go on under an id that gave the shard up uncleanly: it cannot fence itself', async () => {
+    const { calls, steps } = scripted({ shard: { unreleased: true }, committed: 10n, outbox: [row(3, 20n)] });
+    await expect(openShards(steps, OPTIONS)).rejects.toMatchObject({ code: 'EMIT_UNKNOWN', fate: 'rebuild' });
+    expect(calls).toEqual(['open']);
   });
 
   it('emits again what is journaled beyond the committed offset, and nothing else', async () => {

@@ -58,6 +58,7 @@ function chunk(opened: OpenedShard, more: Partial<Chunk> = {}): Chunk {
     deletions: [],
     outputs: [],
     records: 2,
+    keys: [],
     emittedThrough: 0,
     ...more,
   };
@@ -81,16 +82,21 @@ describe('journaling a chunk', () => {
   it('writes events, snapshot, value, deletion, outbox and positions in one go', async () => {
     const opened = await open('a');
     const key = { entityType: 'cart', entityId: `c${shard}` };
-    const moved = await appendChunks(pool, 1, [
-      {
-        chunk: chunk(opened, {
-          events: [event(1), event(2, '\0binary\xff')],
-          snapshots: [{ ...key, seq: 2, typeUrl: 'snap', payload: Buffer.from('S') }],
-          values: [{ ...key, revision: 1, typeUrl: 'val', payload: Buffer.from('V'), commandId: 'in/0/1' }],
-        }),
-        outbox: Buffer.from('OUT'),
-      },
-    ]);
+    const moved = await appendChunks(
+      pool,
+      1,
+      [
+        {
+          chunk: chunk(opened, {
+            events: [event(1), event(2, '\0binary\xff')],
+            snapshots: [{ ...key, seq: 2, typeUrl: 'snap', payload: Buffer.from('S') }],
+            values: [{ ...key, revision: 1, typeUrl: 'val', payload: Buffer.from('V'), commandId: 'in/0/1' }],
+          }),
+          outbox: Buffer.from('OUT'),
+        },
+      ],
+      0,
+    );
     expect(moved).toEqual(new Set([shard]));
     expect(await loadHeads(pool, 1, [key, { entityType: 'cart', entityId: 'new' }])).toEqual([
       { seq: 2, snapshot: { seq: 2, payload: { typeUrl: 'snap', value: Buffer.from('S') } }, voidThrough: 0 },
@@ -104,7 +110,7 @@ describe('journaling a chunk', () => {
     expect(await loadValues(pool, 1, [key])).toEqual([
       { revision: 1, payload: { typeUrl: 'val', value: Buffer.from('V') } },
     ]);
-    expect(await readOutbox(pool, 1, shard)).toEqual([
+    expect(await readOutbox(pool, 1, shard, 0)).toEqual([
       { shard, chunk: 1, positions: { in: 12n }, records: Buffer.from('OUT') },
     ]);
     const [again] = await openShards(pool, { generation: 1, shards: [shard], transactionalId: 'a' });
@@ -115,17 +121,17 @@ describe('journaling a chunk', () => {
     const old = await open('a');
     await open('b');
     expect(
-      await appendChunks(pool, 1, [{ chunk: chunk(old, { events: [event(1)] }), outbox: Buffer.from('x') }]),
+      await appendChunks(pool, 1, [{ chunk: chunk(old, { events: [event(1)] }), outbox: Buffer.from('x') }], 0),
     ).toEqual(new Set());
     expect(await eventCount()).toBe(0);
-    expect(await readOutbox(pool, 1, shard)).toEqual([]);
+    expect(await readOutbox(pool, 1, shard, 0)).toEqual([]);
   });
 
   it('refuses a chunk that does not start where the journal ends', async () => {
     const opened = await open('a');
-    const first = { chunk: chunk(opened, { events: [event(1)] }), outbox: undefined };
-    await appendChunks(pool, 1, [first]);
-    expect(await appendChunks(pool, 1, [first])).toEqual(new Set());
+    const first = { chunk: chunk(opened, { events: [event(1)] }), outbox: Buffer.alloc(0) };
+    await appendChunks(pool, 1, [first], 0);
+    expect(await appendChunks(pool, 1, [first], 0)).toEqual(new Set());
     expect(await eventCount()).toBe(1);
   });
 
@@ -134,42 +140,99 @@ describe('journaling a chunk', () => {
     const mineNumber = shard++;
     const lost = await open('a');
     await open('b');
-    const moved = await appendChunks(pool, 1, [
-      { chunk: { ...chunk(mine), shard: mineNumber }, outbox: undefined },
-      { chunk: chunk(lost, { events: [event(1)] }), outbox: undefined },
-    ]);
+    const moved = await appendChunks(
+      pool,
+      1,
+      [
+        { chunk: { ...chunk(mine), shard: mineNumber }, outbox: Buffer.alloc(0) },
+        { chunk: chunk(lost, { events: [event(1)] }), outbox: Buffer.alloc(0) },
+      ],
+      0,
+    );
     expect(moved).toEqual(new Set([mineNumber]));
     expect(await eventCount()).toBe(0);
   });
 
   it('never writes a sequence of an entity twice, whatever the positions say', async () => {
     const opened = await open('a');
-    await appendChunks(pool, 1, [{ chunk: chunk(opened, { events: [event(1)] }), outbox: undefined }]);
+    await appendChunks(pool, 1, [{ chunk: chunk(opened, { events: [event(1)] }), outbox: Buffer.alloc(0) }], 0);
     const next = chunk(opened, { number: 2, from: { in: 12n }, to: { in: 13n }, firstShardSeq: 2, events: [event(1)] });
-    await expect(appendChunks(pool, 1, [{ chunk: next, outbox: undefined }])).rejects.toMatchObject({ code: '23505' });
+    await expect(appendChunks(pool, 1, [{ chunk: next, outbox: Buffer.alloc(0) }], 0)).rejects.toMatchObject({
+      code: '23505',
+    });
   });
 
   it('removes the outbox rows that Kafka is known to have', async () => {
     const opened = await open('a');
-    await appendChunks(pool, 1, [{ chunk: chunk(opened), outbox: Buffer.from('1') }]);
+    await appendChunks(pool, 1, [{ chunk: chunk(opened), outbox: Buffer.from('1') }], 0);
     const second = chunk(opened, { number: 2, from: { in: 12n }, to: { in: 13n }, emittedThrough: 1 });
-    await appendChunks(pool, 1, [{ chunk: second, outbox: Buffer.from('2') }]);
-    expect((await readOutbox(pool, 1, shard)).map((row) => row.chunk)).toEqual([2]);
+    await appendChunks(pool, 1, [{ chunk: second, outbox: Buffer.from('2') }], 0);
+    expect((await readOutbox(pool, 1, shard, 0)).map((row) => row.chunk)).toEqual([2]);
+  });
+
+  it('keeps as many chunks that Kafka has as it is told to, through a release too', async () => {
+    const opened = await open('a');
+    const at = (number: number) => ({ in: BigInt(9 + number) });
+    const append = (number: number) =>
+      appendChunks(
+        pool,
+        1,
+        [
+          {
+            chunk: chunk(opened, { number, from: at(number), to: at(number + 1), emittedThrough: number - 1 }),
+            outbox: Buffer.from(`${number}`),
+          },
+        ],
+        2,
+      );
+    const kept = async () => (await readOutbox(pool, 1, shard, 0)).map((row) => row.chunk);
+    for (let number = 1; number <= 5; number++) await append(number);
+    expect(await kept()).toEqual([3, 4, 5]);
+    const { epoch } = opened;
+    await releaseShard(pool, {
+      generation: 1,
+      shard,
+      epoch,
+      transactionalId: 'a',
+      committed: at(6),
+      emitted: 5,
+      retention: 2,
+    });
+    expect(await kept()).toEqual([4, 5]);
+    expect(await readOutbox(pool, 1, shard, 5)).toEqual([]);
+  });
+
+  it('counts the input records of a shard, and of each chunk that is kept', async () => {
+    const opened = await open('a');
+    await appendChunks(pool, 1, [{ chunk: chunk(opened), outbox: Buffer.alloc(0) }], 10);
+    const second = chunk(opened, { number: 2, from: { in: 12n }, to: { in: 20n }, records: 5 });
+    await appendChunks(pool, 1, [{ chunk: second, outbox: Buffer.alloc(0) }], 10);
+    const { rows } = await pool.query(
+      `select records, counted_from, (select array_agg(inputs order by chunk) from outbox o where o.shard = s.shard) as inputs
+       from shard s where shard = $1`,
+      [shard],
+    );
+    expect(rows).toEqual([{ records: 7, counted_from: { in: '10' }, inputs: [2, 5] }]);
   });
 
   it('deletes an event sourced entity when its time has come: what went before counts no more', async () => {
     const opened = await open('a');
     const key = { entityType: 'cart', entityId: `c${shard}` };
-    await appendChunks(pool, 1, [
-      {
-        chunk: chunk(opened, {
-          events: [event(1), event(2)],
-          snapshots: [{ ...key, seq: 1, typeUrl: 's', payload: Buffer.alloc(1) }],
-          deletions: [{ ...key, seq: 2, cleanupAfterMs: 0 }],
-        }),
-        outbox: undefined,
-      },
-    ]);
+    await appendChunks(
+      pool,
+      1,
+      [
+        {
+          chunk: chunk(opened, {
+            events: [event(1), event(2)],
+            snapshots: [{ ...key, seq: 1, typeUrl: 's', payload: Buffer.alloc(1) }],
+            deletions: [{ ...key, seq: 2, cleanupAfterMs: 0 }],
+          }),
+          outbox: Buffer.alloc(0),
+        },
+      ],
+      0,
+    );
     expect(await loadHeads(pool, 1, [key])).toEqual([{ seq: 2, snapshot: undefined, voidThrough: 2 }]);
   });
 });
@@ -204,7 +267,7 @@ describe('owning a shard', () => {
 
   it('leaves nobody to fence after a clean release, and hands on what was committed, once', async () => {
     const opened = await open('a');
-    await appendChunks(pool, 1, [{ chunk: chunk(opened), outbox: Buffer.from('1') }]);
+    await appendChunks(pool, 1, [{ chunk: chunk(opened), outbox: Buffer.from('1') }], 0);
     const release = {
       generation: 1,
       shard,
@@ -212,14 +275,27 @@ describe('owning a shard', () => {
       transactionalId: 'a',
       committed: { in: 12n },
       emitted: 1,
+      retention: 0,
     };
     await releaseShard(pool, release);
-    expect(await readOutbox(pool, 1, shard)).toEqual([]);
+    expect(await readOutbox(pool, 1, shard, 0)).toEqual([]);
     const next = await open('b');
     expect(next).toMatchObject({ others: [], released: { in: 12n }, emitted: 1 });
     expect((await open('c')).released).toBeUndefined();
     await releaseShard(pool, release);
     expect((await open('d')).others).toEqual(['b', 'c']);
+  });
+
+  it('knows an id that opened the shard before and did not release it cleanly', async () => {
+    const opened = await open('a');
+    await open('b');
+    // Too late: the shard is another one's.
+    const release = { generation: 1, shard, transactionalId: 'a', committed: { in: 10n }, emitted: 0, retention: 0 };
+    await releaseShard(pool, { ...release, epoch: opened.epoch });
+    const again = await open('a');
+    expect(again).toMatchObject({ unreleased: true, others: ['b'] });
+    await releaseShard(pool, { ...release, epoch: again.epoch });
+    expect(await open('a')).toMatchObject({ unreleased: false, others: ['b'] });
   });
 });
 

@@ -26,6 +26,8 @@ export function aStatus(): Status {
         inFlight: { records: 4, bytes: 400 },
         waiting: { records: 2, bytes: 200 },
         activeEntities: 7,
+        pausedEntities: 0,
+        halt: null,
       },
       {
         shard: 12,
@@ -36,6 +38,8 @@ export function aStatus(): Status {
         inFlight: { records: 1, bytes: 100 },
         waiting: { records: 0, bytes: 0 },
         activeEntities: 0,
+        pausedEntities: 0,
+        halt: null,
       },
     ],
     totals: {
@@ -46,6 +50,8 @@ export function aStatus(): Status {
       deadLetters: 0,
       strays: 0,
       retries: 0,
+      parked: 0,
+      duplicates: 0,
       skipped: 0,
       chunks: 9,
       transactions: 8,

@@ -4,12 +4,17 @@ import { expect, onTestFinished, test } from 'vitest';
 import { createHttp } from '../../src/observe/http.ts';
 import { createLog } from '../../src/observe/log.ts';
 import { createMetrics } from '../../src/observe/metrics.ts';
+import type { ShardPlace } from '../../src/observe/places.ts';
 import { createSignals } from '../../src/observe/signals.ts';
 import { healthOf, type Status } from '../../src/observe/status.ts';
 import { createTally } from '../../src/observe/tally.ts';
 import { aStatus } from './a-status.ts';
 
-async function serve(status: () => Status = aStatus, host = '127.0.0.1') {
+async function serve(
+  status: () => Status = aStatus,
+  host = '127.0.0.1',
+  places: () => Promise<readonly ShardPlace[]> = async () => [],
+) {
   const hub = createSignals();
   const lines: string[] = [];
   const http = createHttp({
@@ -17,6 +22,7 @@ async function serve(status: () => Status = aStatus, host = '127.0.0.1') {
     registry: createMetrics({ hub, tally: createTally(hub), status, processMetrics: false }),
     health: () => healthOf(status()),
     status,
+    places,
     log: createLog({ level: 'info', format: 'json' }, { write: (line) => lines.push(line) }),
   });
   const { port } = await http.start();
@@ -139,12 +145,25 @@ test('an address that is taken is a sentence with the options to change', async 
     }),
     health: () => healthOf(aStatus()),
     status: aStatus,
+    places: async () => [],
     log: createLog({ level: 'silent', format: 'json' }, { write: () => {} }),
   });
   await expect(second.start()).rejects.toMatchObject({
     code: 'HTTP_ADDRESS',
     message: expect.stringMatching(/another process listens there.*http\.host and http\.port/),
   });
+});
+
+test('where the shards are is told, or why that cannot be told', async () => {
+  const place = { shard: 0, epoch: 3, owners: ['carts-1'], member: null, here: true, reason: 'open here' };
+  let places = async () => [place];
+  const { get } = await serve(aStatus, '127.0.0.1', () => places());
+  expect(await (await get('/shards')).json()).toEqual({ shards: [place] });
+  places = async () => {
+    throw new Error('Postgres is away');
+  };
+  const refused = await get('/shards');
+  expect([refused.status, await refused.json()]).toEqual([503, { error: 'Postgres is away' }]);
 });
 
 test('stopping ends connections that are still open', async () => {
@@ -158,6 +177,7 @@ test('stopping ends connections that are still open', async () => {
     }),
     health: () => healthOf(aStatus()),
     status: aStatus,
+    places: async () => [],
     log: createLog({ level: 'silent', format: 'json' }, { write: () => {} }),
   });
   const { port } = await http.start();

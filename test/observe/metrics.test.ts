@@ -76,7 +76,7 @@ test('gauges show the status at the moment of the scrape; a shard that left leav
   expect(before).toContain('stateferry_function_up 1\n');
   expect(before).toContain('stateferry_state_shards{state="running"} 1\n');
   expect(before).toContain('stateferry_state_shards{state="recovering"} 1\n');
-  expect(before).toContain('stateferry_state_shards{state="failed"} 0\n');
+  expect(before).toContain('stateferry_state_shards{state="halted"} 0\n');
   expect(before).toContain('stateferry_active_entities 7\n');
   expect(before).toContain('stateferry_in_flight_records 5\n');
   expect(before).toContain('stateferry_in_flight_bytes 500\n');

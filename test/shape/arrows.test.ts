@@ -15,10 +15,12 @@ const ARROWS: Readonly<Record<string, readonly string[]>> = {
   codec: ['model', 'protocol', 'topics/partition.ts'],
   functions: ['model', 'protocol'],
   engine: ['model', 'codec', 'functions', 'journal', 'topics', 'protocol', 'observe'],
+  verify: ['model', 'codec', 'journal', 'topics', 'protocol', 'functions'],
   local: [],
   cli: ['config', 'observe'],
   commands: [
     'cli',
+    'codec',
     'config',
     'engine',
     'functions',
@@ -26,11 +28,14 @@ const ARROWS: Readonly<Record<string, readonly string[]>> = {
     'observe',
     'protocol',
     'topics',
+    'verify',
+    'journal',
+    'model',
     'deployment-plan.ts',
     'function-link.ts',
     'runtime.ts',
   ],
-  demo: ['cli', 'config', 'commands', 'local', 'observe', 'topics'],
+  demo: ['cli', 'config', 'commands', 'local', 'observe', 'topics', 'verify'],
 };
 const EVERYBODY = new Set(['errors.ts', 'abort.ts', 'bytes.ts', 'package-path.ts', 'version.ts']);
 

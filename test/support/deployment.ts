@@ -28,6 +28,8 @@ export interface Deployment {
   readonly replies: string;
   readonly events: string;
   readonly deadLetters: string;
+  /** Of all its processes. */
+  readonly config: Assumed;
   readonly follower: Follower;
   /** `config` goes before the deployment's. */
   start(order?: Partial<Order>): Promise<EngineProcess>;
@@ -106,6 +108,7 @@ export async function createDeployment(
     replies,
     events,
     deadLetters,
+    config,
     follower,
     query,
     start: ({ config: more, ...order } = {}) =>

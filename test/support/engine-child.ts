@@ -71,6 +71,10 @@ createRuntime({
     withPoints(
       {
         ...parts,
+        control: {
+          ...parts.control,
+          parked: (key, limit) => parts.control.parked(key, limit ?? order.putBackTogether),
+        },
         createConsumer: (handlers) =>
           parts.createConsumer(
             order.bringsTwice === true ? { ...handlers, onRecords: twice(handlers.onRecords) } : handlers,

@@ -14,6 +14,8 @@ export interface Order {
   readonly fault?: Fault;
   /** The consumer brings every batch of records twice, as one may that was sent back to the committed offsets. */
   readonly bringsTwice?: boolean;
+  /** So many parked commands of an entity are put back together, at most. */
+  readonly putBackTogether?: number;
 }
 
 export const ORDER_VARIABLE = 'STATEFERRY_TEST_ORDER';

@@ -139,7 +139,7 @@ function openingWithPoints(steps: OpeningSteps, reach: (point: Point) => void): 
       reach('settling');
       return then(steps.settle(shards), 'settled');
     },
-    outbox: (shard) => then(steps.outbox(shard), 'outbox-read'),
+    outbox: (shard, after) => then(steps.outbox(shard, after), 'outbox-read'),
   };
 }
 

@@ -1,0 +1,176 @@
+import type { Io, VerifyCliOptions } from '../cli/context.ts';
+import type { Config } from '../config/config.ts';
+import { planDeployment } from '../deployment-plan.ts';
+import { methodKey } from '../engine/routes.ts';
+import { messageOf, StateferryError } from '../errors.ts';
+import { createFunctionClient, type FunctionClient } from '../functions/client.ts';
+import { type Discovered, discover } from '../functions/discovery.ts';
+import { createPool } from '../journal/pool.ts';
+import type { Method } from '../model/component.ts';
+import { kafkaLogCreator } from '../observe/kafka-log.ts';
+import { createLog } from '../observe/log.ts';
+import { akkaServerless } from '../protocol/akkaserverless.ts';
+import { kalix } from '../protocol/kalix.ts';
+import { createKafka } from '../topics/client.ts';
+import { registerCodecs } from '../topics/codecs.ts';
+import { missingTopics, partitionCounts } from '../topics/ensure.ts';
+import { compactedTopics } from '../topics/limits.ts';
+import { openPartitionLogs } from '../topics/partition-log.ts';
+import { formatReport } from '../verify/report.ts';
+import { type Report, type VerifyOptions, verify as verifyDeployment } from '../verify/verify.ts';
+import { version } from '../version.ts';
+import { createSteps } from './verify-steps.ts';
+
+/** One query may sort or count everything. */
+const STATEMENT_TIMEOUT_MS = 3_600_000;
+const DISCOVERY_TIMEOUT_MS = 10_000;
+/** The broker looks for transactions that are open too long every 10 s (`transaction.abort.timed.out.transaction.cleanup.interval.ms`). */
+const ABORTED_WITHIN_MS = 15_000;
+
+const NOT_CHECKED = 2;
+
+/** `stateferry verify`: 0 when all holds, 1 when something does not, 2 when it could not be checked. */
+export async function verify(config: Config, options: VerifyCliOptions, io: Io): Promise<number> {
+  let report: Report;
+  try {
+    report = await judge(config, options, io);
+  } catch (error) {
+    if (!(error instanceof StateferryError) && !io.signal.aborted) throw error;
+    io.err.write(`stateferry: not verified: ${io.signal.aborted ? 'stopped before the end' : messageOf(error)}\n`);
+    return NOT_CHECKED;
+  }
+  io.out.write(options.json ? `${JSON.stringify(report, null, 2)}\n` : formatReport(report));
+  return report.held ? 0 : 1;
+}
+
+/**
+ * Judges a deployment; `verify` without the printing.
+ * @throws StateferryError when something that it needs is away, or is not what the configuration says.
+ */
+export async function judge(
+  config: Config,
+  options: Omit<VerifyCliOptions, 'json'> & Pick<VerifyOptions, 'passIdentities'>,
+  io: Pick<Io, 'err' | 'signal'>,
+): Promise<Report> {
+  registerCodecs();
+  const client = createFunctionClient(new URL(config.function.url));
+  const kafka = createKafka({
+    ...config.kafka,
+    logCreator: kafkaLogCreator(createLog({ level: 'silent', format: 'json' })),
+  });
+  const admin = kafka.admin();
+  const pool = createPool({
+    url: config.postgres.url,
+    schema: config.postgres.schema,
+    size: 2,
+    statementTimeoutMs: STATEMENT_TIMEOUT_MS,
+    applicationName: `stateferry verify ${config.deployment.name}`,
+    onIdleError: () => undefined,
+  });
+  const steps = createSteps(io.err);
+  const closing: (() => unknown)[] = [() => client.close(), () => pool.end(), () => steps.end()];
+  try {
+    const found = await discoverOnce(client, config);
+    await reachable('KAFKA_UNAVAILABLE', `no broker answers at ${config.kafka.brokers.join(', ')}`, () =>
+      admin.connect(),
+    );
+    closing.push(() => admin.disconnect());
+    await reachable('POSTGRES_UNAVAILABLE', 'the journal cannot be read', () => pool.query('select 1 from deployment'));
+
+    const { routes, topics } = planDeployment(config, found.spec);
+    const inputs = [...topics.inputs, topics.internal.commands];
+    const outputs = [...new Set([...topics.outputs, topics.internal.commands, topics.internal.deadLetters])];
+    const all = [...new Set([...inputs, ...outputs])];
+    const partitions = await partitionCounts(admin, all);
+    const missing = all.filter((topic) => !partitions.has(topic));
+    if (missing.length > 0) throw missingTopics(missing);
+    const logs = await openPartitionLogs(kafka, all);
+    closing.push(() => logs.close());
+    return await verifyDeployment({
+      deployment: config.deployment.name,
+      topics: {
+        inputs,
+        outputs,
+        commands: topics.internal.commands,
+        shared: new Set([...options.shared, ...topics.inputs]),
+        compacted: await compactedTopics(admin, all),
+      },
+      function: {
+        client,
+        dialect: found.dialect,
+        components: found.spec.components,
+        descriptors: found.descriptors,
+        ignoresSnapshots: found.spec.supportLibrary.includes('python-support'),
+        deadlineMs: config.function.deadlineMs,
+      },
+      eventDestinations: new Map(
+        [...routes.events].map(([entityType, list]) => [
+          entityType,
+          list.map(({ topic, format }) => ({ topic, format, partitions: partitions.get(topic) ?? 1 })),
+        ]),
+      ),
+      admin,
+      logs,
+      pool,
+      sample: options.sample,
+      probes: options.probes.map((name) => methodNamed(found, name)),
+      patienceMs: options.patienceMs ?? config.kafka.transactionTimeoutMs + ABORTED_WITHIN_MS,
+      steps,
+      signal: io.signal,
+      ...(options.passIdentities !== undefined && { passIdentities: options.passIdentities }),
+    });
+  } finally {
+    for (const close of closing.reverse()) await close();
+  }
+}
+
+/** Asks without telling the function afterwards that its runtime has gone: another one may be there. */
+async function discoverOnce(client: FunctionClient, config: Config): Promise<Discovered> {
+  try {
+    return await discover({
+      client,
+      dialects: [kalix(), akkaServerless()],
+      proxy: {
+        name: 'stateferry',
+        version: version(),
+        hostname: config.http.host,
+        port: config.http.port,
+        devMode: false,
+      },
+      timeoutMs: DISCOVERY_TIMEOUT_MS,
+    });
+  } catch (cause) {
+    if (!(cause instanceof StateferryError) || cause.code !== 'FUNCTION_UNAVAILABLE') throw cause;
+    throw new StateferryError(
+      'FUNCTION_UNAVAILABLE',
+      `no function answers at ${config.function.url}: ${messageOf(cause)}. Its annotations name the topics, and entities ` +
+        'are replayed there: start it, or correct function.url.',
+      { cause },
+    );
+  }
+}
+
+async function reachable(
+  code: 'KAFKA_UNAVAILABLE' | 'POSTGRES_UNAVAILABLE',
+  what: string,
+  attempt: () => Promise<unknown>,
+): Promise<void> {
+  try {
+    await attempt();
+  } catch (cause) {
+    throw new StateferryError(code, `${what}: ${messageOf(cause)}`, { cause });
+  }
+}
+
+function methodNamed({ spec }: Discovered, name: string): Method {
+  const methods = [...spec.components.values()]
+    .filter(({ kind }) => kind === 'event-sourced')
+    .flatMap((component) => [...component.methods.values()]);
+  const found = methods.filter((method) => methodKey(method) === name || method.name === name);
+  if (found.length === 1 && found[0] !== undefined) return found[0];
+  throw new StateferryError(
+    'CONFIG_INVALID',
+    `--probe names ${name}, and the event sourced entities have ${found.length === 0 ? 'no such method' : 'several of that name'}: ` +
+      `${methods.map(methodKey).join(', ')}.`,
+  );
+}

@@ -1,0 +1,192 @@
+import { createRequire } from 'node:module';
+import type { Kafka, KafkaMessage } from 'kafkajs';
+import type { InputRecord } from '../model/record.ts';
+import { toInputRecord } from './input-record.ts';
+
+/** Where kafkajs 2.2.4 keeps what takes aborted records and control markers out of a fetch. */
+const BATCH_MODULE = 'kafkajs/src/consumer/batch.js';
+/** kafkajs' own way to a connection with the client's settings; it offers no public one that reads without a group. */
+const CREATE_CLUSTER = 'private:Kafka:createCluster';
+const METADATA_MAX_AGE_MS = 300_000;
+const FETCH_BYTES = 1024 * 1024;
+const FETCH_WAIT_MS = 500;
+/** Fetches in a row that bring nothing before the rest is taken to be empty (compaction leaves batches without records). */
+const EMPTY_FETCHES = 3;
+const READ_UNCOMMITTED = 0;
+const READ_COMMITTED = 1;
+const EARLIEST = '-2';
+const LATEST = '-1';
+
+/** What offsets a partition has. */
+export interface LogRange {
+  /** Oldest offset that is still there. */
+  readonly low: bigint;
+  /** Last stable offset: no transaction is open below it, and read_committed readers come no further. */
+  readonly stable: bigint;
+  /** High watermark: one past the newest record, of an open transaction too. */
+  readonly high: bigint;
+}
+
+/** The logs of partitions, read as a read_committed consumer does, without a consumer group. */
+export interface PartitionLogs {
+  /** Ranges by topic and partition. */
+  ranges(topics: readonly string[]): Promise<Map<string, Map<number, LogRange>>>;
+  /**
+   * Hands over the committed records of [from, to), in order, some at a time; control markers and aborted records are
+   * left out. Starts at the oldest record where retention has removed some of them.
+   */
+  read(
+    at: { readonly topic: string; readonly partition: number; readonly from: bigint; readonly to: bigint },
+    signal: AbortSignal,
+  ): AsyncGenerator<readonly InputRecord[]>;
+  close(): Promise<void>;
+}
+
+interface Listed {
+  readonly responses: readonly {
+    readonly topic: string;
+    readonly partitions: readonly { readonly partition: number; readonly offset: string }[];
+  }[];
+}
+
+interface FetchedPartition {
+  readonly partition: number;
+  readonly messages: readonly { readonly offset: string }[];
+}
+
+interface Broker {
+  listOffsets(request: {
+    isolationLevel: number;
+    topics: readonly { topic: string; partitions: readonly { partition: number; timestamp: string }[] }[];
+  }): Promise<Listed>;
+  fetch(request: {
+    isolationLevel: number;
+    maxWaitTime: number;
+    minBytes: number;
+    maxBytes: number;
+    topics: readonly {
+      topic: string;
+      partitions: readonly { partition: number; fetchOffset: string; maxBytes: number }[];
+    }[];
+  }): Promise<{ responses: readonly { partitions: readonly FetchedPartition[] }[] }>;
+}
+
+interface Cluster {
+  connect(): Promise<void>;
+  disconnect(): Promise<void>;
+  addMultipleTargetTopics(topics: readonly string[]): Promise<void>;
+  findTopicPartitionMetadata(topic: string): readonly { readonly partitionId: number; readonly leader: number }[];
+  findBroker(node: { nodeId: string }): Promise<Broker>;
+}
+
+type Batch = new (
+  topic: string,
+  fetchedOffset: string,
+  partition: FetchedPartition,
+) => { readonly messages: readonly KafkaMessage[] };
+
+/** Opens a connection of its own. All `topics` must be there. */
+export async function openPartitionLogs(kafka: Kafka, topics: readonly string[]): Promise<PartitionLogs> {
+  const cluster = clusterOf(kafka);
+  const Batch = createRequire(import.meta.url)(BATCH_MODULE) as Batch;
+  await cluster.connect();
+  await cluster.addMultipleTargetTopics(topics);
+
+  const brokerOf = (topic: string, partition: number): Promise<Broker> => {
+    const found = cluster.findTopicPartitionMetadata(topic).find(({ partitionId }) => partitionId === partition);
+    if (found === undefined) throw new Error(`the brokers name no leader of partition ${partition} of "${topic}"`);
+    return cluster.findBroker({ nodeId: String(found.leader) });
+  };
+
+  async function offsets(
+    wanted: readonly string[],
+    isolationLevel: number,
+    timestamp: string,
+  ): Promise<Map<string, Map<number, bigint>>> {
+    const byLeader = new Map<number, Map<string, number[]>>();
+    for (const topic of wanted) {
+      for (const { partitionId, leader } of cluster.findTopicPartitionMetadata(topic)) {
+        const led = byLeader.get(leader) ?? new Map<string, number[]>();
+        byLeader.set(leader, led.set(topic, [...(led.get(topic) ?? []), partitionId]));
+      }
+    }
+    const found = new Map<string, Map<number, bigint>>(wanted.map((topic) => [topic, new Map()]));
+    for (const [leader, led] of byLeader) {
+      const broker = await cluster.findBroker({ nodeId: String(leader) });
+      const { responses } = await broker.listOffsets({
+        isolationLevel,
+        topics: [...led].map(([topic, partitions]) => ({
+          topic,
+          partitions: partitions.map((partition) => ({ partition, timestamp })),
+        })),
+      });
+      for (const { topic, partitions } of responses) {
+        for (const { partition, offset } of partitions) found.get(topic)?.set(partition, BigInt(offset));
+      }
+    }
+    return found;
+  }
+
+  return {
+    async ranges(wanted) {
+      const lows = await offsets(wanted, READ_UNCOMMITTED, EARLIEST);
+      // Before the high watermarks: what is above it then may only have been written since.
+      const stables = await offsets(wanted, READ_COMMITTED, LATEST);
+      const highs = await offsets(wanted, READ_UNCOMMITTED, LATEST);
+      return new Map(
+        wanted.map((topic) => [
+          topic,
+          new Map(
+            [...(highs.get(topic) ?? [])].map(([partition, high]) => [
+              partition,
+              {
+                low: lows.get(topic)?.get(partition) ?? 0n,
+                stable: stables.get(topic)?.get(partition) ?? high,
+                high,
+              },
+            ]),
+          ),
+        ]),
+      );
+    },
+    async *read({ topic, partition, from, to }, signal) {
+      const low = (await offsets([topic], READ_UNCOMMITTED, EARLIEST)).get(topic)?.get(partition) ?? from;
+      let next = from;
+      if (low > next) next = low;
+      let empty = 0;
+      while (next < to && empty < EMPTY_FETCHES) {
+        signal.throwIfAborted();
+        const broker = await brokerOf(topic, partition);
+        const fetchOffset = String(next);
+        const { responses } = await broker.fetch({
+          isolationLevel: READ_COMMITTED,
+          maxWaitTime: FETCH_WAIT_MS,
+          minBytes: 1,
+          maxBytes: FETCH_BYTES,
+          topics: [{ topic, partitions: [{ partition, fetchOffset, maxBytes: FETCH_BYTES }] }],
+        });
+        const fetched = responses[0]?.partitions[0];
+        const last = fetched?.messages.at(-1);
+        if (fetched === undefined || last === undefined || BigInt(last.offset) < next) {
+          empty++;
+          continue;
+        }
+        empty = 0;
+        const { messages } = new Batch(topic, fetchOffset, fetched);
+        const records = messages
+          .filter(({ offset }) => BigInt(offset) < to)
+          .map((message) => toInputRecord(topic, partition, message));
+        next = BigInt(last.offset) + 1n;
+        if (records.length > 0) yield records;
+      }
+    },
+    close: () => cluster.disconnect(),
+  };
+}
+
+function clusterOf(kafka: Kafka): Cluster {
+  const symbol = Object.getOwnPropertySymbols(kafka).find(({ description }) => description === CREATE_CLUSTER);
+  const create = symbol === undefined ? undefined : (Reflect.get(kafka, symbol) as (options: object) => Cluster);
+  if (create === undefined) throw new Error(`kafkajs has no ${CREATE_CLUSTER} any more`);
+  return create({ metadataMaxAge: METADATA_MAX_AGE_MS, allowAutoTopicCreation: false });
+}

@@ -1,0 +1,159 @@
+import type { Positions } from '../model/record.ts';
+import { partitionFor } from '../topics/partition.ts';
+import { type CheckResult, gather, number } from './findings.ts';
+import { rootOf } from './identity.ts';
+import type { EventRow, JournalView, ShardRow } from './journal.ts';
+import type { Steps } from './steps.ts';
+
+/** Journal against itself: sequences of entities and shards, epochs, owners, and causes that are below `applied`. */
+export async function checkSequences(
+  journal: JournalView,
+  { shards, steps }: { readonly shards: ReadonlyMap<number, ShardRow>; readonly steps: Steps },
+): Promise<CheckResult> {
+  const found = gather('sequences');
+  const count = journal.deployment.shards;
+  const homeOf = (entityId: string) => partitionFor(Buffer.from(entityId), count);
+  let entities = 0;
+  let events = 0;
+
+  let before: EventRow | undefined;
+  for await (const event of journal.eventsByEntity()) {
+    steps.count('events');
+    events++;
+    const where = entityOf(event);
+    const follows = before?.entityType === event.entityType && before.entityId === event.entityId;
+    if (!follows) entities++;
+    const expected = follows ? (before?.seq ?? 0) + 1 : 1;
+    if (event.seq !== expected) {
+      found.find({
+        what: 'the event sequence has a gap',
+        where,
+        found: `after event ${expected - 1}, event ${event.seq}`,
+        expected: `event ${expected}`,
+      });
+    }
+    if (follows && before !== undefined && event.epoch < before.epoch) {
+      found.find({
+        what: 'an epoch goes down',
+        where: `${where}, event ${event.seq}`,
+        found: `epoch ${event.epoch} after epoch ${before.epoch}`,
+        expected: `at least ${before.epoch}`,
+      });
+    }
+    const home = homeOf(event.entityId);
+    if (event.shard !== home) {
+      found.find({
+        what: 'an event was written by a shard that the entity does not belong to',
+        where: `${where}, event ${event.seq}`,
+        found: `shard ${event.shard}`,
+        expected: `shard ${home}`,
+      });
+    }
+    before = event;
+  }
+
+  before = undefined;
+  const last = new Map<number, number>();
+  for await (const event of journal.eventsByShard()) {
+    steps.count('events');
+    const row = shards.get(event.shard);
+    const where = `shard ${event.shard}, event ${event.shardSeq} (${entityOf(event)}, event ${event.seq})`;
+    const follows = before?.shard === event.shard;
+    const expected = follows ? (before?.shardSeq ?? 0) + 1 : 1;
+    if (event.shardSeq !== expected) {
+      found.find({
+        what: "the shard's sequence has a gap",
+        where: `shard ${event.shard}`,
+        found: `after event ${expected - 1}, event ${event.shardSeq}`,
+        expected: `event ${expected}`,
+      });
+    }
+    if (follows && before !== undefined && event.epoch < before.epoch) {
+      found.find({
+        what: 'an epoch goes down',
+        where,
+        found: `epoch ${event.epoch} after epoch ${before.epoch}`,
+        expected: `at least ${before.epoch}`,
+      });
+    }
+    if (row === undefined || event.epoch > row.epoch) {
+      found.find({
+        what: 'an event has an epoch that its shard never had',
+        where,
+        found: `epoch ${event.epoch}`,
+        expected: row === undefined ? 'a row of the shard' : `at most ${row.epoch}`,
+      });
+    }
+    const beyond = row === undefined ? undefined : beyondApplied(event.commandId, shards);
+    if (beyond !== undefined) found.find({ what: 'an event of a record that is not applied', where, ...beyond });
+    last.set(event.shard, event.shardSeq);
+    before = event;
+  }
+  for (const { shard, shardSeq } of shards.values()) {
+    const kept = last.get(shard) ?? 0;
+    if (kept < shardSeq) {
+      found.find({
+        what: "the shard's last events are missing",
+        where: `shard ${shard}`,
+        found: kept === 0 ? 'no events' : `event ${kept} as the last`,
+        expected: `event ${shardSeq} as the last`,
+      });
+    } else if (kept > shardSeq) {
+      found.find({
+        what: 'the shard has events beyond its last one',
+        where: `shard ${shard}`,
+        found: `event ${kept}`,
+        expected: `event ${shardSeq} as the last`,
+      });
+    }
+  }
+  for (const { entityType, entityId, seq, last: newest } of await journal.strangeSnapshots()) {
+    found.find({
+      what: 'a snapshot is of an event that is not there',
+      where: `${entityType} "${entityId}"`,
+      found: `a snapshot of event ${seq}`,
+      expected: `at most event ${newest}, the last one`,
+    });
+  }
+  let values = 0;
+  for await (const { entityType, entityId, shard, epoch, commandId } of journal.values()) {
+    values++;
+    const where = `${entityType} "${entityId}"`;
+    const row = shards.get(shard);
+    if (shard !== homeOf(entityId) || row === undefined || epoch > row.epoch) {
+      found.find({
+        what: 'a value was written by an owner that there never was',
+        where,
+        found: `shard ${shard}, epoch ${epoch}`,
+        expected: `shard ${homeOf(entityId)}, epoch ${row?.epoch ?? 0} at most`,
+      });
+    }
+    const beyond = beyondApplied(commandId, shards);
+    if (beyond !== undefined) found.find({ what: 'a value of a record that is not applied', where, ...beyond });
+  }
+  return found.result({
+    compared: `${number(events)} events of ${number(entities)} entities, ${number(values)} values`,
+    claim: 'sequences are dense, epochs never go down, each entity is of one shard',
+    counts: { events, entities, values },
+  });
+}
+
+function entityOf({ entityType, entityId }: Pick<EventRow, 'entityType' | 'entityId'>): string {
+  return `${entityType} "${entityId}"`;
+}
+
+/** What to say of a command whose record the journal has not applied; undefined for one that it has. */
+export function beyondApplied(
+  commandId: string,
+  shards: ReadonlyMap<number, { readonly applied: Positions }>,
+): { found: string; expected: string } | undefined {
+  const root = rootOf(commandId);
+  if (root === undefined) return { found: `command "${commandId}"`, expected: 'topic/partition/offset of a record' };
+  const applied = shards.get(root.partition)?.applied[root.topic];
+  // A topic that is read no more has no position.
+  if (applied === undefined || root.offset < applied) return undefined;
+  return {
+    found: `command ${commandId}`,
+    expected: `an offset below ${applied}, up to where "${root.topic}" partition ${root.partition} is applied`,
+  };
+}

@@ -1,0 +1,353 @@
+import { EventEmitter } from 'node:events';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import type { Decision } from '../../src/engine/decide.ts';
+import { Entities } from '../../src/engine/entities.ts';
+import { createItem, type Item, publishing } from '../../src/engine/item.ts';
+import type { StateferryError } from '../../src/errors.ts';
+import type { FunctionClient, RawStream } from '../../src/functions/client.ts';
+import type { Command } from '../../src/model/command.ts';
+import type { Component, Method } from '../../src/model/component.ts';
+import { createSignals } from '../../src/observe/signals.ts';
+import type { Dialect, EntityProtocol } from '../../src/protocol/dialect.ts';
+import { inputRecord } from '../support/records.ts';
+
+/** gRPC's code for a function that is away. */
+const UNAVAILABLE = 14;
+/** Longer than any pause before a command is sent again, in ms. */
+const PAUSE_MS = 6_000;
+const DEADLINE_MS = 60_000;
+
+const CARTS: Component = { kind: 'value', service: 'shop.Carts', entityType: 'carts', methods: new Map() };
+const METHOD = { name: 'Add', component: CARTS } as Method;
+
+/** One entity's stream, from the function's side. */
+class Stream extends EventEmitter {
+  readonly entity: string;
+  isOpen = true;
+  /** The command that it has and has not answered. */
+  command: { readonly id: number; readonly payload: string } | undefined;
+
+  constructor(entity: string) {
+    super();
+    this.entity = entity;
+  }
+
+  answer(): void {
+    const { id } = this.command ?? {};
+    this.command = undefined;
+    this.emit('data', Buffer.from(JSON.stringify({ id })));
+  }
+
+  lose(): void {
+    this.isOpen = false;
+    this.emit('error', Object.assign(new Error('gone'), { code: UNAVAILABLE }));
+  }
+}
+
+/** A protocol of JSON texts: what entities.ts does is the same in all of them. */
+const protocol: EntityProtocol = {
+  path: '/values',
+  encodeInit: ({ entityId }) => Buffer.from(JSON.stringify({ init: entityId })),
+  encodeCommand: ({ id, payload }) =>
+    Buffer.from(JSON.stringify({ id, payload: Buffer.from(payload.value).toString() })),
+  decodeOut: (bytes) => ({
+    kind: 'reply',
+    commandId: JSON.parse(Buffer.from(bytes).toString()).id,
+    effect: { answer: { kind: 'none' }, sideEffects: [], events: [] },
+  }),
+};
+
+/** A function in memory that answers when it is told to, and notes which commands were sent to it. */
+function scriptedFunction() {
+  const streams: Stream[] = [];
+  const sent: string[] = [];
+  const open = (): RawStream => {
+    let stream: Stream | undefined;
+    const raw = new EventEmitter();
+    const end = () => {
+      if (stream !== undefined) stream.isOpen = false;
+    };
+    return Object.assign(raw, {
+      write(bytes: Buffer) {
+        const message = JSON.parse(bytes.toString());
+        if (message.init !== undefined) {
+          stream = new Stream(message.init);
+          stream.on('data', (data) => raw.emit('data', data));
+          stream.on('error', (error) => raw.emit('error', error));
+          streams.push(stream);
+        } else if (stream !== undefined) {
+          stream.command = message;
+          sent.push(message.payload);
+        }
+        return true;
+      },
+      end,
+      cancel: end,
+    }) as unknown as RawStream;
+  };
+  return {
+    client: { stream: open } as Partial<FunctionClient> as FunctionClient,
+    isUp: true,
+    /** Payloads of all commands so far, in order. */
+    sent,
+    open: () => streams.filter(({ isOpen }) => isOpen),
+    inFlight: () => streams.filter(({ isOpen, command }) => isOpen && command !== undefined),
+    of(entity: string): Stream {
+      const found = streams.findLast((stream) => stream.entity === entity && stream.isOpen);
+      if (found === undefined) throw new Error(`${entity} has no stream`);
+      return found;
+    },
+  };
+}
+
+let fn: ReturnType<typeof scriptedFunction>;
+let entities: Entities;
+let decided: string[];
+let rejected: { readonly payload: string; readonly code: string }[];
+/** Entities whose state the journal was asked for, in order. */
+let loaded: string[];
+const shard = { isReady: () => true };
+
+function create(maxStreams = 100): void {
+  fn = scriptedFunction();
+  decided = [];
+  rejected = [];
+  loaded = [];
+  entities = new Entities({
+    client: fn.client,
+    dialect: { value: protocol } as Dialect,
+    store: {
+      heads: async () => [],
+      tails: async () => [],
+      values: async (keys) => {
+        loaded.push(...keys.map(({ entityId }) => entityId));
+        return keys.map(() => ({ revision: 0, payload: undefined }));
+      },
+    },
+    maxStreams,
+    deadlineMs: DEADLINE_MS,
+    ignoreSnapshots: false,
+    isFunctionUp: () => fn.isUp,
+    decide: (): Decision => publishing([]),
+    reject: (item: Item, error: StateferryError): Decision => {
+      rejected.push({ payload: payloadOf(item), code: error.code });
+      return publishing([]);
+    },
+    onDecided: (item) => decided.push(payloadOf(item)),
+    onLost: () => undefined,
+    onLoadFailed: (error) => {
+      throw error;
+    },
+    findDuplicates: async (items) => items.map(() => false),
+    signals: createSignals().signals,
+  });
+}
+
+function payloadOf(item: Item): string {
+  return Buffer.from(item.command?.payload.value ?? []).toString();
+}
+
+function dispatch(entityId: string, payload: string): Item {
+  const command: Command = {
+    id: `in/0/${payload}`,
+    method: METHOD,
+    entityId,
+    key: Buffer.from(entityId),
+    payload: { typeUrl: 'text', value: Buffer.from(payload) },
+    metadata: [],
+    replyTo: [],
+  };
+  const item = createItem(shard, inputRecord(), command);
+  entities.dispatch(item, command);
+  return item;
+}
+
+/** Lets everything happen that needs no time to pass. */
+async function settle(): Promise<void> {
+  for (let turn = 0; turn < 5; turn++) await new Promise((resolve) => setImmediate(resolve));
+}
+
+/** The function dies of what it has in flight, and is there again after a while. */
+async function die(): Promise<void> {
+  fn.isUp = false;
+  for (const stream of fn.open()) stream.lose();
+  await settle();
+  vi.advanceTimersByTime(PAUSE_MS);
+  await settle();
+  fn.isUp = true;
+  entities.functionBack();
+  await settle();
+}
+
+beforeEach(() => {
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'setInterval', 'clearInterval'] });
+  create();
+});
+afterEach(() => {
+  entities.stop();
+  vi.useRealTimers();
+});
+
+describe('the commands of one entity', () => {
+  it('are sent one after the other, in the order in which they came', async () => {
+    for (const payload of ['1', '2', '3']) dispatch('a', payload);
+    dispatch('b', 'other');
+    await settle();
+    expect(fn.sent).toEqual(['1', 'other']);
+    fn.of('a').answer();
+    expect(fn.sent).toEqual(['1', 'other', '2']);
+    fn.of('a').answer();
+    fn.of('a').answer();
+    expect(decided).toEqual(['1', '2', '3']);
+  });
+
+  it('wait until those before them are journaled, where its state has to be loaded again', async () => {
+    create(1);
+    const first = dispatch('a', '1');
+    await settle();
+    fn.of('a').answer();
+    dispatch('b', 'takes the stream');
+    await settle();
+    dispatch('a', '2');
+    fn.of('b').answer();
+    await settle();
+    expect(loaded).toEqual(['a', 'b']);
+    first.onJournaled?.();
+    await settle();
+    expect(loaded).toEqual(['a', 'b', 'a']);
+    expect(fn.sent.at(-1)).toBe('2');
+  });
+});
+
+describe('a cap on streams', () => {
+  it('takes the stream of the entity that was used longest ago', async () => {
+    create(2);
+    for (const entity of ['a', 'b', 'a']) {
+      dispatch(entity, entity);
+      await settle();
+      fn.of(entity).answer();
+    }
+    dispatch('c', 'c');
+    await settle();
+    expect(fn.open().map(({ entity }) => entity)).toEqual(['a', 'c']);
+    expect(entities.active).toBe(2);
+  });
+
+  it('lets entities wait while all who have one are at work', async () => {
+    create(2);
+    for (const entity of ['a', 'b', 'c', 'd']) dispatch(entity, entity);
+    await settle();
+    expect(fn.sent).toEqual(['a', 'b']);
+    fn.of('b').answer();
+    await settle();
+    expect(fn.sent).toEqual(['a', 'b', 'c']);
+    expect(entities.active).toBe(2);
+  });
+});
+
+describe('a function that dies', () => {
+  it('is sent again what it had, all at once, the first time', async () => {
+    for (const entity of ['a', 'b']) dispatch(entity, entity);
+    await settle();
+    await die();
+    expect(fn.inFlight().map(({ entity }) => entity)).toEqual(['a', 'b']);
+  });
+
+  it('is sent what it had at two deaths one at a time, and nothing beside it', async () => {
+    for (const entity of ['a', 'b', 'c']) dispatch(entity, entity);
+    await settle();
+    await die();
+    await die();
+    dispatch('new', 'new');
+    await settle();
+    const seen: string[] = [];
+    for (let rest = 3; rest > 0; rest--) {
+      const [only, ...more] = fn.inFlight();
+      expect(more).toEqual([]);
+      seen.push(only?.entity ?? '');
+      only?.answer();
+      await settle();
+    }
+    expect(seen.toSorted()).toEqual(['a', 'b', 'c']);
+    expect(fn.inFlight().map(({ entity }) => entity)).toEqual(['new']);
+    expect(rejected).toEqual([]);
+  });
+
+  it('of one command loses that one as a dead letter after two more deaths, and no other', async () => {
+    for (const entity of ['a', 'deadly', 'c']) dispatch(entity, entity);
+    await settle();
+    await die();
+    await die();
+    const alone: string[] = [];
+    for (let deaths = 0; deaths < 2; ) {
+      const [only, ...more] = fn.inFlight();
+      expect(only).toBeDefined();
+      expect(more).toEqual([]);
+      if (only?.entity === 'deadly') {
+        alone.push('deadly');
+        await die();
+        deaths++;
+      } else {
+        only?.answer();
+        await settle();
+      }
+    }
+    expect(rejected).toEqual([{ payload: 'deadly', code: 'FUNCTION_LOST' }]);
+    for (let left = fn.inFlight(); left.length > 0; left = fn.inFlight()) {
+      for (const stream of left) stream.answer();
+      await settle();
+    }
+    expect(alone).toHaveLength(2);
+    expect(rejected).toHaveLength(1);
+    expect(decided.toSorted()).toEqual(['a', 'c', 'deadly']);
+  });
+
+  it('goes on with the next command of the entity after the deadly one', async () => {
+    const deadly = dispatch('a', 'deadly');
+    dispatch('a', 'next');
+    await settle();
+    for (let deaths = 0; deaths < 4; deaths++) await die();
+    expect(rejected.map(({ payload }) => payload)).toEqual(['deadly']);
+    deadly.onJournaled?.();
+    await settle();
+    expect(fn.sent.at(-1)).toBe('next');
+  });
+});
+
+describe('what is withdrawn', () => {
+  it('is not sent, where it waits behind another command of its entity', async () => {
+    const [first, second, third] = [dispatch('a', '1'), dispatch('a', '2'), dispatch('a', '3')];
+    await settle();
+    entities.withdraw([first, second, third]);
+    fn.of('a').answer();
+    await settle();
+    expect(fn.sent).toEqual(['1']);
+    expect(decided).toEqual(['1']);
+  });
+
+  it('is not sent, where its entity waits for a stream', async () => {
+    create(1);
+    dispatch('a', '1');
+    const waiting = dispatch('b', '2');
+    await settle();
+    entities.withdraw([waiting]);
+    fn.of('a').answer();
+    await settle();
+    expect(fn.sent).toEqual(['1']);
+  });
+
+  it('is no suspect any more that others would have to wait for', async () => {
+    const items = ['a', 'b'].map((entity) => dispatch(entity, entity));
+    await settle();
+    await die();
+    await die();
+    const [suspect] = fn.inFlight();
+    entities.withdraw(items.filter((item) => !item.running));
+    dispatch('new', 'new');
+    await settle();
+    expect(fn.sent).not.toContain('new');
+    suspect?.answer();
+    await settle();
+    expect(fn.inFlight().map(({ entity }) => entity)).toEqual(['new']);
+  });
+});

@@ -1,0 +1,138 @@
+import type { Method } from './commands.ts';
+import type { MutationName } from './mutations.ts';
+import type { RunOptions } from './plan.ts';
+import { type FaultRun, type RunResult, runFaults, type Stage } from './run.ts';
+
+/** The shortest way to where a broken engine does harm that one which is not broken does not. */
+interface MutationCheck {
+  /** Methods of the commands that are sent; all where absent. */
+  readonly only?: readonly Method[];
+  readonly script: (stage: Stage) => Promise<void>;
+}
+
+const POINT_WITHIN_MS = 20_000;
+/** A while under load, in ms. */
+const BEFORE_MS = 1_500;
+
+const CHECKS: Readonly<Record<MutationName, MutationCheck>> = {
+  'unguarded-journal': {
+    // Their values are written over, where events of the same number are refused by their key.
+    only: ['Put'],
+    async script(stage) {
+      const { slots, sender } = stage;
+      await load(stage);
+      const zombie = await stopAt(stage, 0, 'journaling');
+      await stage.until(POINT_WITHIN_MS, () => ownsAll(stage, 1), 'the other engine has all shards');
+      // It goes on until nothing is left of the chunk that the zombie is about to write.
+      await load(stage, 6_000);
+      await sender.pause();
+      await stage.allDone();
+      const rebuilds = zombie.rebuilds.length;
+      zombie.kill('SIGCONT');
+      await stage.until(POINT_WITHIN_MS, () => zombie.rebuilds.length > rebuilds, 'the zombie is found out');
+      await Promise.all([slots.restart(0), slots.restart(1)]);
+      sender.resume();
+      await load(stage);
+    },
+  },
+  'no-fence': {
+    async script(stage) {
+      await load(stage);
+      const zombie = await stopAt(stage, 0, 'offsets');
+      await stage.until(POINT_WITHIN_MS, () => ownsAll(stage, 1), 'the other engine has all shards');
+      zombie.kill('SIGCONT');
+      await load(stage);
+    },
+  },
+  'offsets-before-fence': {
+    async script(stage) {
+      await load(stage);
+      const heir = engineOf(stage, 1);
+      heir.arm({ point: 'fencing', nth: 1, signal: 'SIGSTOP' });
+      const zombie = await stopAt(stage, 0, 'offsets');
+      await heir.reached('fencing');
+      // Nobody has fenced it: it commits now, and only then the other one goes on.
+      zombie.kill('SIGCONT');
+      await load(stage, 800);
+      heir.kill('SIGCONT');
+      await load(stage);
+    },
+  },
+  'outbox-forgotten': {
+    async script(stage) {
+      await load(stage);
+      const engine = engineOf(stage, 0);
+      engine.arm({ point: 'journaled', nth: 5, signal: 'SIGKILL' });
+      await engine.exited;
+      await load(stage);
+    },
+  },
+  'two-in-flight': {
+    script: (stage) => load(stage, 4_000),
+  },
+  'stale-entities': {
+    async script(stage) {
+      await load(stage);
+      const engine = engineOf(stage, 0);
+      const rebuilds = engine.rebuilds.length;
+      const heal = await stage.injector.inject({
+        at: 0,
+        forMs: 0,
+        fault: { kind: 'link', slot: 0, link: 'postgres', trouble: 'cut' },
+      });
+      await stage.until(POINT_WITHIN_MS, () => engine.rebuilds.length > rebuilds, 'a chunk could not be journaled');
+      await heal();
+      await load(stage, 4_000);
+    },
+  },
+};
+
+/** Lets the load go on for a while. */
+function load(stage: Stage, ms = BEFORE_MS): Promise<void> {
+  const enough = performance.now() + ms;
+  return stage.until(ms + POINT_WITHIN_MS, () => performance.now() > enough, 'time passes');
+}
+
+function engineOf({ slots }: Stage, slot: number) {
+  const engine = slots.engines[slot];
+  if (engine === undefined) throw new Error(`there is no engine in slot ${slot}`);
+  return engine;
+}
+
+async function stopAt(stage: Stage, slot: number, point: 'journaling' | 'offsets') {
+  const engine = engineOf(stage, slot);
+  engine.arm({ point, nth: 5, signal: 'SIGSTOP' });
+  await engine.reached(point);
+  return engine;
+}
+
+async function ownsAll(stage: Stage, slot: number): Promise<boolean> {
+  const status = await engineOf(stage, slot).status();
+  return status?.shards.length === stage.partitions && status.shards.every(({ state }) => state === 'running');
+}
+
+/** Carries out the check of a mutation, on an engine that is broken in this way or, as a control, on one that is not. */
+export function checkMutation(
+  name: MutationName,
+  options: Pick<FaultRun, 'program' | 'log'> & { readonly broken: boolean; readonly seed: number },
+): Promise<RunResult> {
+  const { only, script } = CHECKS[name];
+  const run: RunOptions = {
+    seed: options.seed,
+    minutes: 0,
+    brokers: 1,
+    engines: 2,
+    perSecond: 120,
+    faults: [],
+  };
+  return runFaults({
+    options: run,
+    program: options.program,
+    log: options.log,
+    script,
+    // One that is not broken needs a few seconds.
+    settlesWithinMs: options.broken ? 15_000 : 40_000,
+    ...(only !== undefined && { only }),
+    ...(options.broken && { mutation: name }),
+  });
+}

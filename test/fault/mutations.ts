@@ -1,0 +1,85 @@
+import type { EngineOptions } from '../../src/engine/engine.ts';
+
+/** One place of the sources, and what stands there instead. `module` is below src, without its ending. */
+export interface SourceChange {
+  readonly module: string;
+  readonly from: string;
+  readonly to: string;
+}
+
+/** A way to break the engine, and what of it then does not hold. Exactly one of `parts` and `source` is set. */
+export interface Mutation {
+  readonly breaks: string;
+  /** Replaces parts of each engine. */
+  readonly parts?: (parts: EngineOptions) => EngineOptions;
+  readonly source?: SourceChange;
+}
+
+const NAMES = [
+  'unguarded-journal',
+  'no-fence',
+  'offsets-before-fence',
+  'outbox-forgotten',
+  'two-in-flight',
+  'stale-entities',
+] as const;
+export type MutationName = (typeof NAMES)[number];
+
+/** Six broken engines. A fault run that does not find them out proves nothing about the one that is not broken. */
+export const MUTATIONS: Readonly<Record<MutationName, Mutation>> = {
+  'unguarded-journal': {
+    breaks: 'the journal checks neither the epoch nor the position of a chunk',
+    source: {
+      module: 'journal/append',
+      from: ' and s.epoch = c.epoch and s.applied = c.applied_from',
+      to: '',
+    },
+  },
+  'no-fence': {
+    breaks: 'a new owner of a shard does not fence the earlier ones',
+    parts: withOpening((steps) => ({ ...steps, fence: async () => undefined })),
+  },
+  'offsets-before-fence': {
+    breaks: 'a new owner reads the committed offsets before it fences the earlier ones',
+    parts: withOpening((steps, { topics }) => {
+      let early: Awaited<ReturnType<typeof steps.committed>> | undefined;
+      return {
+        ...steps,
+        async open(shards) {
+          const opened = await steps.open(shards);
+          early = await steps.committed(topics);
+          return opened;
+        },
+        committed: async (names) => early ?? steps.committed(names),
+      };
+    }),
+  },
+  'outbox-forgotten': {
+    breaks: 'a new owner does not emit what is journaled and not committed',
+    parts: withOpening((steps) => ({ ...steps, outbox: async () => [] })),
+  },
+  'two-in-flight': {
+    breaks: 'two commands of one entity are at the function at once',
+    source: {
+      module: 'engine/entities',
+      from: 'const id = idOf(component, command, item);',
+      to: 'const id = idOf(component, command, item) + (item.record.offset % 2n);',
+    },
+  },
+  'stale-entities': {
+    breaks: 'entities stay as they are when what they decided was not journaled',
+    source: {
+      module: 'engine/engine',
+      from: 'this.#entities.drop(shard);',
+      to: '',
+    },
+  },
+};
+
+export const MUTATION_NAMES: readonly MutationName[] = NAMES;
+
+type Steps = ReturnType<EngineOptions['opening']>;
+
+function withOpening(change: (steps: Steps, parts: EngineOptions) => Steps): (parts: EngineOptions) => EngineOptions {
+  return (parts) => ({ ...parts, opening: (transactionalId) => change(parts.opening(transactionalId), parts) });
+}

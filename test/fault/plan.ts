@@ -1,0 +1,229 @@
+import { createRandom, type Random } from '../support/random.ts';
+
+/** Kafka requests whose answers a proxy can lose, with their api keys. */
+export const LOSABLE = {
+  AddPartitionsToTxn: 24,
+  AddOffsetsToTxn: 25,
+  EndTxn: 26,
+  TxnOffsetCommit: 28,
+  Produce: 0,
+} as const;
+export type Losable = keyof typeof LOSABLE;
+
+export const LINKS = ['kafka', 'postgres', 'function'] as const;
+export type Link = (typeof LINKS)[number];
+export const TROUBLES = ['cut', 'half-open', 'stall', 'slow', 'reset'] as const;
+export type LinkTrouble = (typeof TROUBLES)[number];
+
+/** One fault, as it is done to the thing that it names. Slots, brokers and functions are numbered from 0. */
+export type Fault =
+  | { readonly kind: 'kill-engine'; readonly slot: number }
+  | { readonly kind: 'kill-engine-at'; readonly slot: number; readonly point: string; readonly nth: number }
+  | { readonly kind: 'stop-engine-at'; readonly slot: number; readonly point: string; readonly nth: number }
+  | { readonly kind: 'restart-engine'; readonly slot: number }
+  | { readonly kind: 'roll-engines' }
+  | { readonly kind: 'scale'; readonly engines: number }
+  | { readonly kind: 'pause-engine'; readonly slot: number }
+  | { readonly kind: 'clock'; readonly slot: number; readonly byMs: number }
+  | { readonly kind: 'kill-function'; readonly fn: number }
+  | { readonly kind: 'pause-function'; readonly fn: number }
+  | { readonly kind: 'other-function'; readonly fn: number }
+  | { readonly kind: 'kill-broker'; readonly broker: number }
+  | { readonly kind: 'restart-broker'; readonly broker: number }
+  | { readonly kind: 'pause-broker'; readonly broker: number }
+  | { readonly kind: 'kill-postgres' }
+  | { readonly kind: 'restart-postgres' }
+  | { readonly kind: 'pause-postgres' }
+  | { readonly kind: 'fill-disk' }
+  | { readonly kind: 'link'; readonly slot: number; readonly link: Link; readonly trouble: LinkTrouble }
+  | {
+      readonly kind: 'lose-answer';
+      readonly slot: number;
+      readonly request: Losable;
+      readonly after: 'reset' | 'silence';
+    }
+  | { readonly kind: 'lose-append'; readonly slot: number }
+  | { readonly kind: 'delete-group' };
+
+export type FaultKind = Fault['kind'];
+
+/** Faults by what they are done to; `--faults` takes these names and those of the kinds. */
+export const FAMILIES = {
+  engine: [
+    'kill-engine',
+    'kill-engine-at',
+    'stop-engine-at',
+    'restart-engine',
+    'roll-engines',
+    'scale',
+    'pause-engine',
+    'clock',
+  ],
+  function: ['kill-function', 'pause-function', 'other-function'],
+  broker: ['kill-broker', 'restart-broker', 'pause-broker'],
+  postgres: ['kill-postgres', 'restart-postgres', 'pause-postgres', 'fill-disk'],
+  network: ['link', 'lose-answer', 'lose-append'],
+  group: ['delete-group'],
+} as const satisfies Record<string, readonly FaultKind[]>;
+
+export const KINDS: readonly FaultKind[] = Object.values(FAMILIES).flat();
+
+/** A fault that begins `at` ms after the load and is healed `forMs` later. */
+export interface Planned {
+  readonly at: number;
+  readonly forMs: number;
+  readonly fault: Fault;
+}
+
+/** Everything that a run is made from. */
+export interface RunOptions {
+  readonly seed: number;
+  /** Of the phase with faults. */
+  readonly minutes: number;
+  readonly brokers: 1 | 3;
+  /** Engines at the start; at most `slots`. */
+  readonly engines: number;
+  readonly perSecond: number;
+  readonly faults: readonly FaultKind[];
+}
+
+/** Kinds that are many faults in one. */
+const WEIGHTS: Readonly<Partial<Record<FaultKind, number>>> = { link: 3, 'lose-answer': 3 };
+
+/** The highest number of engines at once. */
+export const SLOTS = 3;
+export const FUNCTIONS = 2;
+/** Longer than the engines' session: an engine that is paused for so long has lost its shards. */
+const PAST_SESSION_MS = 4_500;
+
+/** Where a process is killed or stopped: the names of test/support/engine-points.ts that a run reaches again and again. */
+const RUNNING = [
+  'arrived',
+  'decoded',
+  'loading',
+  'answered',
+  'decided',
+  'journaling',
+  'journal-sent',
+  'journaled',
+  'emitting',
+  'begun',
+  'sent',
+  'offsets',
+  'commit-sent',
+  'committed',
+] as const;
+
+/**
+ * The faults of a run in order of time: windows of one fault alone, of several at once, or of none, with a pause after
+ * each. A pure function of its options: the same seed gives the same plan.
+ */
+export function planFaults(options: RunOptions): Planned[] {
+  const random = createRandom(options.seed);
+  const end = options.minutes * 60_000;
+  const planned: Planned[] = [];
+  let at = 3_000;
+  // Every kind has its turn before any comes again.
+  let turn: FaultKind[] = [];
+  const next = (): FaultKind => {
+    if (turn.length === 0)
+      turn = shuffled(
+        options.faults.flatMap((kind) => Array.from({ length: WEIGHTS[kind] ?? 1 }, () => kind)),
+        random,
+      );
+    return turn.pop() as FaultKind;
+  };
+  while (options.faults.length > 0) {
+    const length = 2_000 + random.int(5_000);
+    const count = random.pick([0, 1, 1, 1, 1, 2, 2, 3]);
+    let last = at + length;
+    for (let i = 0; i < count; i++) {
+      const fault = faultOf(next(), random, options);
+      const begin = at + (i === 0 ? 0 : random.int(length));
+      const forMs = durationOf(fault, random, length);
+      planned.push({ at: begin, forMs, fault });
+      last = Math.max(last, begin + forMs);
+    }
+    at = last + 1_500 + random.int(4_000);
+    if (at + 4_000 > end) break;
+  }
+  return planned.filter((one) => one.at + one.forMs <= end).sort((a, b) => a.at - b.at);
+}
+
+function faultOf(kind: FaultKind, random: Random, { brokers, engines }: RunOptions): Fault {
+  const slot = random.int(engines);
+  const broker = random.int(brokers);
+  const fn = random.int(FUNCTIONS);
+  switch (kind) {
+    case 'kill-engine-at':
+    case 'stop-engine-at':
+      return { kind, slot, point: random.pick(RUNNING), nth: 1 + random.int(30) };
+    case 'scale':
+      return { kind, engines: random.pick([1, 3, 3]) };
+    case 'clock':
+      return { kind, slot, byMs: random.pick([-3_600_000, -20_000, 5_000, 90_000, 3_600_000]) };
+    case 'link':
+      return { kind, slot, link: random.pick(LINKS), trouble: random.pick(TROUBLES) };
+    case 'lose-answer':
+      return {
+        kind,
+        slot,
+        request: random.pick(Object.keys(LOSABLE) as Losable[]),
+        after: random.pick(['reset', 'silence']),
+      };
+    case 'kill-engine':
+    case 'restart-engine':
+    case 'pause-engine':
+    case 'lose-append':
+      return { kind, slot };
+    case 'kill-function':
+    case 'pause-function':
+    case 'other-function':
+      return { kind, fn };
+    case 'kill-broker':
+    case 'restart-broker':
+    case 'pause-broker':
+      return { kind, broker };
+    case 'roll-engines':
+    case 'kill-postgres':
+    case 'restart-postgres':
+    case 'pause-postgres':
+    case 'fill-disk':
+    case 'delete-group':
+      return { kind };
+  }
+}
+
+function durationOf(fault: Fault, random: Random, length: number): number {
+  switch (fault.kind) {
+    case 'pause-engine':
+    case 'stop-engine-at':
+      // Sometimes shorter than the session: it wakes up as an owner.
+      return random.pick([1_000, PAST_SESSION_MS, PAST_SESSION_MS + random.int(3_000)]);
+    case 'kill-engine':
+    case 'kill-function':
+    case 'kill-broker':
+    case 'kill-postgres':
+      return random.int(length);
+    case 'restart-engine':
+    case 'restart-broker':
+    case 'restart-postgres':
+    case 'roll-engines':
+    case 'delete-group':
+      return 0;
+    default:
+      return length;
+  }
+}
+
+function shuffled<T>(list: readonly T[], random: Random): T[] {
+  const left = [...list];
+  return Array.from({ length: left.length }, () => left.splice(random.int(left.length), 1)[0] as T);
+}
+
+/** One line of a plan for people. */
+export function describePlanned({ at, forMs, fault }: Planned): string {
+  const { kind, ...rest } = fault;
+  const what = Object.entries(rest).map(([name, value]) => `${name} ${value}`);
+  return `${(at / 1000).toFixed(1).padStart(7)} s  ${kind}${what.length === 0 ? '' : ` (${what.join(', ')})`}${forMs > 0 ? ` for ${(forMs / 1000).toFixed(1)} s` : ''}`;
+}

@@ -1,0 +1,519 @@
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import type { Assumed } from '../../src/config/load.ts';
+import { OPTION_NAMES } from '../../src/config/options.ts';
+import { messageOf } from '../../src/errors.ts';
+import { freePorts } from '../../src/local/ports.ts';
+import { createTopics } from '../../src/topics/ensure.ts';
+import { checkHistory, missingOutputs, type Verdict, type Violation } from './checker.ts';
+import { withAdminOf } from './client.ts';
+import { type Cluster, startCluster } from './cluster.ts';
+import { METHODS, type Method } from './commands.ts';
+import { startFunctions } from './functions.ts';
+import type { History, SeenRecord, Sent, Topics } from './history.ts';
+import { createInjector, type Injector } from './injector.ts';
+import { isReleased, readJournal } from './journal-rows.ts';
+import type { MutationName } from './mutations.ts';
+import { describePlanned, type Planned, planFaults, type RunOptions, SLOTS } from './plan.ts';
+import { startProxy, type TcpProxy } from './proxy.ts';
+import { type Reader, startReader } from './reader.ts';
+import { createScope } from './scope.ts';
+import { type Sender, startSender } from './sender.ts';
+import { createSlots, type Slots } from './slots.ts';
+import { startVitals, type Vitals } from './vitals.ts';
+
+const PARTITIONS = 6;
+const READY_WITHIN_MS = 60_000;
+/** After everything is healed, all that was sent must be done in this time. */
+const SETTLES_WITHIN_MS = 60_000;
+/** No engine may need more; one that is idle needs about 120 MB. */
+const MOST_RSS_MB = 500;
+
+export interface FaultRun {
+  readonly options: RunOptions;
+  /** Of the compiled engine: engine-child.js. */
+  readonly program: string;
+  readonly mutation?: MutationName;
+  /** Methods of the commands that are sent; all where absent. */
+  readonly only?: readonly Method[];
+  /** In the place of the plan that the seed gives: done under load, and the load is paused after it. */
+  readonly script?: (stage: Stage) => Promise<void>;
+  /** How long everything may take that is left when all faults are over, in ms; 60 s where absent. */
+  readonly settlesWithinMs?: number;
+  readonly log: (line: string) => void;
+}
+
+/** What a script can do things to. */
+export interface Stage {
+  readonly cluster: Cluster;
+  readonly slots: Slots;
+  readonly injector: Injector;
+  readonly sender: Sender;
+  /** Shards of the deployment. */
+  readonly partitions: number;
+  /** Resolves when all that was sent by now is done: its outputs have been read. The load must be paused. */
+  allDone(): Promise<void>;
+  until(withinMs: number, holds: () => boolean | Promise<boolean>, what: string): Promise<void>;
+}
+
+/** What a run came to, as a line of the results has it. */
+export interface RunResult {
+  readonly seed: number;
+  readonly options: Omit<RunOptions, 'seed' | 'minutes' | 'faults'>;
+  readonly mutation?: MutationName;
+  readonly minutes: number;
+  readonly faults: Readonly<Record<string, number>>;
+  readonly commands: number;
+  readonly outputs: number;
+  readonly deadLetters: number;
+  readonly excused: number;
+  readonly unknowns: number;
+  readonly cuts: number;
+  readonly starts: number;
+  readonly rebuilds: Readonly<Record<string, number>>;
+  readonly recoveryMs: { readonly p50: number; readonly max: number };
+  /** From the end of all faults until everything was done. */
+  readonly settledMs: number | null;
+  readonly rssMaxMb: number;
+  readonly rssRestMb: number;
+  readonly violations: readonly string[];
+  /** Where the data is; null where nothing was wrong, and it is gone. */
+  readonly kept: string | null;
+}
+
+/** One run from its servers to its verdict. Never throws for what the engine does: that is a violation. */
+export async function runFaults(run: FaultRun): Promise<RunResult> {
+  const { options, log } = run;
+  const began = Date.now();
+  const dir = await mkdtemp(path.join(tmpdir(), `stateferry-fault-${options.seed}-`));
+  await mkdir(path.join(dir, 'engines'), { recursive: true });
+  const t = createScope();
+  const plan = run.script === undefined ? planFaults(options) : [];
+  let kept = false;
+  try {
+    const cluster = await startCluster(t, { dir: await passable(dir), brokers: options.brokers, log });
+    const functions = await startFunctions(t);
+    const functionProxies: TcpProxy[] = [];
+    for (let slot = 0; slot < SLOTS; slot++) {
+      const [port] = await freePorts(1);
+      const proxy = await startProxy({
+        port: port as number,
+        to: () => functions.ports[slot % functions.ports.length] ?? 0,
+      });
+      t.onTestFinished(() => proxy.close());
+      functionProxies.push(proxy);
+    }
+    const groupId = 'bank';
+    const topics: Topics = {
+      partitions: PARTITIONS,
+      input: 'orders',
+      replies: 'replies',
+      events: 'events',
+      deadLetters: 'dead-letters',
+      commands: `${groupId}-commands`,
+    };
+    const all = [topics.input, topics.replies, topics.events, topics.deadLetters, topics.commands];
+    const direct = cluster.direct.brokers;
+    await withAdminOf(direct, (admin) =>
+      createTopics(
+        admin,
+        all.map((topic) => ({ topic, numPartitions: PARTITIONS, replicationFactor: options.brokers })),
+      ),
+    );
+    const slots = createSlots(t, {
+      program: run.program,
+      dir: path.join(dir, 'engines'),
+      partitions: PARTITIONS,
+      config: (slot) => ({
+        ...engineConfig(topics, groupId),
+        'kafka.brokers': cluster.of[slot]?.brokers ?? [],
+        'postgres.url': cluster.of[slot]?.databaseUrl ?? '',
+        'function.url': `http://127.0.0.1:${functionProxies[slot]?.port}`,
+      }),
+      ...(run.mutation !== undefined && { mutation: run.mutation }),
+    });
+    const reader = await startReader({ brokers: direct, topics: all, binary: topics.commands, cuts: true });
+    t.onTestFinished(() => reader.stop());
+    const sender = await startSender({
+      brokers: direct,
+      topic: topics.input,
+      partitions: PARTITIONS,
+      seed: options.seed,
+      perSecond: options.perSecond,
+      ...(run.only !== undefined && { only: run.only }),
+    });
+    t.onTestFinished(() => sender.stop());
+    const vitals = startVitals(() =>
+      slots.engines.map((engine) => (engine?.exit === undefined ? engine?.pid : undefined)),
+    );
+    t.onTestFinished(async () => vitals.stop());
+
+    await slots.scale(options.engines);
+    await until(READY_WITHIN_MS, () => slots.ready(), 'the engines are ready before any fault');
+    log(`ready after ${((Date.now() - began) / 1000).toFixed(0)} s; ${plan.length} faults in ${options.minutes} min`);
+
+    const injector = createInjector({
+      cluster,
+      functions,
+      functionProxies,
+      slots,
+      groupId,
+      engines: options.engines,
+      isReleased: () => isReleased(cluster.direct.databaseUrl),
+      log,
+    });
+    sender.resume();
+    const stage: Stage = {
+      cluster,
+      slots,
+      injector,
+      sender,
+      partitions: PARTITIONS,
+      allDone: () =>
+        until(READY_WITHIN_MS, () => missingOutputs(topics, reader.records) === 0, 'all that was sent is done'),
+      until,
+    };
+    const injected =
+      run.script === undefined
+        ? await carryOut(plan, injector, options.minutes * 60_000, log)
+        : { ends: [], problems: await problemsOf(run.script(stage)) };
+    await sender.pause();
+    const healed = performance.now();
+    const problems: string[] = [...injected.problems];
+    await injector.healAll();
+    log('healed');
+    const settledMs = await settle(topics, direct, reader, slots, {
+      since: healed,
+      withinMs: run.settlesWithinMs ?? SETTLES_WITHIN_MS,
+    });
+    const history = await rest({
+      topics,
+      all,
+      direct,
+      databaseUrl: cluster.direct.databaseUrl,
+      groupId,
+      reader,
+      slots,
+      sent: sender.sent,
+      plan,
+      settled: settledMs !== null,
+    });
+    const verdict = checkHistory(history);
+    const result = await conclude({
+      run,
+      plan,
+      dir,
+      verdict,
+      history,
+      injector,
+      injected: injected.ends,
+      problems,
+      slots,
+      vitals,
+      reader,
+      settledMs,
+      log,
+    });
+    kept = result.kept !== null;
+    return result;
+  } finally {
+    await t.end();
+    if (!kept) await rm(dir, { recursive: true, force: true });
+  }
+}
+
+/** Postgres may run as another user, who has to get to its folder. */
+async function passable(dir: string): Promise<string> {
+  const { chmod } = await import('node:fs/promises');
+  await chmod(dir, 0o711);
+  return dir;
+}
+
+function engineConfig(topics: Topics, name: string): Assumed {
+  const methods = Object.entries(METHODS).flatMap(([service, list]) => list.map((method) => ({ service, method })));
+  const services = Object.keys(METHODS);
+  return {
+    'deployment.name': name,
+    'kafka.sessionTimeoutMs': 2_500,
+    'kafka.heartbeatIntervalMs': 400,
+    'kafka.rebalanceTimeoutMs': 8_000,
+    'kafka.connectionTimeoutMs': 1_500,
+    'kafka.requestTimeoutMs': 5_000,
+    // Nothing may depend on the broker's giving up a transaction: only a fence ends it in time.
+    'kafka.transactionTimeoutMs': 300_000,
+    'postgres.statementTimeoutMs': 4_000,
+    'function.deadlineMs': 5_000,
+    'function.backoffMaxMs': 500,
+    // Small enough that entities are passivated and shards are full when something stands.
+    'function.maxStreams': 24,
+    'engine.maxRecordsInFlight': 300,
+    'engine.maxChunkRecords': 200,
+    'engine.takeoverGraceMs': 300,
+    ...(OPTION_NAMES.includes('journal.outboxRetentionChunks') && { 'journal.outboxRetentionChunks': 5 }),
+    'topics.subscriptions': methods.map((one) => ({ topic: topics.input, ...one })),
+    'topics.destinations': {
+      replies: [...methods, { service: 'bank.AccountService', method: 'Receive' }].map((one) => ({
+        ...one,
+        topic: topics.replies,
+        format: 'json',
+      })),
+      events: services.map((service) => ({ service, topic: topics.events, format: 'json' })),
+    },
+    'deadLetters.topic': topics.deadLetters,
+    'http.port': 0,
+    'log.level': 'info',
+    'log.format': 'json',
+  };
+}
+
+interface Ended {
+  readonly planned: Planned;
+  /** performance.now() */
+  readonly at: number;
+}
+
+/** Does what the plan says when it says so, and resolves when its time is over. */
+async function carryOut(
+  plan: readonly Planned[],
+  injector: Injector,
+  lengthMs: number,
+  log: (line: string) => void,
+): Promise<{ ends: Ended[]; problems: string[] }> {
+  const start = performance.now();
+  const ends: Ended[] = [];
+  const problems: string[] = [];
+  const untilThen = (at: number) => delay(Math.max(0, start + at - performance.now()));
+  const all = plan.map(async (planned) => {
+    await untilThen(planned.at);
+    log(describePlanned(planned));
+    try {
+      const end = await injector.inject(planned);
+      await untilThen(planned.at + planned.forMs);
+      await end();
+    } catch (error) {
+      problems.push(`${describePlanned(planned)}: ${messageOf(error)}`);
+    }
+    ends.push({ planned, at: performance.now() });
+  });
+  await Promise.all([...all, untilThen(lengthMs)]);
+  return { ends, problems };
+}
+
+async function problemsOf(script: Promise<void>): Promise<string[]> {
+  try {
+    await script;
+    return [];
+  } catch (error) {
+    return [messageOf(error)];
+  }
+}
+
+/** Resolves to the ms from `since` until all that was sent is done and every engine is ready; null: it took too long. */
+async function settle(
+  topics: Topics,
+  brokers: readonly string[],
+  reader: Reader,
+  slots: Slots,
+  { since, withinMs }: { since: number; withinMs: number },
+): Promise<number | null> {
+  const giveUp = since + withinMs;
+  let ends: ReadonlyMap<string, bigint> | undefined;
+  while (performance.now() < giveUp) {
+    ends ??= await endsOf(brokers, [topics.input]).catch(() => undefined);
+    const read = ends !== undefined && [...ends].every(([partition, end]) => reader.position(partition) >= end);
+    if (read && (await slots.ready()) && missingOutputs(topics, reader.records) === 0) return performance.now() - since;
+    await delay(250);
+  }
+  return null;
+}
+
+async function endsOf(brokers: readonly string[], topics: readonly string[]): Promise<Map<string, bigint>> {
+  return withAdminOf(brokers, async (admin) => {
+    const ends = new Map<string, bigint>();
+    for (const topic of topics) {
+      for (const { partition, high } of await admin.fetchTopicOffsets(topic)) {
+        if (BigInt(high) > 0n) ends.set(`${topic}/${partition}`, BigInt(high));
+      }
+    }
+    return ends;
+  });
+}
+
+/** Stops all engines in order and gathers what there is to be checked. */
+async function rest(at: {
+  topics: Topics;
+  all: readonly string[];
+  direct: readonly string[];
+  databaseUrl: string;
+  groupId: string;
+  reader: Reader;
+  slots: Slots;
+  sent: readonly Sent[];
+  plan: readonly Planned[];
+  settled: boolean;
+}): Promise<History> {
+  const { topics, direct, reader } = at;
+  await at.slots.stopAll();
+  const history = {
+    topics,
+    sent: at.sent,
+    excusable: excusableBy(at.plan) ? ['FUNCTION_TIMEOUT', 'FUNCTION_LOST'] : [],
+  };
+  if (!at.settled) return { ...history, seen: [...reader.records], cuts: reader.cuts };
+  const ends = await endsOf(direct, at.all);
+  const passed = (who: Reader) => [...ends].every(([partition, end]) => who.position(partition) >= end);
+  await until(20_000, () => passed(reader), 'the reader has read everything to its end').catch(() => undefined);
+  const second = await startReader({ brokers: direct, topics: at.all, binary: topics.commands, cuts: false });
+  let final: SeenRecord[];
+  try {
+    await until(40_000, () => passed(second), 'a second reader has read everything to its end').catch(() => undefined);
+    final = [...second.records];
+  } finally {
+    await second.stop();
+  }
+  const committed = await withAdminOf(direct, (admin) => admin.fetchOffsets({ groupId: at.groupId }));
+  return {
+    ...history,
+    seen: [...reader.records],
+    cuts: [...reader.cuts],
+    final,
+    journal: await readJournal(at.databaseUrl),
+    committed: Object.fromEntries(
+      committed.map(({ topic, partitions }) => [
+        topic,
+        Object.fromEntries(partitions.map(({ partition, offset }) => [String(partition), offset])),
+      ]),
+    ),
+  };
+}
+
+/** Some fault keeps the function from answering in time, or takes it away. */
+function excusableBy(plan: readonly Planned[]): boolean {
+  return plan.some(
+    ({ fault }) =>
+      ['pause-engine', 'stop-engine-at', 'kill-function', 'pause-function', 'other-function'].includes(fault.kind) ||
+      (fault.kind === 'link' && fault.link === 'function'),
+  );
+}
+
+async function until(withinMs: number, holds: () => boolean | Promise<boolean>, what: string): Promise<void> {
+  const giveUp = performance.now() + withinMs;
+  while (!(await holds())) {
+    if (performance.now() > giveUp) throw new Error(`not within ${withinMs / 1000} s: ${what}`);
+    await delay(100);
+  }
+}
+
+async function conclude(at: {
+  run: FaultRun;
+  plan: readonly Planned[];
+  dir: string;
+  verdict: Verdict;
+  history: History;
+  injector: Injector;
+  injected: readonly Ended[];
+  problems: readonly string[];
+  slots: Slots;
+  vitals: Vitals;
+  reader: Reader;
+  settledMs: number | null;
+  log: (line: string) => void;
+}): Promise<RunResult> {
+  const { run, verdict, history, slots, vitals, log } = at;
+  const { seed, minutes, faults: _, ...options } = run.options;
+  const sentences = [
+    ...(at.settledMs === null
+      ? [
+          `${missingOutputs(history.topics, history.seen)} outputs were missing ${(run.settlesWithinMs ?? SETTLES_WITHIN_MS) / 1000} s after everything was healed, or an engine was not ready`,
+        ]
+      : []),
+    ...at.problems,
+    ...slots.faults.map(({ sentence }) => sentence),
+    ...at.reader.faults,
+    ...verdict.violations.map(({ kind, sentence }) => `${kind}: ${sentence}`),
+    ...(vitals.maxMb > MOST_RSS_MB ? [`an engine had ${vitals.maxMb} MB`] : []),
+  ];
+  const recoveries = recoveryTimes(at.injected, history);
+  const result: RunResult = {
+    seed,
+    options,
+    ...(run.mutation !== undefined && { mutation: run.mutation }),
+    minutes,
+    faults: Object.fromEntries([...at.injector.done].sort()),
+    commands: verdict.commands,
+    outputs: verdict.outputs,
+    deadLetters: verdict.deadLetters,
+    excused: verdict.excused,
+    unknowns: verdict.unknown,
+    cuts: history.cuts.length,
+    starts: slots.starts,
+    rebuilds: Object.fromEntries([...slots.rebuilds].sort()),
+    recoveryMs: { p50: percentile(recoveries, 0.5), max: percentile(recoveries, 1) },
+    settledMs: at.settledMs === null ? null : Math.round(at.settledMs),
+    rssMaxMb: vitals.maxMb,
+    rssRestMb: vitals.lastMb,
+    violations: sentences,
+    kept: sentences.length === 0 ? null : at.dir,
+  };
+  if (sentences.length === 0) return result;
+  await keep(at.dir, run, at.plan, history, result, verdict.violations);
+  log(`seed ${seed}: ${sentences.length} violations; the data is in ${at.dir}`);
+  for (const line of at.plan.map(describePlanned)) log(`  ${line}`);
+  for (const sentence of sentences.slice(0, 10)) log(`- ${sentence}`);
+  for (const { records } of verdict.violations.slice(0, 3))
+    for (const record of records) log(`    ${describeRecord(record)}`);
+  for (const engine of slots.faults.slice(0, 2)) for (const line of engine.lines.slice(-8)) log(`    ${line}`);
+  return result;
+}
+
+/** The history as lines of JSON, the plan and the verdict, beside the logs of the servers and engines. */
+async function keep(
+  dir: string,
+  run: FaultRun,
+  plan: readonly Planned[],
+  history: History,
+  result: RunResult,
+  violations: readonly Violation[],
+): Promise<void> {
+  const text = (value: unknown) =>
+    JSON.stringify(value, (_, inner: unknown) => (typeof inner === 'bigint' ? inner.toString() : inner));
+  const { seen, final, sent, cuts, journal, ...other } = history;
+  await writeFile(path.join(dir, 'result.json'), text({ result, options: run.options, plan, violations, ...other }));
+  await writeFile(path.join(dir, 'seen.jsonl'), seen.map(text).join('\n'));
+  await writeFile(path.join(dir, 'final.jsonl'), (final ?? []).map(text).join('\n'));
+  await writeFile(path.join(dir, 'sent.jsonl'), sent.map(text).join('\n'));
+  await writeFile(path.join(dir, 'cuts.jsonl'), cuts.map(text).join('\n'));
+  await writeFile(path.join(dir, 'journal.json'), text(journal ?? null));
+}
+
+export function describeRecord(record: SeenRecord): string {
+  const { topic, partition, offset, id, type, code, value } = record;
+  return `${topic}/${partition}/${offset} ${[id, type, code].filter((one) => one !== '').join(' ')} ${value}`;
+}
+
+/** For each fault that ended: until the first commands that were sent after it had an output. */
+function recoveryTimes(ended: readonly Ended[], { sent, seen, topics }: History): number[] {
+  const SAMPLE = 20;
+  const first = new Map<string, number>();
+  for (const { topic, id, at, from } of seen) {
+    const command = topic === topics.deadLetters ? from : (/^[^#]*?\/\d+\/\d+/.exec(id)?.[0] ?? '');
+    if (topic !== topics.input && !first.has(command)) first.set(command, at);
+  }
+  const known = sent.filter(({ outcome }) => outcome === 'acknowledged').sort((a, b) => a.at - b.at);
+  return ended.flatMap(({ at }) => {
+    const from = known.findIndex((one) => one.at >= at);
+    if (from < 0) return [];
+    const times = known
+      .slice(from, from + SAMPLE)
+      .map(({ partition, offset }) => first.get(`${topics.input}/${partition}/${offset}`))
+      .filter((time) => time !== undefined);
+    return times.length === 0 ? [] : [Math.max(...times) - at];
+  });
+}
+
+function percentile(values: readonly number[], part: number): number {
+  const sorted = [...values].sort((a, b) => a - b);
+  return Math.round(sorted[Math.min(sorted.length - 1, Math.floor(part * sorted.length))] ?? 0);
+}
