@@ -1,3 +1,4 @@
+import pg from 'pg';
 import type { Io, VerifyCliOptions } from '../cli/context.ts';
 import type { Config } from '../config/config.ts';
 import { planDeployment } from '../deployment-plan.ts';
@@ -9,6 +10,7 @@ import { createPool } from '../journal/pool.ts';
 import type { Method } from '../model/component.ts';
 import { kafkaLogCreator } from '../observe/kafka-log.ts';
 import { createLog } from '../observe/log.ts';
+import { maskSecrets } from '../observe/mask.ts';
 import { akkaServerless } from '../protocol/akkaserverless.ts';
 import { kalix } from '../protocol/kalix.ts';
 import { createKafka } from '../topics/client.ts';
@@ -28,6 +30,8 @@ const DISCOVERY_TIMEOUT_MS = 10_000;
 const ABORTED_WITHIN_MS = 15_000;
 
 const NOT_CHECKED = 2;
+/** SQLSTATE of undefined_table and undefined_column. */
+const OLDER_SCHEMA: ReadonlySet<string> = new Set(['42P01', '42703']);
 
 /** `stateferry verify`: 0 when all holds, 1 when something does not, 2 when it could not be checked. */
 export async function verify(config: Config, options: VerifyCliOptions, io: Io): Promise<number> {
@@ -35,12 +39,17 @@ export async function verify(config: Config, options: VerifyCliOptions, io: Io):
   try {
     report = await judge(config, options, io);
   } catch (error) {
-    if (!(error instanceof StateferryError) && !io.signal.aborted) throw error;
-    io.err.write(`stateferry: not verified: ${io.signal.aborted ? 'stopped before the end' : messageOf(error)}\n`);
+    const reason = io.signal.aborted ? 'stopped before the end' : maskSecrets(reasonOf(error));
+    io.err.write(`stateferry: not verified: ${reason}\n`);
     return NOT_CHECKED;
   }
   io.out.write(options.json ? `${JSON.stringify(report, null, 2)}\n` : formatReport(report));
   return report.held ? 0 : 1;
+}
+
+function reasonOf(error: unknown): string {
+  if (!(error instanceof pg.DatabaseError) || !OLDER_SCHEMA.has(error.code ?? '')) return messageOf(error);
+  return `the journal is not of this version (${error.message}): start a process of this version on it first`;
 }
 
 /**

@@ -64,6 +64,8 @@ export class ShardControl {
   /** Those of which something has to be done or journaled; the others cost nothing. */
   readonly #moving = new Set<Controlled>();
   readonly #dirty = new Set<Controlled>();
+  /** The last of a batch, by its place, from its leaving until it is in a chunk once more. */
+  readonly #awaited = new Map<string, Controlled>();
   /** The last of a batch, on its way through the window. */
   readonly #last = new Map<Item, Controlled>();
   /** Operations that were taken up, done or not. */
@@ -92,6 +94,7 @@ export class ShardControl {
         readableAfter: chunk,
       };
       this.#entities.set(idOf(key), control);
+      this.#release(control, released);
       if (state !== 'paused') this.#moving.add(control);
     }
   }
@@ -110,17 +113,24 @@ export class ShardControl {
     return this.#entities.get(idOf(key))?.parked ?? 0;
   }
 
+  /**
+   * A record has arrived that was put back. Call it before anything else is done with it, whatever it is by now: a
+   * function that came back as another one may have no method for it any more.
+   */
+  comesBack(item: Item): void {
+    const control = item.place && this.#awaited.get(placeKey(item.place));
+    if (control === undefined) return;
+    this.#last.set(item, control);
+    if (control.state === 'resuming' && !control.disturbed && control.parked === 0) control.state = 'ending';
+  }
+
   /** A command has arrived: whether it goes to its entity, or has to be parked (`park`). */
   arrives(item: Item, key: EntityKey): 'go' | 'park' {
     if (this.#entities.size === 0) return 'go';
     const control = this.#entities.get(idOf(key));
-    if (control === undefined) return 'go';
-    const batch = ofBatch(control, item.place);
-    if (batch === undefined) return control.state === 'ending' ? 'go' : 'park';
-    if (batch === 'last') this.#last.set(item, control);
-    if (control.state !== 'resuming' || control.disturbed) return 'park';
-    if (batch === 'last' && control.parked === 0) control.state = 'ending';
-    return 'go';
+    if (control === undefined || control.state === 'ending') return 'go';
+    const isNext = control.state === 'resuming' && !control.disturbed && isOfBatch(control, item.place);
+    return isNext ? 'go' : 'park';
   }
 
   /** The command is decided to be parked. Answers its place, if it has been parked before and keeps it. */
@@ -128,7 +138,7 @@ export class ShardControl {
     const control = this.#entities.get(idOf(key));
     if (control === undefined) throw new Error('a command was parked whose entity is not paused');
     control.parked++;
-    if (ofBatch(control, item.place) === undefined) return undefined;
+    if (!isOfBatch(control, item.place)) return undefined;
     control.disturbed = true;
     return item.place;
   }
@@ -236,7 +246,7 @@ export class ShardControl {
   forgetReleased(): void {
     for (const control of this.#entities.values()) {
       if (control.released === undefined) continue;
-      control.released = undefined;
+      this.#release(control, undefined);
       control.disturbed = false;
       this.#touch(control);
     }
@@ -271,7 +281,7 @@ export class ShardControl {
       const control = this.#last.size === 0 ? undefined : this.#last.get(item);
       if (control !== undefined) {
         this.#last.delete(item);
-        control.released = undefined;
+        this.#release(control, undefined);
         control.disturbed = false;
         control.readableAfter = chunk;
         this.#touch(control);
@@ -288,7 +298,7 @@ export class ShardControl {
       for (const place of leaving.places) unparked.push(place);
       for (const output of leaving.outputs) outputs.push(output);
       if (leaving.putBack) {
-        control.released = leaving.places.at(-1);
+        this.#release(control, leaving.places.at(-1));
         control.gateUntil = performance.now() + GATE_MS;
         this.#dirty.add(control);
       }
@@ -323,18 +333,25 @@ export class ShardControl {
     return !control.reading && control.leaving === undefined && control.readableAfter <= this.#journaled;
   }
 
+  #release(control: Controlled, place: Place | undefined): void {
+    if (control.released !== undefined) this.#awaited.delete(placeKey(control.released));
+    control.released = place;
+    if (place !== undefined) this.#awaited.set(placeKey(place), control);
+  }
+
   #touch(control: Controlled): void {
     this.#dirty.add(control);
     this.#moving.add(control);
   }
 }
 
-/** How the place stands to the batch that was put back last and has not all come back: in it, its last, or none of it. */
-function ofBatch({ released }: Controlled, place: Place | undefined): 'in' | 'last' | undefined {
-  if (place === undefined || released === undefined) return undefined;
-  const order = comparePlaces(place, released);
-  if (order === 0) return 'last';
-  return order < 0 ? 'in' : undefined;
+/** Whether the place is in the batch that was put back last, and of which not all has come back. */
+function isOfBatch({ released }: Controlled, place: Place | undefined): boolean {
+  return place !== undefined && released !== undefined && comparePlaces(place, released) <= 0;
+}
+
+function placeKey({ chunk, ordinal }: Place): string {
+  return `${chunk}/${ordinal}`;
 }
 
 function idOf({ entityType, entityId }: EntityKey): string {

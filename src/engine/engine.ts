@@ -2,31 +2,25 @@ import { randomUUID } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import { aborted } from '../abort.ts';
-import { deadLetter } from '../codec/dead-letter.ts';
-import { decodeOutbox, encodeOutbox } from '../codec/outbox.ts';
-import { nudge, putBack } from '../codec/put-back.ts';
+import { decodeOutbox } from '../codec/outbox.ts';
+import { nudge } from '../codec/put-back.ts';
 import { type ErrorCode, messageOf, StateferryError } from '../errors.ts';
-import type { Command } from '../model/command.ts';
 import type { LoadedControl } from '../model/control.ts';
-import type { EntityKey } from '../model/entity.ts';
-import type { InputRecord, OutputRecord } from '../model/record.ts';
+import type { InputRecord } from '../model/record.ts';
 import type { Signals } from '../observe/signals.ts';
 import type { EngineState } from '../observe/status.ts';
 import type { RecordBatch } from '../topics/consumption.ts';
-import { partitionFor } from '../topics/partition.ts';
-import { BATCH_BYTES, recordBytes } from '../topics/record-bytes.ts';
 import type { Transactor } from '../topics/transactor.ts';
 import { ShardControl } from './control.ts';
-import type { Decision } from './decide.ts';
 import { createEmission, type Emission, type JournaledChunk } from './emission.ts';
-import { Entities, type EntitiesOptions, type Rejection } from './entities.ts';
-import { type Failures, topicOfCommand } from './failures.ts';
-import type { Arrival } from './intake.ts';
+import { Entities, type EntitiesOptions } from './entities.ts';
+import { type Arrival, originOf } from './intake.ts';
 import { createItem, type Item, publishing } from './item.ts';
 import { createJournaling, type JournalingOptions } from './journaling.ts';
 import { type OpeningSteps, type OwnedShard, openShards } from './opening.ts';
 import { type ControlStore, createOperators, type Operators } from './operators.ts';
 import type { PacedLoop } from './paced.ts';
+import { createPoison, entityOf, type Poison, type PoisonOptions } from './poison.ts';
 import { Shard, type ShardLimits } from './shard.ts';
 
 const REBUILD_PAUSE_MIN_MS = 100;
@@ -45,12 +39,10 @@ export interface Consumer {
   stop(): Promise<void>;
 }
 
-export interface EngineOptions {
+export interface EngineOptions extends Pick<PoisonOptions, 'deadLetterTopic' | 'commandTopic' | 'failures'> {
   readonly deployment: string;
   /** Every topic consumed, the internal command topic included. */
   readonly topics: readonly string[];
-  /** `messageBytes`: the largest batch that it takes. */
-  readonly deadLetterTopic: { readonly name: string; readonly partitions: number; readonly messageBytes: number };
   readonly start: 'earliest' | 'latest';
   readonly limits: ShardLimits;
   readonly maxChunkRecords: number;
@@ -58,9 +50,6 @@ export interface EngineOptions {
   readonly emitIntervalMs: number;
   readonly takeoverGraceMs: number;
   readonly drainTimeoutMs: number;
-  /** The deployment's own topic for commands, and the largest batch that it takes. */
-  readonly commandTopic: { readonly name: string; readonly messageBytes: number };
-  readonly failures: Failures;
   /** What the journal tells of operators' wishes, and of the commands that wait for them. */
   readonly control: ControlStore & {
     load(shards: readonly number[]): Promise<readonly (LoadedControl & { readonly shard: number })[]>;
@@ -100,6 +89,7 @@ export class Engine {
   readonly #signals: Signals;
   readonly #shards = new Map<number, Shard>();
   readonly #entities: Entities;
+  readonly #poison: Poison;
   readonly #operators: Operators;
   readonly #drained = new Map<Shard, () => void>();
   /** Shards that the group gave and that are not open yet, and since when, in ms since the epoch. */
@@ -128,20 +118,27 @@ export class Engine {
     this.#failure = { promise, reject };
     this.#entities = new Entities({
       ...options.entities,
-      reject: (item, error) => this.#failed(item, error),
-      onDecided: (item) => this.#decided(item),
+      reject: (item, error) => this.#poison.failed(item, error),
+      onDecided: (item) => {
+        this.#poison.decided(item);
+        if (item.shard.isReady()) this.#incarnation?.journaling.wake();
+      },
       onLoadFailed: (error) => this.#condemn('JOURNAL_UNKNOWN', 'entities could not be loaded from the journal', error),
       signals: options.signals,
+    });
+    this.#poison = createPoison({
+      ...options,
+      entities: this.#entities,
+      shardOf: (item) => this.#shardOf(item),
+      takeSkip: (shard, item) => this.#operators.takeSkip(shard, item),
+      onWaiting: (shard) => this.#cutAgain(shard),
+      onMoved: (shard) => this.#moved(shard),
     });
     this.#operators = createOperators({
       store: options.control,
       shards: () => this.#shards.values(),
       entities: this.#entities,
-      park: (shard, items) => this.#parkWaiting(shard, items),
-      giveUp: (shard, item, error) => this.#settle(shard, [item], () => this.#bury(item.origin, error, whoseOf(item))),
-      letterOf: (record, error) => this.#bury(record, error).outputs,
-      fits: (record) => this.#fitsCommands(record),
-      tryAgain: (shard, item) => this.#tryAgain(shard, item),
+      poison: this.#poison,
       wanted: (shard) => this.#nudge(shard),
       looked: (shard) => this.#regulate(shard),
       log: options.log,
@@ -373,7 +370,7 @@ export class Engine {
   }
 
   #begin(incarnation: Incarnation, owned: OwnedShard, control: ShardControl): void {
-    const { opened, applied, committed, unemitted, expired } = owned;
+    const { opened, applied, committed, groupForgot, unemitted, expired } = owned;
     const lastKnown = unemitted[0] === undefined ? opened.chunk : unemitted[0].chunk - 1;
     const behind = Object.entries(applied).some(([topic, offset]) => committed[topic] !== offset);
     // A last chunk without outputs has no outbox row, but its positions may still have to be committed.
@@ -400,8 +397,10 @@ export class Engine {
         outputs: decodeOutbox(row.records),
       });
     }
-    if (behind && opened.chunk > 0) {
+    if ((behind || groupForgot) && opened.chunk > 0) {
       incarnation.emission.push({ shard, number: opened.chunk, positions: applied, outputs: [] });
+      // It goes on when that is committed.
+      shard.paused = groupForgot;
     }
     for (const { topic, offsets } of expired) {
       if (topic === this.#options.commandTopic.name) control.forgetReleased();
@@ -589,79 +588,36 @@ export class Engine {
         cause,
       });
       this.#log.error({ topic: record.topic, partition: record.partition, err: cause }, 'Reading a record failed');
-      return { kind: 'reject', error };
+      const from = originOf(record, this.#options.commandTopic.name);
+      return { kind: 'reject', error, ...(from && { from }) };
     }
   }
 
   #accept(shard: Shard, record: InputRecord): void {
     const arrival = this.#arrival(record);
+    const command = arrival.kind === 'command' ? arrival.command : undefined;
+    const item = createItem(shard, record, command, undefined, arrival.from);
+    shard.add(item);
+    shard.control.comesBack(item);
     switch (arrival.kind) {
       case 'command': {
-        const item = createItem(shard, record, arrival.command, undefined, arrival.from);
-        shard.add(item);
-        const key = keyOf(arrival.command);
-        if (key !== undefined && shard.control.arrives(item, key) === 'park')
-          item.decision = this.#park(shard, item, key);
-        else this.#entities.dispatch(item, arrival.command);
+        const key = entityOf(arrival.command);
+        if (key !== undefined && shard.control.arrives(item, key) === 'park') {
+          item.decision = this.#poison.park(shard, item, key);
+        } else this.#entities.dispatch(item, arrival.command);
         return;
       }
       case 'stray':
         this.#signals.strays(1);
-        shard.add(createItem(shard, record, undefined, publishing(arrival.outputs)));
+        item.decision = publishing(arrival.outputs);
         return;
       case 'reject':
-        this.#unreadable(shard, record, arrival);
+        this.#poison.unreadable(shard, item, arrival);
         return;
       case 'ignore':
-        shard.add(createItem(shard, record, undefined, publishing([])));
+        item.decision = publishing([]);
         return;
     }
-  }
-
-  /** A record that cannot be read is a dead letter, or what the shard halts before. */
-  #unreadable(shard: Shard, record: InputRecord, { error, where, from }: Arrival & { kind: 'reject' }): void {
-    const item = createItem(shard, record, undefined, undefined, from);
-    shard.add(item);
-    const failed = { topic: item.origin.topic, service: where?.service, method: where?.method };
-    if (this.#options.failures.ofRecord(failed) === 'halt') this.#halt(shard, item, error, where);
-    else item.decision = this.#bury(item.origin, error, where);
-  }
-
-  /** What is done about a command that failed, by the deployment's policies and what operators want. */
-  #failed(item: Item, error: StateferryError): Rejection {
-    const shard = this.#shardOf(item);
-    const { command } = item;
-    const whose = whoseOf(item);
-    // The shard was dropped meanwhile: nothing of this is journaled.
-    if (shard === undefined || command === undefined) return 'hold';
-    const skipped = this.#operators.takeSkip(shard, item);
-    if (skipped !== undefined) return this.#bury(item.origin, skipped, whose);
-    const topic = topicOfCommand(command.id, this.#options.commandTopic.name);
-    const verdict = this.#options.failures.ofCommand(
-      { topic, service: whose?.service, method: whose?.method },
-      ++item.attempts,
-    );
-    if (verdict === 'dead-letter') return this.#bury(item.origin, error, whose);
-    const key = keyOf(command);
-    // An operator has paused the entity meanwhile: what would wait in memory waits in the journal.
-    if (key !== undefined && shard.control.isPaused(key)) return this.#park(shard, item, key);
-    if (shard.state === 'draining') queueMicrotask(() => this.#cutAgain(shard));
-    if (verdict === 'halt') {
-      this.#halt(shard, item, error, whose);
-      return 'hold';
-    }
-    if (verdict === 'pause') {
-      // An action has no entity whose later commands could wait.
-      if (key === undefined) return this.#bury(item.origin, error, whose);
-      shard.control.pause(key, { reason: `${command.id}: ${error.code}, ${error.message}`, by: '' });
-      this.#log.warn(
-        { shard: shard.number, ...key, command: command.id, code: error.code, error: error.message },
-        'Paused an entity',
-      );
-      return this.#park(shard, item, key);
-    }
-    this.#signals.retries(1);
-    return verdict;
   }
 
   /** A command that was at the function while its shard is drained, and now waits, is given back, too. */
@@ -677,100 +633,10 @@ export class Engine {
     return shard === item.shard ? shard : undefined;
   }
 
-  #decided(item: Item): void {
-    const { park } = item.decision ?? {};
-    // A failed one that was parked: those behind it follow.
-    const shard = park && this.#shardOf(item);
-    if (shard !== undefined && park !== undefined) this.#parkWaiting(shard, this.#entities.waiting(park.key));
-    if (item.shard.isReady()) this.#incarnation?.journaling.wake();
-  }
-
-  /** Commands that wait for their entity wait in the journal instead. */
-  #parkWaiting(shard: Shard, items: readonly Item[]): void {
-    this.#settle(shard, items, (item) => {
-      const key = item.command && keyOf(item.command);
-      return key === undefined ? undefined : this.#park(shard, item, key);
-    });
-  }
-
-  /** Decides what waits in the window, in the function's place. */
-  #settle(shard: Shard, items: readonly Item[], decide: (item: Item) => Decision | undefined): void {
-    this.#entities.withdraw(items);
-    for (const item of items) {
-      item.decision = decide(item);
-      this.#unhalt(shard, item);
-    }
+  /** Something of the shard's window was decided, or need not be decided any more. */
+  #moved(shard: Shard): void {
     if (shard.isReady()) this.#incarnation?.journaling.wake();
     this.#regulate(shard);
-  }
-
-  #park(shard: Shard, item: Item, key: EntityKey): Decision {
-    const { name } = this.#options.commandTopic;
-    const commandId = item.command?.id ?? '';
-    const record = putBack(item.origin, { topic: name, partition: shard.number, commandId });
-    if (!this.#fitsCommands(record)) {
-      const error = new StateferryError(
-        'RECORD_OVERSIZE',
-        `The entity is paused, and the record cannot wait for it, since "${name}" takes no record of that size (max.message.bytes).`,
-      );
-      return this.#bury(item.origin, error, whoseOf(item));
-    }
-    const place = shard.control.park(item, key);
-    this.#signals.parked(1);
-    return {
-      ...publishing([]),
-      park: { key, commandId, record: encodeOutbox([record]), ...(place && { place }) },
-    };
-  }
-
-  #fitsCommands(record: OutputRecord): boolean {
-    return BATCH_BYTES + recordBytes(record) <= this.#options.commandTopic.messageBytes;
-  }
-
-  /** Nothing of the shard goes past this record; what is before it in the window still goes. */
-  #halt(shard: Shard, item: Item, error: StateferryError, where?: { service: string; method: string }): void {
-    const { topic, partition, offset } = item.origin;
-    const key = item.command && keyOf(item.command);
-    const isFirst = shard.halts.size === 0;
-    shard.halts.set(item, {
-      code: error.code,
-      error: error.message,
-      topic,
-      partition,
-      offset: offset.toString(),
-      service: where?.service ?? null,
-      method: where?.method ?? null,
-      entityType: key?.entityType ?? null,
-      entityId: key?.entityId ?? null,
-      since: Date.now(),
-    });
-    this.#log.error(
-      {
-        shard: shard.number,
-        topic,
-        partition,
-        offset: offset.toString(),
-        ...where,
-        code: error.code,
-        error: error.message,
-      },
-      'Halted a shard',
-    );
-    if (isFirst) this.#signals.shardState(shard.number, 'halted');
-    this.#regulate(shard);
-  }
-
-  #tryAgain(shard: Shard, item: Item): void {
-    this.#unhalt(shard, item);
-    item.attempts = 0;
-    this.#entities.tryAgain(item);
-    this.#regulate(shard);
-  }
-
-  /** The shard is halted before this item no more. */
-  #unhalt(shard: Shard, item: Item): void {
-    if (!shard.halts.delete(item) || shard.halts.size > 0) return;
-    if (shard.state === 'running') this.#signals.shardState(shard.number, 'running');
   }
 
   /** Sends the shard a record of its own, where nothing else brings the chunk that something waits for. */
@@ -787,33 +653,6 @@ export class Engine {
       outputs: [nudge(name, shard.number)],
       isNudge: true,
     });
-  }
-
-  /** A record that cannot be carried out goes to the dead-letter topic, in the transaction that moves past it. */
-  #bury(record: InputRecord, error: StateferryError, where?: { service: string; method: string }): Decision {
-    const { name, partitions, messageBytes } = this.#options.deadLetterTopic;
-    this.#signals.deadLetters(error.code);
-    this.#log.debug(
-      {
-        topic: record.topic,
-        partition: record.partition,
-        offset: record.offset.toString(),
-        code: error.code,
-        error: error.message,
-      },
-      'Sent a record to the dead-letter topic',
-    );
-    return publishing([
-      deadLetter({
-        record,
-        topic: name,
-        partition: record.key === null ? record.partition % partitions : partitionFor(record.key, partitions),
-        error,
-        ...where,
-        at: Date.now(),
-        fits: (letter) => BATCH_BYTES + recordBytes(letter) <= messageBytes,
-      }),
-    ]);
   }
 
   #emitted(chunks: readonly JournaledChunk[]): void {
@@ -840,14 +679,4 @@ function recreated({ topic, partition, offset }: InputRecord): StateferryError {
 
 function isDrained(shard: Shard): boolean {
   return shard.isEmpty() && shard.unemitted === 0 && !shard.nudging;
-}
-
-/** Whose command it is; undefined where that cannot be told. */
-function whoseOf({ command }: Item): { service: string; method: string } | undefined {
-  return command && { service: command.method.component.service, method: command.method.name };
-}
-
-/** The entity of a command; an action has none. */
-function keyOf({ method: { component }, entityId }: Command): EntityKey | undefined {
-  return component.kind === 'action' ? undefined : { entityType: component.entityType, entityId };
 }

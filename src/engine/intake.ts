@@ -13,14 +13,14 @@ export type Arrival =
   /** It goes to its entity or action. */
   | { readonly kind: 'command'; readonly command: Command; readonly from?: Origin }
   /** Its entity belongs to another shard: it is published again, on the command topic's right partition. */
-  | { readonly kind: 'stray'; readonly outputs: readonly OutputRecord[] }
+  | { readonly kind: 'stray'; readonly outputs: readonly OutputRecord[]; readonly from?: Origin }
   | {
       readonly kind: 'reject';
       readonly error: StateferryError;
       readonly where?: { service: string; method: string };
       readonly from?: Origin;
     }
-  | { readonly kind: 'ignore' };
+  | { readonly kind: 'ignore'; readonly from?: Origin };
 
 /** Of a record that was put back (codec/put-back.ts): what it was first, and where its command was parked. */
 export interface Origin {
@@ -44,11 +44,8 @@ export function createIntake(options: {
   return (record) => {
     if (record.topic !== commandTopic) return route(record, record.partition);
     if (isNudge(record)) return { kind: 'ignore' };
-    const back = readPutBack(record);
-    if (back === undefined) return route(record, record.partition);
-    const from = { origin: back.record, place: back.place };
-    const arrival = route(back.record, record.partition);
-    return arrival.kind === 'command' || arrival.kind === 'reject' ? { ...arrival, from } : arrival;
+    const from = originOf(record, commandTopic);
+    return from === undefined ? route(record, record.partition) : { ...route(from.origin, record.partition), from };
   };
 
   /** `partition`: where the record stands now. */
@@ -103,6 +100,12 @@ export function createIntake(options: {
       ),
     };
   }
+}
+
+/** What a record was before it was put back; undefined: it was not. */
+export function originOf(record: InputRecord, commandTopic: string): Origin | undefined {
+  const back = record.topic === commandTopic ? readPutBack(record) : undefined;
+  return back && { origin: back.record, place: back.place };
 }
 
 /** The record's own key where that is the entity id, so that no bytes are made anew on the way of most records. */

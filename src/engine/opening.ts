@@ -38,6 +38,11 @@ export interface OwnedShard {
   readonly opened: OpenedShard;
   readonly applied: Positions;
   readonly committed: Positions;
+  /**
+   * The group has no offset of the shard, though the journal has applied records: it was deleted, or it never got so far.
+   * Nothing may be journaled before it has one, or a crash after that leaves what nobody can decide (OFFSETS_GONE).
+   */
+  readonly groupForgot: boolean;
   /** Chunks to be emitted again, in order. No function is called for them. */
   readonly unemitted: readonly OutboxRow[];
   /** Records that the topic's retention removed before they were read: topic and how many offsets. */
@@ -168,7 +173,8 @@ function place(
   // The first transaction commits a position for every topic, so only a group that was deleted has none at all.
   const nothingKnown = Object.keys(opened.applied).every((topic) => committed[topic] === undefined);
   if (nothingKnown && opened.emitted > 0 && opened.chunk > opened.emitted) fault ??= offsetsGone(shard);
-  return { opened, applied: fault === undefined ? applied : opened.applied, committed, expired, fault };
+  const groupForgot = opened.chunk > 0 && !topics.some((topic) => committedOffsets.get(topic)?.has(shard));
+  return { opened, applied: fault === undefined ? applied : opened.applied, committed, groupForgot, expired, fault };
 }
 
 /**

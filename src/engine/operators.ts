@@ -7,10 +7,13 @@ import type { EntityKey } from '../model/entity.ts';
 import type { InputRecord, OutputRecord } from '../model/record.ts';
 import type { Entities } from './entities.ts';
 import type { Item } from './item.ts';
+import type { Poison } from './poison.ts';
 import type { Shard } from './shard.ts';
 
 /** How often the journal is asked what operators want. */
 const POLL_MS = 1_000;
+/** How soon it is asked again where there was something: there may be more than it tells at once. */
+const MORE_MS = 200;
 
 /** What the journal tells of operators' wishes and of parked commands (journal/control.ts). */
 export interface ControlStore {
@@ -24,16 +27,7 @@ export interface OperatorsOptions {
   /** Open shards of this process. */
   readonly shards: () => Iterable<Shard>;
   readonly entities: Pick<Entities, 'head' | 'waiting'>;
-  /** Makes commands that wait for their entity wait in the journal instead. */
-  readonly park: (shard: Shard, items: readonly Item[]) => void;
-  /** Makes a dead letter of something that waits in the window. */
-  readonly giveUp: (shard: Shard, item: Item, error: StateferryError) => void;
-  /** The dead letter of a record that is not in the window. */
-  readonly letterOf: (record: InputRecord, error: StateferryError) => readonly OutputRecord[];
-  /** Whether a topic takes a record of this size. */
-  readonly fits: (record: OutputRecord) => boolean;
-  /** Once more what the shard was halted before. */
-  readonly tryAgain: (shard: Shard, item: Item) => void;
+  readonly poison: Pick<Poison, 'parkWaiting' | 'giveUp' | 'letterOf' | 'fits' | 'tryAgain'>;
   /** Called for each shard with each look at the journal. */
   readonly looked: (shard: Shard) => void;
   /** Something of the shard waits for a chunk (`ShardControl.wantsChunk`). */
@@ -57,10 +51,11 @@ export interface Operators {
 type EntityOperation = Extract<Operation, { readonly key: EntityKey }>;
 
 export function createOperators(options: OperatorsOptions): Operators {
-  const { store, entities, log } = options;
+  const { store, entities, poison, log } = options;
   /** By command that is at the function: the operation that wants it skipped, if it fails. */
   const skips = new Map<Item, Operation>();
   let timer: NodeJS.Timeout | undefined;
+  let more: NodeJS.Timeout | undefined;
   let stopped = true;
   let looking = false;
 
@@ -71,15 +66,16 @@ export function createOperators(options: OperatorsOptions): Operators {
       const open = new Map([...options.shards()].map((shard) => [shard.number, shard]));
       if (open.size === 0) return;
       const operations = await store.operations([...open.keys()]);
+      let isNews = false;
       for (const [number, shard] of open) {
         if (stopped || shard.state !== 'running') continue;
-        carryOut(
-          shard,
-          operations.filter((operation) => operation.shard === number),
-        );
+        const own = operations.filter((operation) => operation.shard === number);
+        isNews ||= own.some(({ id }) => shard.control.isNew(id));
+        carryOut(shard, own);
         tend(shard);
         options.looked(shard);
       }
+      if (isNews && !stopped) more = setTimeout(() => void look(), MORE_MS).unref();
     } catch (error) {
       // What is wrong with the journal shows where it is needed; here it only delays.
       log.debug({ error: messageOf(error) }, 'Looking for what operators ask failed');
@@ -111,7 +107,7 @@ export function createOperators(options: OperatorsOptions): Operators {
     switch (operation.kind) {
       case 'pause':
         if (!shard.control.pause(operation.key, why)) return { text: 'it was paused already' };
-        options.park(shard, entities.waiting(operation.key));
+        poison.parkWaiting(shard, entities.waiting(operation.key));
         return { text: 'paused' };
       case 'resume':
         return { text: shard.control.resume(operation.key, why) ? 'resumed' : 'it was not paused' };
@@ -120,7 +116,7 @@ export function createOperators(options: OperatorsOptions): Operators {
       case 'shard-resume': {
         if (shard.halts.size === 0) return { text: 'it was not halted' };
         const commands = [...shard.halts.keys()].filter((item) => item.command !== undefined);
-        for (const item of commands) options.tryAgain(shard, item);
+        for (const item of commands) poison.tryAgain(shard, item);
         return {
           text:
             commands.length > 0 ? `tried ${commands.map(nameOf).join(', ')} again` : 'a record cannot be read: skip it',
@@ -129,7 +125,7 @@ export function createOperators(options: OperatorsOptions): Operators {
       case 'shard-skip': {
         const item = shard.firstHalted();
         if (item === undefined) return { text: 'it was not halted' };
-        options.giveUp(shard, item, skippedBy(operation, shard.halts.get(item)));
+        poison.giveUp(shard, item, skippedBy(operation, shard.halts.get(item)));
         return { text: `skipped ${nameOf(item)}` };
       }
       case 'retry':
@@ -150,7 +146,7 @@ export function createOperators(options: OperatorsOptions): Operators {
       return undefined;
     }
     if (head !== undefined) {
-      options.giveUp(shard, head, skippedBy(operation, shard.halts.get(head)));
+      poison.giveUp(shard, head, skippedBy(operation, shard.halts.get(head)));
       return { text: `skipped ${nameOf(head)}` };
     }
     if (shard.control.parkedOf(operation.key) === 0) return { text: 'nothing of it waits' };
@@ -161,7 +157,7 @@ export function createOperators(options: OperatorsOptions): Operators {
   function retry(record: Uint8Array): { text: string; outputs?: readonly OutputRecord[] } {
     try {
       const outputs = decodeOutbox(record);
-      if (outputs.every(options.fits)) return { text: 'put back', outputs };
+      if (outputs.every(poison.fits)) return { text: 'put back', outputs };
       return { text: 'not put back: the command topic takes no record of this size (max.message.bytes)' };
     } catch (error) {
       return { text: `not put back: ${messageOf(error)}` };
@@ -175,7 +171,7 @@ export function createOperators(options: OperatorsOptions): Operators {
       return;
     }
     const [record] = decodeOutbox(parked.record);
-    const outputs = record === undefined ? [] : options.letterOf(originOf(record), skippedBy(operation, undefined));
+    const outputs = record === undefined ? [] : poison.letterOf(originOf(record), skippedBy(operation, undefined));
     shard.control.giveUp(operation.key, { place: parked.place, outputs });
     shard.control.finish(operation.id, `skipped ${parked.commandId}`);
     options.wanted(shard);
@@ -225,6 +221,7 @@ export function createOperators(options: OperatorsOptions): Operators {
     stop() {
       stopped = true;
       clearInterval(timer);
+      clearTimeout(more);
       timer = undefined;
       skips.clear();
     },

@@ -43,8 +43,6 @@ export function gather(check: string): Gathering {
   let total = 0;
   return {
     find(finding) {
-      if (process.env.MUTE === check) return;
-      process.stderr.write(`WHAT ${check}: ${finding.what}\n`);
       total++;
       if (findings.length < TOLD) findings.push(finding);
     },

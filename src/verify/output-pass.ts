@@ -270,7 +270,7 @@ export function checkOutputs(ground: Ground): OutputCheck {
     readonly traces: Traces;
   }): (record: InputRecord) => Promise<void> {
     const { topic, partition, known, isFirst, isOurs, expected, events, seen, printOf, traces } = pass;
-    const newest = new Map<string, { readonly offset: bigint; readonly rank: number; readonly id: string }>();
+    const newest = new Map<string, { readonly offset: bigint; readonly rank: number; readonly name: string }>();
 
     /** What one shard makes of one partition of an input stands in its order. */
     function checkCause(identity: Identity, record: ReturnType<typeof asOutput>, where: string): void {
@@ -280,6 +280,7 @@ export function checkOutputs(ground: Ground): OutputCheck {
       const way = `${cause.topic}/${cause.partition} ${home} ${identity.service}`;
       const before = newest.get(way);
       const rank = rankOf(identity);
+      const name = `${identity.kind} ${identity.id}`;
       if (
         before !== undefined &&
         (before.offset > cause.offset || (before.offset === cause.offset && before.rank > rank))
@@ -291,12 +292,12 @@ export function checkOutputs(ground: Ground): OutputCheck {
         found.find({
           what: 'an output is out of order',
           where,
-          found: `${identity.id} after ${before.id}`,
+          found: `${name} after ${before.name}`,
           expected: 'the order of the input',
         });
         return;
       }
-      newest.set(way, { offset: cause.offset, rank, id: identity.id });
+      newest.set(way, { offset: cause.offset, rank, name });
     }
 
     function compare(

@@ -36,7 +36,7 @@ const OVERDUE: readonly Trouble[] = ['hang', 'late'];
 export function randomCommand(random: Random, only?: readonly Method[]): Command {
   const command = plain(random, only);
   const draw = random.int(POISON_IN);
-  if (draw === 0) return { ...command, trouble: random.pick(random.int(12) === 0 ? OVERDUE : AT_ONCE) };
+  if (draw === 0) return { ...command, trouble: random.pick(random.int(20) === 0 ? OVERDUE : AT_ONCE) };
   if (random.int(SLOW_IN) === 0) return { ...command, trouble: 'slow' };
   return command;
 }

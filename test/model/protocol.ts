@@ -85,7 +85,11 @@ export function createSteps(bounds: Bounds, openings: Openings, wrong: ReadonlyS
     const act = (kind: string, what: string, work: (next: World, me: Process) => void): void =>
       change(`${kind}: P${p} ${what}`, (next) => work(next, next.processes[p] as Process));
 
-    const isAtWork = process.opening !== undefined || process.held.some((held) => held !== undefined);
+    const isAtWork =
+      process.opening !== undefined ||
+      process.held.some((held) => held !== undefined) ||
+      process.waiting.length > 0 ||
+      sentBy(process).length > 0;
     if (world.crashes > 0 && isAtWork) {
       // What it had sent may still arrive, or never.
       for (const late of subsets(sentBy(process))) {

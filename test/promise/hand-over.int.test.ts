@@ -92,6 +92,25 @@ it('a process that joins is given half of the shards, and the other half stays o
   });
 });
 
+it('each process tells where all shards are, by the journal and by the group', async () => {
+  const ids = new Map<number, string>();
+  for (const engine of [first, second]) {
+    const { processId, shards } = await engine.ready();
+    for (const { shard } of shards) ids.set(shard, processId);
+  }
+  for (const engine of [first, second]) {
+    const mine = (await engine.status()).processId;
+    const places = await engine.places();
+    expect(places).toHaveLength(SHARDS);
+    for (const { shard, owners, member, here, reason } of places) {
+      expect(owners).toEqual([ids.get(shard)]);
+      expect(member?.host).toBe('127.0.0.1');
+      expect(here).toBe(owners[0] === mine);
+      expect(reason).toBe(here ? 'open here' : `opened by ${owners[0]}; assigned to the member at 127.0.0.1`);
+    }
+  }
+});
+
 it('a process that is told to stop hands its shards over, and the others stay open where they are', async () => {
   await handOver('one process stops', async () => {
     const moved = await owns(second, SHARDS / 2);

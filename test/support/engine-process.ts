@@ -4,6 +4,7 @@ import path from 'node:path';
 import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
 import { type Guard, startGuard } from '../../src/local/guard.ts';
+import type { ShardPlace } from '../../src/observe/places.ts';
 import type { Status } from '../../src/observe/status.ts';
 import { compiled } from './compiled.ts';
 import { type Fault, ORDER_VARIABLE, type Order, REPORTS_DESCRIPTOR, type Report } from './engine-order.ts';
@@ -25,6 +26,8 @@ export interface EngineProcess {
   /** Resolves when it is ready and `holds`, 30 s at most. */
   ready(holds?: (status: Status) => boolean): Promise<Status>;
   status(): Promise<Status>;
+  /** Where all shards of the deployment are, as it tells it. */
+  places(): Promise<readonly ShardPlace[]>;
   kill(signal: NodeJS.Signals): void;
   /** SIGTERM; resolves to the exit code. */
   stop(): Promise<number | NodeJS.Signals>;
@@ -124,16 +127,18 @@ export async function startEngine(t: Scope, options: { readonly program: string 
   }
 
   await reported('listened', () => port !== undefined);
-  const status = async (): Promise<Status> => {
-    const answer = await fetch(`http://127.0.0.1:${port}/status`, { signal: AbortSignal.timeout(5_000) });
-    return (await answer.json()) as Status;
+  const ask = async (path: string): Promise<unknown> => {
+    const answer = await fetch(`http://127.0.0.1:${port}${path}`, { signal: AbortSignal.timeout(5_000) });
+    return answer.json();
   };
+  const status = async () => (await ask('/status')) as Status;
   return {
     pid,
     exited,
     rebuilds,
     log,
     status,
+    places: async () => ((await ask('/shards')) as { shards: ShardPlace[] }).shards,
     async arm(next) {
       const before = reports.length;
       child.stdin.write(`${JSON.stringify(next)}\n`);

@@ -64,7 +64,13 @@ it('answers 0 when all holds, 1 when something does not, 2 when it could not be 
   const shared = await verify(env, '--shared', office.topics.replies);
   expect(shared.code).toBe(0);
   expect(shared.output).toContain('records of others on topics that they share, not judged: 1');
-});
+
+  await runtime.stop();
+  await office.query('alter table shard drop column counted_from');
+  const older = await verify(env);
+  expect(older.output).toContain('the journal is not of this version');
+  expect(older.code).toBe(2);
+}, 120_000);
 
 it.each([
   ['the brokers', { KAFKA_BROKERS: '127.0.0.1:1' }, /no broker answers at 127\.0\.0\.1:1/],

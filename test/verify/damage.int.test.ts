@@ -161,6 +161,63 @@ describe('in the journal, it finds and names', () => {
     );
   });
 
+  it('missing newest rows of the outbox, and a chunk that goes back', async () => {
+    await office.query(
+      'delete from outbox o where shard = 2 and chunk = (select chunk from shard s where s.shard = 2)',
+    );
+    await office.query(
+      'update outbox set positions = jsonb_build_object($1::text, 0::text) where shard = 0 and chunk = 3',
+      [office.topics.ledgers],
+    );
+    const found = await faults();
+    expect(found).toContainEqual(expect.stringMatching(/^inputs: the newest rows of the outbox are missing: shard 2/));
+    expect(found).toContainEqual(expect.stringMatching(/^inputs: a position goes back: shard 0, chunk 3, "ledgers"/));
+  });
+
+  it('an output that is in the outbox twice, and one that is none', async () => {
+    const rows = (await outbox()).filter(({ outputs }) => outputs.length > 0);
+    const [one, other] = rows as [OutboxRow, OutboxRow];
+    await rewrite(one, [...one.outputs, one.outputs[0] as OutputRecord]);
+    await rewrite(other, [{ ...(other.outputs[0] as OutputRecord), headers: [] }, ...other.outputs.slice(1)]);
+    const found = await faults();
+    expect(found).toContainEqual(
+      expect.stringContaining(`an output is in the journal twice: shard ${one.shard}, chunk ${one.chunk}, output`),
+    );
+    expect(found).toContainEqual(
+      expect.stringContaining(
+        `an output in the outbox names no command: shard ${other.shard}, chunk ${other.chunk}, output 1`,
+      ),
+    );
+  });
+
+  it('an event in another shard than its entity, and a shard that says it has fewer events', async () => {
+    await office.query("update event set shard = (shard + 1) % 3, shard_seq = 9999 where entity_id = 'l1' and seq = 1");
+    await office.query('update shard set shard_seq = 1 where shard = 2');
+    const found = await faults();
+    expect(found).toContainEqual(
+      expect.stringMatching(
+        /^sequences: an event was written by a shard that the entity does not belong to: ledgers "l1", event 1/,
+      ),
+    );
+    expect(found).toContainEqual(
+      expect.stringMatching(/^sequences: the shard has events beyond its last one: shard 2/),
+    );
+  });
+
+  it('a snapshot that the function does not take', async () => {
+    await office.query("update snapshot set type_url = 'type.googleapis.com/trouble.Nothing' where entity_id = 'l4'");
+    expect(await faults()).toEqual([
+      expect.stringMatching(/^replay: the function does not take the snapshot: ledgers "l4", snapshot of event \d+/),
+    ]);
+  });
+
+  it('a value of a record that is not applied', async () => {
+    await office.query("update value set command_id = $1 where entity_id = 'b1'", [`${office.topics.boxes}/0/99999`]);
+    expect(await faults()).toContainEqual(
+      expect.stringMatching(/^sequences: a value of a record that is not applied: boxes "b1"/),
+    );
+  });
+
   it('an output that was journaled and never published', async () => {
     const row = (await outbox()).findLast(({ outputs }) =>
       outputs.some(({ topic }) => topic === office.topics.replies),
@@ -392,6 +449,13 @@ describe('on the topics, it finds and names', () => {
     }
     expect((await faults({ patienceMs: 1_000 })).filter((fault) => fault.startsWith('transactions'))).toEqual([]);
   });
+});
+
+it('it finds and names committed offsets that are gone', async () => {
+  await withAdmin((admin) => admin.deleteGroups([office.config['deployment.name'] as string]));
+  expect(await faults()).toContainEqual(
+    expect.stringMatching(/^inputs: the committed offset is gone: "ledgers" partition \d: found none in the group/),
+  );
 });
 
 it('it finds and names an offset that was skipped', async (t) => {

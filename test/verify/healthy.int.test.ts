@@ -1,10 +1,15 @@
 import { describe, expect, it } from 'vitest';
+import { encodeOutbox } from '../../src/codec/outbox.ts';
+import { putBack } from '../../src/codec/put-back.ts';
 import { judge } from '../../src/commands/verify.ts';
+import { partitionFor } from '../../src/topics/partition.ts';
 import { createDeployment } from '../support/deployment.ts';
 import type { Fault } from '../support/engine-order.ts';
 import { compileEngine } from '../support/engine-process.ts';
 import { startFunction } from '../support/function-process.ts';
+import { type ReadRecord, readCommitted } from '../support/kafka.ts';
 import { startLoad } from '../support/load.ts';
+import { eventually } from '../support/processes.ts';
 import { fileScope, type Scope } from '../support/scope.ts';
 import { startRuntime } from '../support/start-runtime.ts';
 import { checkOf, configOf, createOffice, faultsOf, type Office, workOn } from './office.ts';
@@ -54,6 +59,59 @@ describe('verify holds', () => {
     const { byHeaders = 0, byEvents = 0, byOutbox = 0 } = counts;
     expect(byHeaders + byEvents + byOutbox).toBe(counts.records);
     expect(reach.join()).toContain('journal.outboxRetentionChunks');
+  });
+
+  it('for what operators do: paused entities, and dead letters that are tried again, more than once', async (t) => {
+    const office = await createOffice(t, fn);
+    const runtime = startRuntime(t, office.config);
+    await runtime.ready();
+    const done = async (kind: string, shard: number, fields: Readonly<Record<string, unknown>>) => {
+      const names = Object.keys(fields);
+      const [{ id } = { id: -1 }] = await office.query<{ id: number }>(
+        `insert into operation (generation, shard, kind, reason, asked_by${names.map((name) => `, ${name}`).join('')})
+         values (1, $1, $2, 'a test', 'a test'${names.map((_, n) => `, $${n + 3}`).join('')}) returning id`,
+        [shard, kind, ...Object.values(fields)],
+      );
+      const isDone = async () =>
+        (await office.query('select 1 from operation where id = $1 and done_at is not null', [id])).length > 0;
+      await eventually(`${kind} is done`, isDone);
+    };
+    await workOn(office, 1);
+    await office.atRest();
+    const l1 = { entity_type: 'ledgers', entity_id: 'l1' };
+    const home = (key: string) => partitionFor(Buffer.from(key), office.partitions);
+    await done('pause', home('l1'), l1);
+    await workOn(office, 2);
+    await eventually('l1 is parked', async () => (await office.query('select 1 from parked')).length > 5);
+    const parked = await office.verify();
+    expect(faultsOf(parked)).toEqual([]);
+    await done('resume', home('l1'), l1);
+    await eventually('l1 goes on', async () => (await office.query('select 1 from entity_control')).length === 0);
+    await workOn(office, 1);
+
+    const letters = await readCommitted(office.deadLetters, 'end');
+    const letter = letters.find(({ headers }) => headers.ce_type === 'trouble.AddThenFailCommand') as ReadRecord;
+    const place = letter.headers;
+    const record = {
+      topic: place['stateferry-topic'] as string,
+      partition: Number(place['stateferry-partition']),
+      offset: BigInt(place['stateferry-offset'] ?? 0),
+      timestamp: letter.timestamp,
+      key: letter.key,
+      value: letter.value,
+      headers: { ce_type: place.ce_type, 'content-type': place['content-type'] },
+    };
+    const commandId = `${record.topic}/${record.partition}/${record.offset}`;
+    const again = putBack(record, { topic: office.commands, partition: home('l7'), commandId });
+    for (let n = 0; n < 2; n++) await done('retry', home('l7'), { record: Buffer.from(encodeOutbox([again])) });
+    await eventually('it has failed three times', async () => {
+      const all = await readCommitted(office.deadLetters, 'end');
+      return all.filter(({ headers }) => headers['stateferry-offset'] === place['stateferry-offset']).length >= 3;
+    });
+    await office.atRest();
+    const report = await office.verify();
+    expect(faultsOf(report)).toEqual([]);
+    expect(checkOf(report, 'outputs').counts).toMatchObject({ putBack: 1 });
   });
 
   it('with a probe in the place of the state', async (t) => {

@@ -9,7 +9,7 @@ import { Action, EventSourcedEntity, Kalix, replies, ValueEntity } from '@kalix-
  * - slow: it answers after SLOW_MS; huge: its answer has HUGE_BYTES;
  * - wrong-id: its answer names another command than the one that was asked.
  */
-const LATE_MS = 8_000;
+const LATE_MS = 13_000;
 const SLOW_MS = 400;
 const HUGE_BYTES = 2 * 1024 * 1024;
 
