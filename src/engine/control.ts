@@ -11,7 +11,7 @@ import type { OutputRecord } from '../model/record.ts';
 import type { Item } from './item.ts';
 
 /** How long a shard's input topics may be held back so that an entity's last parked command overtakes what is new. */
-const GATE_MS = 1_000;
+const GATE_MS = 3_000;
 
 /**
  * - paused: its commands are parked;

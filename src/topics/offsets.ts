@@ -3,7 +3,7 @@ import type { Admin } from 'kafkajs';
 export interface OffsetRange {
   /** Oldest offset still on the topic. */
   readonly low: bigint;
-  /** One past the newest record. */
+  /** One past the newest record that no open transaction holds back (kafkajs asks for the last stable offset). */
   readonly high: bigint;
 }
 
