@@ -1,4 +1,4 @@
-import { appendFile, rm } from 'node:fs/promises';
+import { appendFile, readFile, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Command } from 'commander';
@@ -6,6 +6,7 @@ import { checkMutation, isCaught } from './mutation-checks.ts';
 import { MUTATION_NAMES, MUTATIONS, type MutationName } from './mutations.ts';
 import { describePlanned, FAMILIES, type FaultKind, KINDS, planFaults, type RunOptions } from './plan.ts';
 import { type RunResult, runFaults } from './run.ts';
+import { summaryOf } from './summary.ts';
 
 /*
  * `npm run test:fault`: see docs/reliability.md.
@@ -23,6 +24,7 @@ const program = new Command('test:fault')
   .option('--mutation <name>', `break the engine: ${MUTATION_NAMES.join(', ')}`)
   .option('--mutations', 'show that each of the six ways to break the engine is caught, and that nothing else is')
   .option('--plan', 'print the plan and end')
+  .option('--summary <file>', 'print the results in a file of --out as Markdown, and end')
   .option('--out <file>', 'append the result, a line of JSON for each run');
 program.parse();
 const given = program.opts<{
@@ -36,6 +38,7 @@ const given = program.opts<{
   mutation?: MutationName;
   mutations?: true;
   plan?: true;
+  summary?: string;
   out?: string;
 }>();
 
@@ -74,6 +77,12 @@ async function checkMutations(names: readonly MutationName[]): Promise<void> {
       );
     }
   }
+}
+
+if (given.summary !== undefined) {
+  const lines = (await readFile(given.summary, 'utf8')).split('\n').filter((line) => line !== '');
+  process.stdout.write(`${summaryOf(lines.map((line) => JSON.parse(line) as RunResult))}\n`);
+  process.exit(0);
 }
 
 if (given.mutations === true) {
