@@ -48,24 +48,25 @@ export function createTransactor(options: {
   const { messageBytes = () => DEFAULT_MESSAGE_BYTES } = options;
   const producer: Producer = options.kafka.producer({
     transactionalId: options.transactionalId,
-    idempotent: true,
     maxInFlightRequests: 1,
     // Every record names its partition.
     createPartitioner: Partitioners.DefaultPartitioner,
     transactionTimeout: options.transactionTimeoutMs,
     allowAutoTopicCreation: false,
-    // EndTxn returns before the markers are written, so the next transaction's first request is refused for a few ms
-    // (CONCURRENT_TRANSACTIONS): ask again at once, not after the default 300 ms.
-    retry: { initialRetryTime: 1, multiplier: 1.5, maxRetryTime: 100, retries: 60 },
+    // kafkajs asks the leaders of one send at once. When one of them refuses, it sends everything again that it has no
+    // answer to, what is still on its way to the others too, and under new sequence numbers: those records would be in
+    // the transaction twice. So nothing is sent twice; a transaction in which a send failed is given up.
+    retry: { retries: 0 },
   });
   let inFlight: Promise<unknown> = Promise.resolve();
 
   async function commit({ outputs, offsets }: Emission): Promise<void> {
     const transaction = await producer.transaction();
+    // First, because it is what waits for the markers of the transaction before.
+    await sendOffsets(transaction, { consumerGroupId: options.groupId, topics: groupOffsets(offsets) });
     for (const slice of slices(outputs, messageBytes)) {
       await transaction.sendBatch({ acks: -1, topicMessages: slice });
     }
-    await sendOffsets(transaction, { consumerGroupId: options.groupId, topics: groupOffsets(offsets) });
     await transaction.commit();
   }
 
@@ -90,9 +91,9 @@ export function createTransactor(options: {
 }
 
 /**
- * kafkajs tries AddPartitionsToTxn again while the broker still writes the markers of the transaction before, but not
- * AddOffsetsToTxn, which comes first where there are no outputs. The refusal is definite: nothing was done, so asking
- * again is safe, unlike after any other error.
+ * EndTxn is answered before the markers are written, so the first request of the next transaction is refused for a few ms
+ * (CONCURRENT_TRANSACTIONS), and kafkajs does not ask again. The refusal is definite: nothing was done, so asking again
+ * is safe, unlike after any other error.
  */
 async function sendOffsets(
   transaction: Transaction,

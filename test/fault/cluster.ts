@@ -84,6 +84,20 @@ export async function startCluster(
   };
 }
 
+/** Brokers alone, with their addresses for the harness; ended with the scope. */
+export async function startBrokers(
+  t: Scope,
+  options: { readonly dir: string; readonly count: number; readonly log: (line: string) => void },
+): Promise<{ readonly brokers: readonly string[] }> {
+  const guard = startGuard({ log: options.log });
+  t.onTestFinished(() => guard.close());
+  const host: Host = { env: process.env, guard, signal: new AbortController().signal, log: options.log };
+  const { ports } = await withTries(TRIES, (nth) =>
+    launchBrokers(t, host, path.join(options.dir, `kafka-${nth}`), options.count),
+  );
+  return { brokers: ports.map(({ clients }) => `127.0.0.1:${clients}`) };
+}
+
 interface BrokerPorts {
   readonly clients: number;
   readonly controller: number;

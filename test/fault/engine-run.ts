@@ -2,7 +2,7 @@ import { Socket } from 'node:net';
 import { createInterface } from 'node:readline';
 import { setTimeout as delay } from 'node:timers/promises';
 import { loadConfig } from '../../src/config/load.ts';
-import { messageOf } from '../../src/errors.ts';
+import { messageOf, StateferryError } from '../../src/errors.ts';
 import { kafkaLogCreator } from '../../src/observe/kafka-log.ts';
 import { createLog } from '../../src/observe/log.ts';
 import { createRuntime } from '../../src/runtime.ts';
@@ -89,11 +89,12 @@ export function runEngine(order: FaultOrder, report: (line: FaultReport) => void
         process.stdin.destroy();
         // A process that nothing keeps alive ends by itself, and this timer does not count.
         await delay(ENDS_WITHIN_MS, undefined, { ref: false });
-        report({ kind: 'leaked', resources: [...process.getActiveResourcesInfo(), ...openSockets()] });
+        report({ kind: 'leaked', resources: process.getActiveResourcesInfo(), ports: openPorts() });
         process.exit(0);
       },
       (error: unknown) => {
-        report({ kind: 'failed', message: messageOf(error) });
+        const code = error instanceof StateferryError ? `${error.code}: ` : '';
+        report({ kind: 'failed', message: code + messageOf(error) });
         process.exit(1);
       },
     );
@@ -117,13 +118,9 @@ function moveClock(byMs: number): void {
 }
 
 /** Where the sockets lead that are still open. Node tells of its handles by this name only. */
-function openSockets(): string[] {
+function openPorts(): number[] {
   const handles = Reflect.get(process, '_getActiveHandles') as () => object[];
   return handles
     .call(process)
-    .filter((handle) => handle instanceof Socket)
-    .map(
-      ({ remotePort, connecting }) =>
-        `a socket to ${remotePort ?? 'nowhere'}${connecting ? ', not connected yet' : ''}`,
-    );
+    .flatMap((handle) => (handle instanceof Socket && handle.remotePort !== undefined ? [handle.remotePort] : []));
 }

@@ -7,7 +7,7 @@ import { type Guard, startGuard } from '../../src/local/guard.ts';
 import type { Status } from '../../src/observe/status.ts';
 import { type Fault, ORDER_VARIABLE, REPORTS_DESCRIPTOR } from '../support/engine-order.ts';
 import type { Scope } from '../support/scope.ts';
-import type { ClockOrder, FaultOrder, FaultReport } from './order.ts';
+import type { ClockOrder, FaultOrder, FaultReport, LeakReport } from './order.ts';
 
 const LINES_KEPT = 60;
 const WITHIN_MS = 30_000;
@@ -34,7 +34,7 @@ export interface Engine {
   /** The message of the error that ended it, if one did. */
   readonly failure: string | undefined;
   /** What kept it alive after it had stopped in order, if anything did. */
-  readonly leaked: readonly string[] | undefined;
+  readonly leaked: LeakReport | undefined;
   /** The last lines of its log. */
   readonly lines: readonly string[];
 }
@@ -67,7 +67,7 @@ export async function startEngine(
   const rebuilds: string[] = [];
   let news: (() => void)[] = [];
   let failure: string | undefined;
-  let leaked: readonly string[] | undefined;
+  let leaked: LeakReport | undefined;
   let port: number | undefined;
   const tell = (): void => {
     const waiting = news;
@@ -87,7 +87,7 @@ export async function startEngine(
     if (report.kind === 'listening') port = report.port;
     if (report.kind === 'rebuild') rebuilds.push(report.code);
     if (report.kind === 'failed') failure = report.message;
-    if (report.kind === 'leaked') leaked = report.resources;
+    if (report.kind === 'leaked') leaked = report;
     options.onReport?.(report);
     tell();
   });

@@ -18,6 +18,8 @@ export interface Targets {
   readonly groupId: string;
   /** Engines that there are without a fault. */
   readonly engines: number;
+  /** What an input topic is given when it gets more partitions. */
+  readonly morePartitions: { readonly topic: string; readonly count: number };
   /** Nobody owns a shard: what the consumer group knows, the journal knows too. */
   readonly isReleased: () => Promise<boolean>;
   readonly log: (line: string) => void;
@@ -183,6 +185,14 @@ export function createInjector(targets: Targets): Injector {
           count('delete-group (not done: a shard was not released)');
         }
         await slots.scale(targets.engines);
+        return nothing;
+      }
+      case 'add-partitions': {
+        const { topic, count } = targets.morePartitions;
+        slots.expectEnd(/^TOPIC_PARTITIONS/);
+        await withAdminOf(cluster.direct.brokers, (admin) =>
+          admin.createPartitions({ topicPartitions: [{ topic, count }] }),
+        );
         return nothing;
       }
     }

@@ -18,7 +18,7 @@ const BEFORE_MS = 1_500;
 
 const CHECKS: Readonly<Record<MutationName, MutationCheck>> = {
   'unguarded-journal': {
-    evidence: /^(state|journal|doubled|lost)|ended by itself: the group has committed/,
+    evidence: /^(state|journal|doubled)|ended by itself: JOURNAL_BEHIND/,
     // Their values are written over, where events of the same number are refused by their key.
     only: ['Put'],
     async script(stage) {
@@ -42,7 +42,7 @@ const CHECKS: Readonly<Record<MutationName, MutationCheck>> = {
     evidence: /^doubled/,
     async script(stage) {
       await load(stage);
-      const zombie = await stopAt(stage, 0, 'offsets');
+      const zombie = await stopAt(stage, 0, 'sent');
       await stage.until(POINT_WITHIN_MS, () => ownsAll(stage, 1), 'the other engine has all shards');
       zombie.kill('SIGCONT');
       await load(stage);
@@ -54,7 +54,7 @@ const CHECKS: Readonly<Record<MutationName, MutationCheck>> = {
       await load(stage);
       const heir = engineOf(stage, 1);
       heir.arm({ point: 'fencing', nth: 1, signal: 'SIGSTOP' });
-      const zombie = await stopAt(stage, 0, 'offsets');
+      const zombie = await stopAt(stage, 0, 'sent');
       await heir.reached('fencing');
       // Nobody has fenced it: it commits now, and only then the other one goes on.
       zombie.kill('SIGCONT');
@@ -107,7 +107,7 @@ function engineOf({ slots }: Stage, slot: number) {
   return engine;
 }
 
-async function stopAt(stage: Stage, slot: number, point: 'journaling' | 'offsets') {
+async function stopAt(stage: Stage, slot: number, point: 'journaling' | 'sent') {
   const engine = engineOf(stage, slot);
   engine.arm({ point, nth: 5, signal: 'SIGSTOP' });
   await engine.reached(point);

@@ -14,10 +14,13 @@ export interface ClockOrder {
   readonly clockByMs: number;
 }
 
-/** What keeps a process alive that has stopped in order: kinds of resources, of Node. */
+/** What keeps a process alive that has stopped in order. */
 export interface LeakReport {
   readonly kind: 'leaked';
+  /** Kinds of resources, of Node; those of its standard streams too. */
   readonly resources: readonly string[];
+  /** Of the sockets among them: the ports that they lead to. */
+  readonly ports: readonly number[];
 }
 
 export type FaultReport = Report | LeakReport;

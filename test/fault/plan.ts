@@ -43,7 +43,8 @@ export type Fault =
       readonly after: 'reset' | 'silence';
     }
   | { readonly kind: 'lose-append'; readonly slot: number }
-  | { readonly kind: 'delete-group' };
+  | { readonly kind: 'delete-group' }
+  | { readonly kind: 'add-partitions' };
 
 export type FaultKind = Fault['kind'];
 
@@ -64,7 +65,13 @@ export const FAMILIES = {
   postgres: ['kill-postgres', 'restart-postgres', 'pause-postgres', 'fill-disk'],
   network: ['link', 'lose-answer', 'lose-append'],
   group: ['delete-group'],
+  topic: ['add-partitions'],
 } as const satisfies Record<string, readonly FaultKind[]>;
+
+/** No deployment can go on after one of these: it is done at the end of a run, when all else is healed and done. */
+const LAST: ReadonlySet<FaultKind> = new Set(['add-partitions']);
+/** Of so many runs one ends with it. */
+const LAST_IN = 3;
 
 export const KINDS: readonly FaultKind[] = Object.values(FAMILIES).flat();
 
@@ -115,8 +122,8 @@ const RUNNING = [
   'journaled',
   'emitting',
   'begun',
-  'sent',
   'offsets',
+  'sent',
   'commit-sent',
   'committed',
 ] as const;
@@ -130,17 +137,18 @@ export function planFaults(options: RunOptions): Planned[] {
   const end = options.minutes * 60_000;
   const planned: Planned[] = [];
   let at = 3_000;
+  const kinds = options.faults.filter((kind) => !LAST.has(kind));
   // Every kind has its turn before any comes again.
   let turn: FaultKind[] = [];
   const next = (): FaultKind => {
     if (turn.length === 0)
       turn = shuffled(
-        options.faults.flatMap((kind) => Array.from({ length: WEIGHTS[kind] ?? 1 }, () => kind)),
+        kinds.flatMap((kind) => Array.from({ length: WEIGHTS[kind] ?? 1 }, () => kind)),
         random,
       );
     return turn.pop() as FaultKind;
   };
-  while (options.faults.length > 0) {
+  while (kinds.length > 0) {
     const length = 2_000 + random.int(5_000);
     const count = random.pick([0, 1, 1, 1, 1, 2, 2, 3]);
     let last = at + length;
@@ -162,6 +170,11 @@ export function planFaults(options: RunOptions): Planned[] {
     if (at + 4_000 > end) break;
   }
   return planned.filter((one) => one.at + one.forMs <= end).sort((a, b) => a.at - b.at);
+}
+
+/** Whether the run ends with partitions added to its input topic. A pure function of its options. */
+export function endsWithPartitions({ seed, faults }: RunOptions): boolean {
+  return faults.includes('add-partitions') && seed % LAST_IN === 0;
 }
 
 function faultOf(kind: FaultKind, random: Random, { brokers, engines }: RunOptions): Fault {
@@ -204,6 +217,7 @@ function faultOf(kind: FaultKind, random: Random, { brokers, engines }: RunOptio
     case 'pause-postgres':
     case 'fill-disk':
     case 'delete-group':
+    case 'add-partitions':
       return { kind };
   }
 }

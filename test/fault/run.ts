@@ -16,7 +16,7 @@ import type { History, SeenRecord, Sent, Topics } from './history.ts';
 import { createInjector, type Injector } from './injector.ts';
 import { isReleased, readJournal } from './journal-rows.ts';
 import type { MutationName } from './mutations.ts';
-import { describePlanned, type Planned, planFaults, type RunOptions, SLOTS } from './plan.ts';
+import { describePlanned, endsWithPartitions, type Planned, planFaults, type RunOptions, SLOTS } from './plan.ts';
 import { startProxy, type TcpProxy } from './proxy.ts';
 import { type Reader, startReader } from './reader.ts';
 import { createScope } from './scope.ts';
@@ -26,8 +26,9 @@ import { startVitals, type Vitals } from './vitals.ts';
 
 const PARTITIONS = 6;
 const READY_WITHIN_MS = 120_000;
-/** After everything is healed, all that was sent must be done in this time. */
-const SETTLES_WITHIN_MS = 180_000;
+/** After everything is healed, all that was sent must be done in this time, and something all the time. */
+const SETTLES_WITHIN_MS = 600_000;
+const SILENT_FOR_MS = 90_000;
 /** No engine may need more; one that is idle needs about 120 MB. */
 const MOST_RSS_MB = 500;
 
@@ -40,7 +41,7 @@ export interface FaultRun {
   readonly only?: readonly Method[];
   /** In the place of the plan that the seed gives: done under load, and the load is paused after it. */
   readonly script?: (stage: Stage) => Promise<void>;
-  /** When nothing at all has been read for so long, what is missing counts as lost at once. Absent: it is waited for. */
+  /** When nothing at all has been read for so long, what is missing counts as lost; 90 s where absent. */
   readonly silentForMs?: number;
   readonly log: (line: string) => void;
 }
@@ -72,6 +73,8 @@ export interface RunResult {
   readonly unknowns: number;
   readonly cuts: number;
   readonly starts: number;
+  /** See Slots. */
+  readonly orphans: number;
   readonly rebuilds: Readonly<Record<string, number>>;
   readonly recoveryMs: { readonly p50: number; readonly max: number };
   /** From the end of all faults until everything was done. */
@@ -126,6 +129,7 @@ export async function runFaults(run: FaultRun): Promise<RunResult> {
       program: run.program,
       dir: path.join(dir, 'engines'),
       partitions: PARTITIONS,
+      kafkaPorts: cluster.kafkaProxies.flat().map(({ proxy }) => proxy.port),
       config: (slot) => ({
         ...engineConfig(topics, groupId),
         'kafka.brokers': cluster.of[slot]?.brokers ?? [],
@@ -161,6 +165,7 @@ export async function runFaults(run: FaultRun): Promise<RunResult> {
       slots,
       groupId,
       engines: options.engines,
+      morePartitions: { topic: topics.input, count: PARTITIONS + 2 },
       isReleased: () => isReleased(cluster.direct.databaseUrl),
       log,
     });
@@ -186,8 +191,16 @@ export async function runFaults(run: FaultRun): Promise<RunResult> {
     log('healed');
     const settledMs = await settle(topics, direct, reader, slots, {
       since: healed,
-      silentForMs: run.silentForMs ?? SETTLES_WITHIN_MS,
+      silentForMs: run.silentForMs ?? SILENT_FOR_MS,
     });
+    const waitedS = Math.round((performance.now() - healed) / 1_000);
+    if (settledMs !== null && run.script === undefined && endsWithPartitions(options)) {
+      log('partitions are added to the input topic: every engine must stop');
+      await injector.inject({ at: 0, forMs: 0, fault: { kind: 'add-partitions' } });
+      await until(READY_WITHIN_MS, () => slots.refusals >= options.engines, 'all engines stop').catch((error: Error) =>
+        problems.push(error.message),
+      );
+    }
     const history = await rest({
       topics,
       all,
@@ -201,7 +214,6 @@ export async function runFaults(run: FaultRun): Promise<RunResult> {
       settled: settledMs !== null,
     });
     const verdict = checkHistory(history);
-    const waitedS = Math.round((performance.now() - healed) / 1_000);
     const result = await conclude({
       waitedS,
       run,
@@ -240,6 +252,7 @@ function engineConfig(topics: Topics, name: string): Assumed {
     'deployment.name': name,
     'kafka.sessionTimeoutMs': 6_000,
     'kafka.heartbeatIntervalMs': 500,
+    'kafka.topicCheckMs': 2_000,
     'kafka.rebalanceTimeoutMs': 15_000,
     'kafka.connectionTimeoutMs': 3_000,
     'kafka.requestTimeoutMs': 8_000,
@@ -454,6 +467,7 @@ async function conclude(at: {
     unknowns: verdict.unknown,
     cuts: history.cuts.length,
     starts: slots.starts,
+    orphans: slots.orphans,
     rebuilds: Object.fromEntries([...slots.rebuilds].sort()),
     recoveryMs: { p50: percentile(recoveries, 0.5), max: percentile(recoveries, 1) },
     settledMs: at.settledMs === null ? null : Math.round(at.settledMs),

@@ -42,7 +42,7 @@ async function crash(fault: Fault): Promise<void> {
 }
 
 /** Leaves a chunk journaled whose Kafka transaction is open, with records and offsets in it. */
-const crashInTransaction = () => crash(kill('offsets', 3));
+const crashInTransaction = () => crash(kill('sent', 3));
 
 describe('outputs are exact when the process is killed', () => {
   const running = {
@@ -55,8 +55,8 @@ describe('outputs are exact when the process is killed', () => {
     journaled: [10, 'with a chunk journaled and nothing of it emitted'],
     emitting: [5, 'before the Kafka transaction'],
     begun: [5, 'in an empty Kafka transaction'],
-    sent: [5, 'in a Kafka transaction that has records'],
-    offsets: [5, 'in a Kafka transaction that has records and offsets'],
+    offsets: [5, 'in a Kafka transaction that has offsets'],
+    sent: [5, 'in a Kafka transaction that has offsets and records'],
     'commit-sent': [5, 'while Kafka commits'],
     committed: [5, 'with a commit that nobody has taken note of'],
   } as const satisfies Partial<Record<Point, readonly [number, string]>>;

@@ -64,8 +64,8 @@ describe('a process that sleeps past its session gets nothing through, takes a n
     journaled: 'with a chunk journaled and nothing of it emitted',
     emitting: 'before its Kafka transaction',
     begun: 'in an empty Kafka transaction',
-    sent: 'in a Kafka transaction that has records',
-    offsets: 'in a Kafka transaction that has records and offsets',
+    offsets: 'in a Kafka transaction that has offsets',
+    sent: 'in a Kafka transaction that has offsets and records',
     'commit-sent': 'while Kafka commits',
   } as const satisfies Partial<Record<Point, string>>;
 
@@ -85,7 +85,7 @@ describe('a process that sleeps past its session gets nothing through, takes a n
     ['with the outbox to be emitted again', 'outbox-read'],
   ] as const)('as it takes over, %s', async (_, point) => {
     // What it opens are the open transactions of two processes that were killed.
-    for (const engine of [zombie, other]) await engine.arm({ point: 'offsets', nth: 5, signal: 'SIGKILL' });
+    for (const engine of [zombie, other]) await engine.arm({ point: 'sent', nth: 5, signal: 'SIGKILL' });
     await Promise.all([zombie.exited, other.exited]);
     const before = await epochs();
     zombie = await deployment.start({ fault: { point, nth: 1, signal: 'SIGSTOP' } });

@@ -18,11 +18,11 @@ export const RUNNING_POINTS = [
   'journaling',
   'journal-sent',
   'journaled',
-  // The Kafka transaction: before it, begun, records sent, offsets sent, EndTxn on its way, committed.
+  // The Kafka transaction: before it, begun, offsets sent, records sent, EndTxn on its way, committed.
   'emitting',
   'begun',
-  'sent',
   'offsets',
+  'sent',
   'commit-sent',
   'committed',
 ] as const;
