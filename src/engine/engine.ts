@@ -399,7 +399,7 @@ export class Engine {
     }
     if ((behind || groupForgot) && opened.chunk > 0) {
       incarnation.emission.push({ shard, number: opened.chunk, positions: applied, outputs: [] });
-      // It goes on when that is committed.
+      shard.unknownToGroup = groupForgot;
       shard.paused = groupForgot;
     }
     for (const { topic, offsets } of expired) {
@@ -567,7 +567,8 @@ export class Engine {
   /** Stops and starts the consumption of a shard, by the room that it has and by what it waits for. */
   #regulate(shard: Shard): void {
     if (shard.state !== 'running') return;
-    const hold = shard.halts.size > 0 || (shard.paused ? !shard.hasRoom() : shard.isFull());
+    const full = shard.paused ? !shard.hasRoom() : shard.isFull();
+    const hold = full || shard.unknownToGroup || shard.halts.size > 0;
     const gated = shard.control.isGated(performance.now());
     const opens = shard.gated && !gated;
     shard.gated = gated;

@@ -50,6 +50,8 @@ export class Shard implements ItemOwner {
   readonly newest = new Map<string, { readonly offset: bigint; readonly timestamp: number }>();
   /** The consumer brings nothing until there is room again. */
   paused = false;
+  /** The group has no offset of it: until a transaction of ours has given it one, nothing comes in (OwnedShard). */
+  unknownToGroup = false;
   /** What the group has committed for it. */
   committed: Positions;
   applied: Positions;
@@ -232,6 +234,7 @@ export class Shard implements ItemOwner {
       this.#bytes -= held.bytes;
     }
     this.#emitted = Math.max(this.#emitted, chunk);
+    this.unknownToGroup = false;
     this.committed = positions;
   }
 

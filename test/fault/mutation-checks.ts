@@ -18,7 +18,7 @@ const BEFORE_MS = 1_500;
 
 const CHECKS: Readonly<Record<MutationName, MutationCheck>> = {
   'unguarded-journal': {
-    evidence: /^(state|journal|doubled)|ended by itself: JOURNAL_BEHIND/,
+    evidence: /^(state|journal|doubled|lost)|ended by itself: JOURNAL_BEHIND/,
     // Their values are written over, where events of the same number are refused by their key.
     only: ['Put'],
     async script(stage) {
