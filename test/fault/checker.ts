@@ -196,6 +196,13 @@ function checkAcknowledged(inputs: readonly SeenRecord[], { sent, topics }: Hist
   }
 }
 
+/** What an event, a state or an answer says. */
+interface Said {
+  readonly amount: number;
+  readonly balance: number;
+  readonly changes: number;
+}
+
 interface Outputs {
   readonly replies: readonly SeenRecord[];
   readonly events: readonly SeenRecord[];
@@ -283,10 +290,9 @@ function checkStates(done: ReadonlyMap<string, Step>, { replies, events }: Outpu
         records: [record],
       });
     }
-    const said = JSON.parse(record.value) as { amount?: number; balance?: number; changes?: number };
-    const fits = isWallet(step.entity)
-      ? said.balance === sum && said.changes === entity.sums.length - 1
-      : said.amount === each;
+    // JSON of protobuf leaves out what is 0.
+    const { amount = 0, balance = 0, changes = 0 } = JSON.parse(record.value) as Partial<Said>;
+    const fits = isWallet(step.entity) ? balance === sum && changes === entity.sums.length - 1 : amount === each;
     if (!fits) {
       violations.push({
         kind: 'state',
@@ -299,7 +305,7 @@ function checkStates(done: ReadonlyMap<string, Step>, { replies, events }: Outpu
   for (const record of replies) {
     const step = done.get(commandIdOf(record.id));
     if (step === undefined) continue;
-    const { balance, changes } = JSON.parse(record.value) as { balance: number; changes: number };
+    const { balance = 0, changes = 0 } = JSON.parse(record.value) as Partial<Said>;
     const sums = entities.get(step.entity)?.sums ?? [0];
     const at = step.changes > 0 ? position.get(step.id) : changes;
     if (changes !== at || sums[changes] !== balance) {
