@@ -1,16 +1,13 @@
 /** `npm run bench`: argv in; a table and the exit code out, 1 when the outputs were wrong, however fast they came. */
 import { mkdir, writeFile } from 'node:fs/promises';
 import path from 'node:path';
-import { aborted } from '../src/abort.ts';
 import { type Baseline, type BaselineResult, measureBaseline } from './baseline-case.ts';
+import { runBenchmark } from './benchmark.ts';
 import { type EngineResult, measureEngine } from './engine-case.ts';
-import { buildDescriptor } from './functions.ts';
-import { type Ground, prepareGround } from './ground.ts';
+import type { Ground } from './ground.ts';
 import { type BenchOptions, type FunctionName, readOptions } from './options.ts';
 import { json, problemsOf, type Results, table } from './report.ts';
 
-/** As a shell reports Ctrl-C. */
-const INTERRUPTED = 130;
 const ENGINE_PARTS = ['cold', 'warm', 'paced', 'long'] as const;
 const BASELINES: readonly Baseline[] = ['batched', 'per-message'];
 
@@ -31,34 +28,17 @@ async function measure(ground: Ground, options: BenchOptions): Promise<Results> 
   return { engine, baselines };
 }
 
-async function main(signal: AbortSignal): Promise<number> {
+await runBenchmark(async () => {
   const given = readOptions(process.argv.slice(2));
   const options = { ...given, profile: given.profile === undefined ? undefined : path.resolve(given.profile) };
   if (options.profile !== undefined) await mkdir(options.profile, { recursive: true });
-  await buildDescriptor();
-  const ground = await prepareGround(options, signal);
-  try {
-    const measuring = measure(ground, options);
-    const results = await Promise.race([measuring, aborted(signal)]);
-    if (results === undefined) {
-      // What it was waiting for ends with the ground.
-      measuring.catch(() => undefined);
-      return INTERRUPTED;
-    }
-    process.stdout.write(table(options, results));
-    if (options.json !== undefined) await writeFile(options.json, json(options, results));
-    return problemsOf(results).length === 0 ? 0 : 1;
-  } finally {
-    await ground.stop();
-  }
-}
-
-const stop = new AbortController();
-for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => stop.abort());
-const code = await main(stop.signal).catch((error: unknown) => {
-  if (stop.signal.aborted) return INTERRUPTED;
-  console.error(error);
-  return 1;
+  return {
+    servers: options,
+    measure: (ground) => measure(ground, options),
+    async report(results) {
+      process.stdout.write(table(options, results));
+      if (options.json !== undefined) await writeFile(options.json, json(options, results));
+      return problemsOf(results).length === 0 ? 0 : 1;
+    },
+  };
 });
-// Clients of a case that failed may still try to reach what has been stopped.
-process.stdout.write('', () => process.exit(code));

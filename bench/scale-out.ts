@@ -1,21 +1,19 @@
 /** `npm run bench:scale-out`: argv in; a table and the exit code out, 1 when the outputs were wrong, however short the pauses. */
 import { writeFile } from 'node:fs/promises';
 import { Command } from 'commander';
-import { aborted } from '../src/abort.ts';
 import { OPTIONS } from '../src/config/options.ts';
 import type { Status } from '../src/observe/status.ts';
+import { runBenchmark } from './benchmark.ts';
 import { checkJournal } from './engine-case.ts';
 import { startEngine } from './engine-process.ts';
-import { buildDescriptor, type RunningFunction, startCounter } from './functions.ts';
-import { type Ground, prepareGround } from './ground.ts';
+import { type RunningFunction, startCounter } from './functions.ts';
+import type { Ground } from './ground.ts';
 import { collect, list, whole } from './options.ts';
 import { EVENTS, measurePauses, type Pause, startFlow } from './pauses.ts';
 import { type History, measureRecovery, type Recovery } from './recovery.ts';
 import { align, machine, number } from './report.ts';
 import { openScene, type Scene } from './scene.ts';
 
-/** As a shell reports Ctrl-C. */
-const INTERRUPTED = 130;
 /** The function hands over a snapshot every 100 events: each of these leaves the same number of events after its last one. */
 const HISTORIES: readonly History[] = [
   { entities: 1_000, events: 20 },
@@ -187,36 +185,19 @@ function median(values: readonly number[]): number {
   return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? Number.NaN;
 }
 
-async function main(signal: AbortSignal): Promise<number> {
+await runBenchmark(async () => {
   const options = readScaleOut(process.argv.slice(2));
-  await buildDescriptor();
-  const ground = await prepareGround({ brokers: options.brokers, databaseUrl: options.databaseUrl }, signal);
-  try {
-    const measuring = measure(ground, options);
-    const results = await Promise.race([measuring, aborted(signal)]);
-    if (results === undefined) {
-      // What it was waiting for ends with the ground.
-      measuring.catch(() => undefined);
-      return INTERRUPTED;
-    }
-    process.stdout.write(table(options, results));
-    if (options.json !== undefined) {
-      const { brokers: _, databaseUrl: __, ...job } = options;
-      const all = { at: new Date().toISOString(), machine: machine(), job, ...results };
-      await writeFile(options.json, `${JSON.stringify(all, undefined, 2)}\n`);
-    }
-    return results.problems.length === 0 ? 0 : 1;
-  } finally {
-    await ground.stop();
-  }
-}
-
-const stop = new AbortController();
-for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => stop.abort());
-const code = await main(stop.signal).catch((error: unknown) => {
-  if (stop.signal.aborted) return INTERRUPTED;
-  console.error(error);
-  return 1;
+  return {
+    servers: { brokers: options.brokers, databaseUrl: options.databaseUrl },
+    measure: (ground) => measure(ground, options),
+    async report(results) {
+      process.stdout.write(table(options, results));
+      if (options.json !== undefined) {
+        const { brokers: _, databaseUrl: __, ...job } = options;
+        const all = { at: new Date().toISOString(), machine: machine(), job, ...results };
+        await writeFile(options.json, `${JSON.stringify(all, undefined, 2)}\n`);
+      }
+      return results.problems.length === 0 ? 0 : 1;
+    },
+  };
 });
-// Clients of a case that failed may still try to reach what has been stopped.
-process.stdout.write('', () => process.exit(code));

@@ -1,3 +1,4 @@
+import { RUNNING_POINTS } from '../support/engine-points.ts';
 import { createRandom, type Random } from '../support/random.ts';
 
 /** Kafka requests whose answers a proxy can lose, with their api keys. */
@@ -111,22 +112,7 @@ export const FUNCTIONS = 2;
 const PAST_SESSION_MS = 8_000;
 
 /** Where a process is killed or stopped: the names of test/support/engine-points.ts that a run reaches again and again. */
-const RUNNING = [
-  'arrived',
-  'decoded',
-  'loading',
-  'answered',
-  'decided',
-  'journaling',
-  'journal-sent',
-  'journaled',
-  'emitting',
-  'begun',
-  'offsets',
-  'sent',
-  'commit-sent',
-  'committed',
-] as const;
+const RUNNING = RUNNING_POINTS.filter((point) => point !== 'loaded');
 
 /**
  * The faults of a run in order of time: windows of one fault alone, of several at once, or of none, with a pause after

@@ -4,13 +4,11 @@ import { appendChunks } from '../../src/journal/append.ts';
 import { loadControls, loadOperations, loadParked } from '../../src/journal/control.ts';
 import { loadMarks, markDropped, requestRetry } from '../../src/journal/dead-letters.ts';
 import { claimDeployment } from '../../src/journal/deployment.ts';
-import { migrate } from '../../src/journal/migrate.ts';
 import { openShards, settleShards } from '../../src/journal/open.ts';
 import { findDeployment, outcomes, request } from '../../src/journal/operations.ts';
-import { createPool } from '../../src/journal/pool.ts';
 import type { Chunk } from '../../src/model/chunk.ts';
 import type { ControlWrites, ParkedCommand } from '../../src/model/control.ts';
-import { createDatabase } from '../support/postgres.ts';
+import { createJournal } from '../support/journal.ts';
 import { fileScope } from '../support/scope.ts';
 
 const t = fileScope();
@@ -20,19 +18,7 @@ let epoch = 0;
 let number = 0;
 
 beforeAll(async () => {
-  const url = await createDatabase(t);
-  await migrate({ url, schema: 'journal' });
-  pool = createPool({
-    url,
-    schema: 'journal',
-    size: 2,
-    statementTimeoutMs: 10_000,
-    applicationName: 'test',
-    onIdleError: (error) => {
-      throw error;
-    },
-  });
-  t.onTestFinished(() => pool.end());
+  pool = await createJournal(t);
   await claimDeployment(pool, 'd', 64);
 });
 

@@ -6,30 +6,17 @@ import { loadHeads, loadTails, loadValues } from '../../src/journal/load.ts';
 import { migrate } from '../../src/journal/migrate.ts';
 import { heldShards, type OpenedShard, openShards, releaseShard, settleShards } from '../../src/journal/open.ts';
 import { readOutbox } from '../../src/journal/outbox.ts';
-import { createPool } from '../../src/journal/pool.ts';
 import type { Chunk, JournalEvent } from '../../src/model/chunk.ts';
+import { createJournal } from '../support/journal.ts';
 import { createDatabase } from '../support/postgres.ts';
 import { fileScope } from '../support/scope.ts';
 
 const t = fileScope();
-let url: string;
 let pool: pg.Pool;
 let shard = 0;
 
 beforeAll(async () => {
-  url = await createDatabase(t);
-  await migrate({ url, schema: 'journal' });
-  pool = createPool({
-    url,
-    schema: 'journal',
-    size: 4,
-    statementTimeoutMs: 10_000,
-    applicationName: 'test',
-    onIdleError: (error) => {
-      throw error;
-    },
-  });
-  t.onTestFinished(() => pool.end());
+  pool = await createJournal(t);
 });
 
 beforeEach(() => {
