@@ -1,14 +1,9 @@
 import { Socket } from 'node:net';
 import { createInterface } from 'node:readline';
 import { setTimeout as delay } from 'node:timers/promises';
-import { loadConfig } from '../../src/config/load.ts';
 import { messageOf, StateferryError } from '../../src/errors.ts';
-import { kafkaLogCreator } from '../../src/observe/kafka-log.ts';
-import { createLog } from '../../src/observe/log.ts';
-import { createRuntime } from '../../src/runtime.ts';
-import { createKafka } from '../../src/topics/client.ts';
+import { hostEngine } from '../support/engine-host.ts';
 import type { Fault } from '../support/engine-order.ts';
-import { type Point, withPoints } from '../support/engine-points.ts';
 import { MUTATIONS } from './mutations.ts';
 import type { ClockOrder, FaultOrder, FaultReport } from './order.ts';
 
@@ -17,87 +12,40 @@ const ENDS_WITHIN_MS = 3_000;
 
 /** Runs an engine as its order says until SIGTERM, and ends the process. */
 export function runEngine(order: FaultOrder, report: (line: FaultReport) => void): void {
-  let fault = order.fault;
-  let left = fault?.nth ?? 0;
-
-  function reach(point: Point): void {
-    if (fault === undefined || fault.point !== point || --left > 0) return;
-    const { signal } = fault;
-    fault = undefined;
-    report({ kind: 'reached', point });
-    process.kill(process.pid, signal);
-  }
+  const breakIt = order.mutation === undefined ? undefined : MUTATIONS[order.mutation].parts;
+  const engine = hostEngine({
+    config: order.config,
+    fault: order.fault,
+    report,
+    change: (parts) => breakIt?.(parts) ?? parts,
+  });
 
   const orders = createInterface({ input: process.stdin })
     .on('line', (line) => {
       const next = JSON.parse(line) as Fault | ClockOrder;
       if ('clockByMs' in next) moveClock(next.clockByMs);
-      else {
-        fault = next;
-        left = next.nth;
-        report({ kind: 'armed' });
-      }
+      else engine.arm(next);
     })
     // Whoever started us is gone.
     .on('close', () => {
-      if (!stop.signal.aborted) process.exit(1);
+      if (!engine.stopping.aborted) process.exit(1);
     });
 
-  const { config } = loadConfig({
-    argvFlags: {},
-    env: {},
-    cwd: process.cwd(),
-    readFile: () => undefined,
-    assumed: order.config,
-  });
-  const log = createLog(config.log);
-  const stop = new AbortController();
-  process.on('SIGTERM', () => stop.abort());
-  const client = createKafka({ ...config.kafka, logCreator: kafkaLogCreator(log) });
-  const breakIt = order.mutation === undefined ? undefined : MUTATIONS[order.mutation].parts;
-
-  createRuntime({
-    config,
-    log,
-    devMode: false,
-    createTopics: false,
-    onListening: ({ port }) => report({ kind: 'listening', port }),
-    replace(parts) {
-      const reporting = {
-        ...parts,
-        signals: {
-          ...parts.signals,
-          rebuild(code: Parameters<typeof parts.signals.rebuild>[0]) {
-            report({ kind: 'rebuild', code });
-            parts.signals.rebuild(code);
-          },
-        },
-      };
-      const kafka = {
-        client,
-        groupId: config.deployment.name,
-        transactionTimeoutMs: config.kafka.transactionTimeoutMs,
-      };
-      const pointed = withPoints(breakIt?.(reporting) ?? reporting, reach, kafka);
-      return pointed;
+  engine.run().then(
+    async () => {
+      orders.close();
+      process.stdin.destroy();
+      // A process that nothing keeps alive ends by itself, and this timer does not count.
+      await delay(ENDS_WITHIN_MS, undefined, { ref: false });
+      report({ kind: 'leaked', resources: process.getActiveResourcesInfo(), ports: openPorts() });
+      process.exit(0);
     },
-  })
-    .run(stop.signal)
-    .then(
-      async () => {
-        orders.close();
-        process.stdin.destroy();
-        // A process that nothing keeps alive ends by itself, and this timer does not count.
-        await delay(ENDS_WITHIN_MS, undefined, { ref: false });
-        report({ kind: 'leaked', resources: process.getActiveResourcesInfo(), ports: openPorts() });
-        process.exit(0);
-      },
-      (error: unknown) => {
-        const code = error instanceof StateferryError ? `${error.code}: ` : '';
-        report({ kind: 'failed', message: code + messageOf(error) });
-        process.exit(1);
-      },
-    );
+    (error: unknown) => {
+      const code = error instanceof StateferryError ? `${error.code}: ` : '';
+      report({ kind: 'failed', message: code + messageOf(error) });
+      process.exit(1);
+    },
+  );
 }
 
 /** From now on, the time of day is `byMs` later than it was; timers and performance.now() go on as they did. */
