@@ -83,12 +83,14 @@ const CHECKS: Readonly<Record<MutationName, MutationCheck>> = {
       await load(stage);
       const engine = engineOf(stage, 0);
       const rebuilds = engine.rebuilds.length;
-      const heal = await stage.injector.inject({
-        at: 0,
-        forMs: 0,
-        fault: { kind: 'link', slot: 0, link: 'postgres', trouble: 'cut' },
-      });
+      const trouble = (trouble: 'stall' | 'cut') =>
+        stage.injector.inject({ at: 0, forMs: 0, fault: { kind: 'link', slot: 0, link: 'postgres', trouble } });
+      // Meanwhile much is decided and nothing of it is journaled.
+      const flow = await trouble('stall');
+      await load(stage);
+      const heal = await trouble('cut');
       await stage.until(POINT_WITHIN_MS, () => engine.rebuilds.length > rebuilds, 'a chunk could not be journaled');
+      await flow();
       await heal();
       await load(stage, 4_000);
     },
