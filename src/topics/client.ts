@@ -1,5 +1,6 @@
 import { Kafka, type KafkaConfig, type logCreator } from 'kafkajs';
 import { installAbortedFilter } from './aborted-records.ts';
+import { installCoordinatorMemory } from './coordinators.ts';
 import { installRecordEncoder } from './record-encoder.ts';
 
 /** What every Kafka client of a process shares. */
@@ -14,6 +15,7 @@ export interface KafkaOptions {
 export function createKafka(options: KafkaOptions): Kafka {
   installRecordEncoder();
   installAbortedFilter();
+  installCoordinatorMemory();
   const config: KafkaConfig = {
     brokers: [...options.brokers],
     clientId: options.clientId,
