@@ -64,6 +64,7 @@ export async function startEngine(
     `function.url=${options.functionUrl}`,
     `function.maxStreams=${options.maxStreams}`,
     `http.port=${port}`,
+    'doors.enabled=false',
     'log.format=json',
     `topics.subscriptions=${JSON.stringify([{ topic: options.input, service: SERVICE, method: METHOD, format: 'protobuf' }])}`,
     `topics.destinations=${JSON.stringify({ replies: [{ service: SERVICE, method: METHOD, topic: options.output }] })}`,

@@ -22,7 +22,7 @@ modules:
 
 const require = createRequire(path.resolve('package.json'));
 
-/** @param {string} name of an installed package */
+/** @param {string} name of an installed package, or the path of a folder */
 const folderOf = (name) => path.dirname(require.resolve(`${name}/package.json`));
 
 /** @param {string} file @returns {number} ms since the epoch, 0 if there is no such file */

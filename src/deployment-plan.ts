@@ -18,6 +18,7 @@ export function planDeployment(config: Config, spec: FunctionSpec): DeploymentPl
     subscriptions: config.topics.subscriptions,
     replies: config.topics.destinations.replies,
     events: config.topics.destinations.events,
+    doors: config.doors.enabled,
   });
   const topics = topicPlan({
     inputs: routes.inputs.map(({ topic }) => topic),

@@ -32,6 +32,7 @@ export const ERRORS = {
   RECORD_TOMBSTONE: 'reject',
   RECORD_OVERSIZE: 'reject',
   CALL_UNKNOWN_TARGET: 'reject',
+  COMMAND_REPEATED: 'reject',
   SKIPPED_BY_OPERATOR: 'reject',
   SHARD_FENCED: 'rebuild',
   EMIT_UNKNOWN: 'rebuild',
@@ -52,11 +53,14 @@ export type ErrorCode = keyof typeof ERRORS;
 /** A failure with a code, a fate and a sentence that says what was found, what was expected and what to do. */
 export class StateferryError extends Error {
   readonly code: ErrorCode;
+  /** The status that a function failed a command with, google.rpc.Code; undefined: it named none. */
+  readonly grpcStatus: number | undefined;
 
-  constructor(code: ErrorCode, sentence: string, options?: { cause?: unknown }) {
+  constructor(code: ErrorCode, sentence: string, options?: { cause?: unknown; grpcStatus?: number }) {
     super(sentence, options);
     this.name = 'StateferryError';
     this.code = code;
+    this.grpcStatus = options?.grpcStatus;
   }
 
   get fate(): Fate {

@@ -1,7 +1,6 @@
 import type { Config } from './config/config.ts';
 import { createLink, type FunctionLink, type LinkOptions } from './functions/link.ts';
-import { akkaServerless } from './protocol/akkaserverless.ts';
-import { kalix } from './protocol/kalix.ts';
+import { allDialects } from './protocol/dialects.ts';
 import { version } from './version.ts';
 
 /** The link to the configured function, in every dialect that this version speaks. */
@@ -12,7 +11,7 @@ export function linkFunction(
   const { devMode, ...handlers } = options;
   return createLink({
     url: new URL(config.function.url),
-    dialects: [kalix(), akkaServerless()],
+    dialects: allDialects(),
     proxy: {
       name: 'stateferry',
       version: version(),

@@ -2,17 +2,20 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { Admin, Kafka } from 'kafkajs';
 import type pg from 'pg';
 import { aborted } from './abort.ts';
-import { ANY_URLS } from './codec/any.ts';
 import { decodeCommandRecord } from './codec/command-record.ts';
 import { createDecoder } from './codec/decode.ts';
 import { createEncoder } from './codec/encode.ts';
 import type { Config } from './config/config.ts';
 import { planDeployment } from './deployment-plan.ts';
+import { createDoors, type Doors } from './doors/doors.ts';
+import { createFunctionCalls } from './doors/function-calls.ts';
+import { createLogCalls, type LogCallsOptions } from './doors/log-calls.ts';
 import { decide } from './engine/decide.ts';
 import { Engine, type EngineOptions } from './engine/engine.ts';
 import { createFailures } from './engine/failures.ts';
 import { createIdempotencyKeys } from './engine/idempotency-key.ts';
 import { createIntake } from './engine/intake.ts';
+import { repeated } from './engine/refusal.ts';
 import { createRoutes } from './engine/routes.ts';
 import { shardStatuses } from './engine/status.ts';
 import { messageOf, StateferryError } from './errors.ts';
@@ -73,6 +76,8 @@ export interface RuntimeOptions {
   readonly createTopics: boolean;
   /** Where the server for metrics, health and status listens. */
   readonly onListening?: (address: { host: string; port: number }) => void;
+  /** Where the doors are open. */
+  readonly onDoors?: (address: { host: string; port: number }) => void;
   /** Missing input topics are created too, with so many partitions where no other input topic sets the number. */
   readonly inputPartitions?: number;
   /** Replaces single parts of each engine before it is made: how tests crash, delay or watch one step. */
@@ -86,6 +91,7 @@ export function createRuntime(options: RuntimeOptions): Runtime {
   let engine: Engine | undefined;
   let link: FunctionLink | undefined;
   let discovered: Discovered | undefined;
+  let doors: DoorsOfProcess | undefined;
   let survey = async (): Promise<readonly ShardPlace[]> => [];
 
   const status = (): Status => ({
@@ -127,8 +133,15 @@ export function createRuntime(options: RuntimeOptions): Runtime {
     );
     current.start();
     try {
+      const open = doors;
+      if (open !== undefined) {
+        const opened = persist({ log, signal }, 'Kafka', 'KAFKA_UNAVAILABLE', () => open.serve(found, built));
+        await Promise.race([opened, current.failure, watch.failure]);
+      }
       await Promise.race([aborted(AbortSignal.any([signal, changed])), current.failure, watch.failure]);
     } finally {
+      // Whoever is in the middle of a call gets its answer, which the engine has to give.
+      if (!changed.aborted) await doors?.close();
       watch.stop();
       stopPruning();
       await current.stop();
@@ -165,10 +178,12 @@ export function createRuntime(options: RuntimeOptions): Runtime {
         onAway(reason) {
           functionLog.warn({ url: config.function.url, reason }, 'Waiting for the function');
           hub.signals.functionDown(reason);
+          doors?.changed();
         },
         onBack(found) {
           functionLog.info('The function is back');
           hub.signals.functionUp();
+          doors?.changed();
           const same = found.spec.digest === discovered?.spec.digest;
           discovered = found;
           if (same) engine?.functionBack();
@@ -188,6 +203,7 @@ export function createRuntime(options: RuntimeOptions): Runtime {
           ),
         ]);
         discovered = await link.connect(signal);
+        if (config.doors.enabled) doors = openDoors(options, kafka, link);
         hub.signals.functionUp();
         while (!signal.aborted) {
           changed = new AbortController();
@@ -198,11 +214,68 @@ export function createRuntime(options: RuntimeOptions): Runtime {
       } catch (error) {
         if (!signal.aborted) throw error;
       } finally {
+        await doors?.close();
         await link.close();
         await http.stop();
         await admin.disconnect().catch(() => undefined);
         await pool.end().catch(() => undefined);
       }
+    },
+  };
+}
+
+/** The deployment's own topics, as its doors use them. */
+type LogOfDeployment = Omit<LogCallsOptions, 'kafka' | 'onTrouble'>;
+
+/** The doors of this process, and the log calls behind them. */
+interface DoorsOfProcess extends Pick<Doors, 'changed' | 'close'> {
+  /** Opens them, or goes on with another version of the function. */
+  serve(found: Discovered, built: { readonly log: LogOfDeployment }): Promise<void>;
+}
+
+function openDoors({ config, log: root, onDoors }: RuntimeOptions, kafka: Kafka, link: FunctionLink): DoorsOfProcess {
+  const log = scoped(root, 'doors');
+  let logCalls: ReturnType<typeof createLogCalls> | undefined;
+  const doors = createDoors({
+    ...config.doors,
+    isFunctionUp: () => link.isUp(),
+    onListening(address) {
+      log.info(address, 'The doors are open');
+      onDoors?.(address);
+    },
+    onFault: (what) => log.warn({ what }, 'Part of the HTTP door is not served'),
+  });
+  return {
+    async serve({ dialect, spec, descriptors }, built) {
+      if (logCalls === undefined) {
+        const opened = createLogCalls({
+          kafka,
+          ...built.log,
+          onTrouble: (reason) => log.warn({ reason }, 'Trouble with the answers'),
+        });
+        await opened.start();
+        logCalls = opened;
+      }
+      const calls = createFunctionCalls({
+        client: link.client,
+        dialect,
+        descriptors,
+        resolve: (service, method) => spec.components.get(service)?.methods.get(method),
+        isFunctionUp: () => link.isUp(),
+        onLost: (reason) => link.suspect(reason),
+        log: logCalls,
+        timeoutMs: config.doors.timeoutMs,
+        functionDeadlineMs: config.function.deadlineMs,
+        maxRecordBytes: config.engine.maxRecordBytes,
+      });
+      await doors.serve({ components: spec.components, descriptors }, calls);
+    },
+    changed: () => doors.changed(),
+    async close() {
+      await doors.close();
+      const closing = logCalls;
+      logCalls = undefined;
+      await closing?.stop();
     },
   };
 }
@@ -227,6 +300,8 @@ async function buildEngine(
   stopPruning: () => void;
   /** Where all shards of the deployment are. */
   survey: () => Promise<ShardPlace[]>;
+  /** What the doors have to know of it. */
+  log: LogOfDeployment;
 }> {
   const { config, log } = options;
   const { routes: routePlan, topics } = planDeployment(config, spec);
@@ -236,6 +311,7 @@ async function buildEngine(
   const { shards, partitions, messageBytes } = await persist(deps, 'Kafka', 'KAFKA_UNAVAILABLE', () =>
     ensureTopics(admin, topics, {
       createOutputs: options.createTopics,
+      ownPartitions: config.deployment.shards,
       ...(options.inputPartitions !== undefined && { inputPartitions: options.inputPartitions }),
       replicationFactor: config.kafka.replicationFactor,
     }),
@@ -250,7 +326,7 @@ async function buildEngine(
   const messageBytesOf = (topic: string) => messageBytes.get(topic) ?? DEFAULT_MESSAGE_BYTES;
   const decoder = createDecoder({
     descriptors,
-    anyUrls: ANY_URLS[dialect.name as keyof typeof ANY_URLS],
+    anyUrls: dialect.anyUrls,
     subscriptions: routePlan.inputs,
     maxBytes: config.engine.maxRecordBytes,
   });
@@ -261,6 +337,7 @@ async function buildEngine(
     routes,
     deployment: config.deployment.name,
     commandTopic: internal.commands,
+    answerTopic: internal.answers,
     shards,
     ignoreSnapshots,
     maxOutputBytes: config.engine.maxRecordBytes,
@@ -275,6 +352,7 @@ async function buildEngine(
       messageBytes: messageBytesOf(internal.deadLetters),
     },
     commandTopic: { name: internal.commands, messageBytes: messageBytesOf(internal.commands) },
+    answerTopic: internal.answers,
     failures: createFailures(config.failures.policies),
     control: {
       load: (numbers) => loadControls(pool, generation, numbers),
@@ -309,6 +387,7 @@ async function buildEngine(
       ignoreSnapshots,
       isFunctionUp: () => link.isUp(),
       decide: (command, position, { effect }) => decide(command, effect, position, context),
+      repeat: (command) => repeated(command, internal.answers),
       findDuplicates: (items) =>
         findIdempotencyKeys(
           pool,
@@ -370,7 +449,7 @@ async function buildEngine(
     admin,
     sharded: consumed,
     shards,
-    published: [...topics.outputs, internal.deadLetters],
+    published: [...topics.outputs, internal.deadLetters, internal.answers],
     intervalMs: config.kafka.topicCheckMs,
   });
   const stopPruning = keepPruned({
@@ -391,7 +470,15 @@ async function buildEngine(
     const own = { shards: shardStatuses(engine), opening: engine.opening };
     return placeShards({ count: shards, rows, members, own, now: Date.now() });
   };
-  return { engine, watch, stopPruning, survey };
+  const ofLog: LogOfDeployment = {
+    deployment: config.deployment.name,
+    commandTopic: internal.commands,
+    commandBytes: messageBytesOf(internal.commands),
+    answerTopic: internal.answers,
+    answerPartitions: partitions.get(internal.answers) ?? 1,
+    shards,
+  };
+  return { engine, watch, stopPruning, survey, log: ofLog };
 }
 
 function logDiscovery(

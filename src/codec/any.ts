@@ -1,21 +1,9 @@
 import { Reader, Writer } from 'protobufjs/minimal.js';
 import { messageOf, StateferryError } from '../errors.ts';
 import { type Payload, typeNameOf } from '../model/payload.ts';
+import { ANY_URLS, type AnyUrls } from '../protocol/any-urls.ts';
 import { utf8Text } from './utf8.ts';
 import { readVarint } from './varint.ts';
-
-/** Where a dialect puts values that are not protobuf messages: the prefixes of their type urls. */
-export interface AnyUrls {
-  readonly json: string;
-  readonly primitive: string;
-}
-
-/** The prefixes, as the SDKs of each dialect have them. */
-export const ANY_URLS = {
-  cloudstate: { json: 'json.cloudstate.io/', primitive: 'p.cloudstate.io/' },
-  akkaserverless: { json: 'json.akkaserverless.com/', primitive: 'p.akkaserverless.com/' },
-  kalix: { json: 'json.kalix.io/', primitive: 'type.kalix.io/' },
-} as const satisfies Record<string, AnyUrls>;
 
 /** The prefix of the type urls of protobuf messages, in every dialect. */
 export const PROTOBUF_URL = 'type.googleapis.com/';

@@ -1,12 +1,13 @@
 import { Reader, Writer } from 'protobufjs/minimal.js';
 import { messageOf, StateferryError } from '../errors.ts';
-import type { CommandId } from '../model/command.ts';
+import type { Caller, CommandId } from '../model/command.ts';
 import type { Method } from '../model/component.ts';
 import { type Metadata, type MetadataEntry, NO_METADATA, type Payload } from '../model/payload.ts';
 import type { InputRecord, OutputRecord } from '../model/record.ts';
 import type { Decoded } from './decode.ts';
 import { checkedEntityId } from './entity-id.ts';
-import { ORIGIN_HEADER } from './header-names.ts';
+import { DOOR_HEADER, ORIGIN_HEADER } from './header-names.ts';
+import { readEntry, writeEntries } from './metadata-entries.ts';
 
 // The numbers are those of stateferry.internal.CommandRecord in proto/stateferry/internal.proto. Tags are
 // number << 3 | 2: every field has a length.
@@ -18,12 +19,16 @@ const TYPE_URL = 0x2a;
 const PAYLOAD = 0x32;
 const METADATA = 0x3a;
 const REPLY_TOPICS = 0x42;
-const ENTRY_KEY = 0x0a;
-const ENTRY_TEXT = 0x12;
-const ENTRY_DATA = 0x1a;
+const CALLER = 0x4a;
+// stateferry.internal.Caller
+const CALLER_PARTITION = 0x08;
+const CALLER_CORRELATION = 0x12;
+const CALLER_DONE_ONLY = 0x18;
+const CALLER_AWAITS = 0x20;
 
 /** A command on its way to the command topic: who it is, for whom, and where it is written. */
 export interface CommandToSend {
+  /** Empty: it comes from outside, and its id is the place of its record. */
   readonly id: CommandId;
   readonly service: string;
   readonly method: string;
@@ -32,6 +37,7 @@ export interface CommandToSend {
   readonly payload: Payload;
   readonly metadata: Metadata;
   readonly replyTo: readonly string[];
+  readonly caller?: Caller | undefined;
   /** The record's key, which keeps what belongs together in order: the entity id, or the key of an action's caller. */
   readonly key: Uint8Array | null;
   readonly topic: string;
@@ -41,24 +47,28 @@ export interface CommandToSend {
 /** A command as a record of the command topic. */
 export function encodeCommandRecord(command: CommandToSend): OutputRecord {
   const writer = Writer.create();
-  writer.uint32(ID).string(command.id).uint32(SERVICE).string(command.service).uint32(METHOD).string(command.method);
+  if (command.id !== '') writer.uint32(ID).string(command.id);
+  writer.uint32(SERVICE).string(command.service).uint32(METHOD).string(command.method);
   if (command.entityId !== '') writer.uint32(ENTITY_ID).string(command.entityId);
   writer.uint32(TYPE_URL).string(command.payload.typeUrl);
   if (command.payload.value.length > 0) writer.uint32(PAYLOAD).bytes(command.payload.value);
-  for (const { key, value } of command.metadata) {
-    writer.uint32(METADATA).fork().uint32(ENTRY_KEY).string(key);
-    if (typeof value === 'string') writer.uint32(ENTRY_TEXT).string(value);
-    else writer.uint32(ENTRY_DATA).bytes(value);
-    writer.ldelim();
-  }
+  writeEntries(writer, METADATA, command.metadata);
   for (const topic of command.replyTo) writer.uint32(REPLY_TOPICS).string(topic);
+  if (command.caller !== undefined) writeCaller(writer, command.caller);
   return {
     topic: command.topic,
     partition: command.partition,
     key: command.key,
     value: writer.finish(),
-    headers: [[ORIGIN_HEADER, command.id]],
+    headers: [command.id === '' ? [DOOR_HEADER, '1'] : [ORIGIN_HEADER, command.id]],
   };
+}
+
+function writeCaller(writer: Writer, { partition, correlation, doneOnly, awaits }: Caller): void {
+  writer.uint32(CALLER).fork().uint32(CALLER_PARTITION).uint32(partition).uint32(CALLER_CORRELATION).bytes(correlation);
+  if (doneOnly) writer.uint32(CALLER_DONE_ONLY).bool(true);
+  if (awaits > 0) writer.uint32(CALLER_AWAITS).uint32(awaits);
+  writer.ldelim();
 }
 
 /**
@@ -73,13 +83,15 @@ export function decodeCommandRecord(
   resolve: (service: string, method: string) => Method | undefined,
 ): Decoded {
   let method: Method | undefined;
+  let known: Pick<Fields, 'id' | 'caller'> | undefined;
   try {
     const fields = readFields(record.value);
+    known = fields;
     method = resolve(fields.service, fields.method);
     if (method === undefined) {
       throw new StateferryError(
         'CALL_UNKNOWN_TARGET',
-        `The command ${fields.id} is for ${fields.service}.${fields.method}, which the function does not have. ` +
+        `The command ${nameOf(fields)} is for ${fields.service}.${fields.method}, which the function does not have. ` +
           'Deploy a function that has it, or correct the caller.',
       );
     }
@@ -87,24 +99,35 @@ export function decodeCommandRecord(
       if (fields.entityId === '') {
         throw new StateferryError(
           'RECORD_NO_ENTITY_ID',
-          `The command ${fields.id} for ${fields.service}.${fields.method} has no entity id, and an entity's command needs one.`,
+          `The command ${nameOf(fields)} for ${fields.service}.${fields.method} has no entity id, and an entity's command needs one.`,
         );
       }
-      checkedEntityId(fields.entityId, `The entity id of the command ${fields.id}`);
+      checkedEntityId(fields.entityId, `The entity id of the command ${nameOf(fields)}`);
     }
     return {
       kind: 'command',
-      id: fields.id,
+      ...(fields.id !== '' && { id: fields.id }),
       method,
       entityId: fields.entityId,
       payload: { typeUrl: fields.typeUrl, value: fields.payload },
       metadata: fields.metadata,
       replyTo: fields.replyTo,
+      ...(fields.caller && { caller: fields.caller }),
     };
   } catch (error) {
     if (!(error instanceof StateferryError) || error.fate !== 'reject') throw error;
-    return { kind: 'reject', error, ...(method === undefined ? {} : { method }) };
+    return {
+      kind: 'reject',
+      error,
+      ...(method && { method }),
+      ...(known?.id && { id: known.id }),
+      ...(known?.caller && { caller: known.caller }),
+    };
   }
+}
+
+function nameOf({ id }: Fields): string {
+  return id === '' ? 'from a door' : id;
 }
 
 interface Fields {
@@ -116,6 +139,7 @@ interface Fields {
   payload: Uint8Array;
   metadata: Metadata;
   replyTo: readonly string[];
+  caller: Caller | undefined;
 }
 
 function readFields(value: Buffer | null): Fields {
@@ -127,8 +151,8 @@ function readFields(value: Buffer | null): Fields {
   }
   try {
     const fields = readEnvelope(value);
-    if (fields.id === '' || fields.service === '' || fields.method === '') {
-      throw new Error('it lacks an id, a service or a method');
+    if (fields.service === '' || fields.method === '') {
+      throw new Error('it lacks a service or a method');
     }
     return fields;
   } catch (error) {
@@ -151,6 +175,7 @@ function readEnvelope(value: Buffer): Fields {
     payload: value.subarray(0, 0),
     metadata: NO_METADATA,
     replyTo: [],
+    caller: undefined,
   };
   const metadata: MetadataEntry[] = [];
   const replyTo: string[] = [];
@@ -182,6 +207,9 @@ function readEnvelope(value: Buffer): Fields {
       case REPLY_TOPICS:
         replyTo.push(reader.stringVerify());
         break;
+      case CALLER:
+        fields.caller = readCaller(Reader.create(reader.bytes()));
+        break;
       default:
         reader.skipType(tag & 7, 0, tag >>> 3);
     }
@@ -191,18 +219,18 @@ function readEnvelope(value: Buffer): Fields {
   return fields;
 }
 
-function readEntry(reader: Reader): MetadataEntry {
-  const length = reader.uint32();
-  const end = reader.pos + length;
-  let key = '';
-  let value: string | Uint8Array = '';
-  while (reader.pos < end) {
+function readCaller(reader: Reader): Caller {
+  let partition = 0;
+  let correlation: Uint8Array = reader.buf.subarray(0, 0);
+  let doneOnly = false;
+  let awaits = 0;
+  while (reader.pos < reader.len) {
     const tag = reader.tag();
-    if (tag === ENTRY_KEY) key = reader.stringVerify();
-    else if (tag === ENTRY_TEXT) value = reader.stringVerify();
-    else if (tag === ENTRY_DATA) value = reader.bytes();
+    if (tag === CALLER_PARTITION) partition = reader.uint32();
+    else if (tag === CALLER_CORRELATION) correlation = reader.bytes();
+    else if (tag === CALLER_DONE_ONLY) doneOnly = reader.bool();
+    else if (tag === CALLER_AWAITS) awaits = reader.uint32();
     else reader.skipType(tag & 7, 0, tag >>> 3);
   }
-  if (reader.pos !== end) throw new RangeError('a metadata entry is longer than its length says');
-  return { key, value };
+  return { partition, correlation, doneOnly, awaits };
 }

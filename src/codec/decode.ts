@@ -1,11 +1,12 @@
 import { isUtf8 } from 'node:buffer';
 import { messageOf, StateferryError } from '../errors.ts';
-import type { CommandId } from '../model/command.ts';
+import type { Caller, CommandId } from '../model/command.ts';
 import type { Method } from '../model/component.ts';
 import { type Metadata, type Payload, typeNameOf } from '../model/payload.ts';
 import type { InputRecord } from '../model/record.ts';
+import type { AnyUrls } from '../protocol/any-urls.ts';
 import { type Descriptors, messageType } from '../protocol/descriptors.ts';
-import { type AnyUrls, PROTOBUF_URL, wrapBytes, wrapJson, wrapString } from './any.ts';
+import { PROTOBUF_URL, wrapBytes, wrapJson, wrapString } from './any.ts';
 import { readHeaders } from './cloudevents.ts';
 import { type ContentKind, contentKind } from './content-type.ts';
 import { checkedEntityId } from './entity-id.ts';
@@ -46,13 +47,22 @@ export type Decoded =
       readonly entityId: string;
       readonly payload: Payload;
       readonly metadata: Metadata;
-      /** Only of a record of the command topic, which carries the command's own id. */
+      /** Only of a record of the command topic which carries the command's own id. */
       readonly id?: CommandId;
       /** Topics that the answer goes to besides the method's own. */
       readonly replyTo: readonly string[];
+      /** Who waits for it at a door. */
+      readonly caller?: Caller;
     }
   /** For the dead-letter topic. `method`: where it would have gone, if that could be told. */
-  | { readonly kind: 'reject'; readonly error: StateferryError; readonly method?: Method }
+  | {
+      readonly kind: 'reject';
+      readonly error: StateferryError;
+      readonly method?: Method;
+      /** As of a command. */
+      readonly id?: CommandId;
+      readonly caller?: Caller;
+    }
   | { readonly kind: 'ignore' };
 
 /** Turns the records of the subscribed topics into commands. */

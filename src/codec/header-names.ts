@@ -4,6 +4,9 @@ export const OWN_PREFIX = 'stateferry-';
 /** The command that a record was caused by. */
 export const ORIGIN_HEADER = 'stateferry-origin';
 
+/** On the command topic: a command that came in at a door, and is known by the place of its record. */
+export const DOOR_HEADER = 'stateferry-door';
+
 /** On the command topic: which record this one is, once more (put-back.ts). */
 export const PUT_BACK_HEADER = 'stateferry-put-back';
 

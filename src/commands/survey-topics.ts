@@ -1,6 +1,6 @@
 import type { DeploymentPlan } from '../deployment-plan.ts';
 
-export type TopicRole = 'input' | 'replies' | 'events' | 'commands' | 'dead letters';
+export type TopicRole = 'input' | 'replies' | 'events' | 'commands' | 'answers' | 'dead letters';
 
 /** A topic that a deployment needs, and what the brokers have of it. */
 export interface TopicState {
@@ -28,6 +28,7 @@ export function surveyTopics(
   for (const list of routes.replies.values()) for (const { topic } of list) add(topic, 'replies');
   for (const list of routes.events.values()) for (const { topic } of list) add(topic, 'events');
   add(topics.internal.commands, 'commands');
+  add(topics.internal.answers, 'answers');
   add(topics.internal.deadLetters, 'dead letters');
 
   const sharded = new Set([...topics.inputs, topics.internal.commands]);

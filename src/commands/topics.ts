@@ -40,13 +40,14 @@ export async function topics(config: Config, options: TopicsOptions, io: Io): Pr
   }
   try {
     const { inputs, outputs, internal } = plan.topics;
-    const all = [...inputs, ...outputs, internal.commands, internal.deadLetters];
+    const all = [...inputs, ...outputs, ...Object.values(internal)];
     let states = surveyTopics(plan, await partitionCounts(admin, all));
     const absent = states.filter(({ state }) => state === 'missing').map(({ topic }) => topic);
     if (options.create && absent.length > 0) {
       refuseOtherPartitions(states, options.partitions);
       await ensureTopics(admin, plan.topics, {
         createOutputs: true,
+        ownPartitions: config.deployment.shards,
         inputPartitions: options.partitions ?? DEFAULT_PARTITIONS,
         replicationFactor: config.kafka.replicationFactor,
       });
@@ -118,7 +119,7 @@ function verdictOf({ topics }: DeploymentPlan, states: readonly TopicState[]): {
   const lines: string[] = [];
   const quote = (list: readonly TopicState[]) => list.map(({ topic }) => `"${topic}"`).join(', ');
   const misfits = states.filter(({ state }) => state === 'misfit');
-  const own = new Set<string>([topics.internal.commands, topics.internal.deadLetters]);
+  const own = new Set<string>(Object.values(topics.internal));
   const missing = states.filter(({ state, topic }) => state === 'missing' && !own.has(topic));
   const missingOwn = states.filter(({ state, topic }) => state === 'missing' && own.has(topic));
   if (misfits.length > 0) {

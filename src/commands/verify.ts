@@ -11,8 +11,7 @@ import type { Method } from '../model/component.ts';
 import { kafkaLogCreator } from '../observe/kafka-log.ts';
 import { createLog } from '../observe/log.ts';
 import { maskSecrets } from '../observe/mask.ts';
-import { akkaServerless } from '../protocol/akkaserverless.ts';
-import { kalix } from '../protocol/kalix.ts';
+import { allDialects } from '../protocol/dialects.ts';
 import { createKafka } from '../topics/client.ts';
 import { registerCodecs } from '../topics/codecs.ts';
 import { missingTopics, partitionCounts } from '../topics/ensure.ts';
@@ -88,7 +87,7 @@ export async function judge(
 
     const { routes, topics } = planDeployment(config, found.spec);
     const inputs = [...topics.inputs, topics.internal.commands];
-    const outputs = [...new Set([...topics.outputs, topics.internal.commands, topics.internal.deadLetters])];
+    const outputs = [...new Set([...topics.outputs, ...Object.values(topics.internal)])];
     const all = [...new Set([...inputs, ...outputs])];
     const partitions = await partitionCounts(admin, all);
     const missing = all.filter((topic) => !partitions.has(topic));
@@ -101,6 +100,7 @@ export async function judge(
         inputs,
         outputs,
         commands: topics.internal.commands,
+        answers: topics.internal.answers,
         shared: new Set([...options.shared, ...topics.inputs]),
         compacted: await compactedTopics(admin, all),
       },
@@ -138,7 +138,7 @@ async function discoverOnce(client: FunctionClient, config: Config): Promise<Dis
   try {
     return await discover({
       client,
-      dialects: [kalix(), akkaServerless()],
+      dialects: allDialects(),
       proxy: {
         name: 'stateferry',
         version: version(),

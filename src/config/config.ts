@@ -15,9 +15,14 @@ export type Config = {
   };
 };
 
-/** The two topics that belong to the deployment itself. */
-export function internalTopics(config: Config): { readonly commands: string; readonly deadLetters: string } {
-  return { commands: `${config.deployment.name}-commands`, deadLetters: config.deadLetters.topic };
+/** The topics that belong to the deployment itself. */
+export function internalTopics(config: Config): {
+  readonly commands: string;
+  readonly answers: string;
+  readonly deadLetters: string;
+} {
+  const { name } = config.deployment;
+  return { commands: `${name}-commands`, answers: `${name}-answers`, deadLetters: config.deadLetters.topic };
 }
 
 /** The value of an option by its whole name. */

@@ -50,6 +50,19 @@ export function integer(rule: { unit: string; min: number; max?: number; orElse?
   };
 }
 
+/** True or false. */
+export function toggle(): Kind<boolean> {
+  return {
+    label: 'true | false',
+    read(raw) {
+      const value = typeof raw === 'string' ? raw.trim() : raw;
+      if (value === true || value === 'true') return { value: true };
+      if (value === false || value === 'false') return { value: false };
+      return refuse(raw, 'true or false');
+    },
+  };
+}
+
 /** One of a few words. */
 export function choice<const T extends string>(values: readonly T[]): Kind<T> {
   const expected = `one of ${values.join(', ')}`;
@@ -63,12 +76,20 @@ export function choice<const T extends string>(values: readonly T[]): Kind<T> {
 }
 
 /** A list with at least one item: an array, or text with commas. Every item that is wrong is refused by itself. */
-export function list(rule: { label: string; expected: string; accepts: (item: string) => boolean }): Kind<string[]> {
+export function list(rule: {
+  label: string;
+  expected: string;
+  accepts: (item: string) => boolean;
+  mayBeEmpty?: true;
+}): Kind<string[]> {
   return {
     label: rule.label,
     read(raw) {
-      const items = typeof raw === 'string' ? raw.split(',').map((item) => item.trim()) : raw;
-      if (!Array.isArray(items) || items.length === 0) return refuse(raw, `a list, each ${rule.expected}`);
+      const isNothing = rule.mayBeEmpty && typeof raw === 'string' && raw.trim() === '';
+      const given = isNothing ? [] : raw;
+      const items = typeof given === 'string' ? given.split(',').map((item) => item.trim()) : given;
+      if (!Array.isArray(items) || (items.length === 0 && !rule.mayBeEmpty))
+        return refuse(raw, `a list, each ${rule.expected}`);
       const value: string[] = [];
       const refusals: Refusal[] = [];
       for (const [index, item] of items.entries()) {

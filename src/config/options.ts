@@ -1,6 +1,6 @@
 import { type ConfiguredFailurePolicy, failurePoliciesSchema } from './failures.ts';
 import { type IdempotencyKeySource, idempotencyKeysSchema } from './idempotency.ts';
-import { choice, integer, type Kind, list, structure, text } from './kinds.ts';
+import { choice, integer, type Kind, list, structure, text, toggle } from './kinds.ts';
 import { type Destinations, destinationsSchema, type Subscription, subscriptionsSchema, TOPIC_NAME } from './routes.ts';
 
 /** One row of the table. Exactly one of `default`, `inherits` and `required` is set. */
@@ -36,6 +36,12 @@ const deploymentName = text({
   label: 'name',
   expected: 'up to 200 of A-Z a-z 0-9 . _ - that start with a letter or digit',
   accepts: (value) => /^[A-Za-z0-9][A-Za-z0-9._-]{0,199}$/.test(value),
+});
+
+const host = text({
+  label: 'host',
+  expected: 'an address to listen on, for example 127.0.0.1 or 0.0.0.0',
+  accepts: (value) => /^[A-Za-z0-9._:-]{1,255}$/.test(value),
 });
 
 const brokers = list({
@@ -80,7 +86,12 @@ export const OPTIONS = {
     kind: deploymentName,
     default: 'stateferry',
     flag: { name: 'name', placeholder: 'name' },
-    doc: 'Name of the deployment: its consumer group, the prefix of its transactional ids and of its own topics (`<name>-commands`, `<name>-dead-letters`).',
+    doc: 'Name of the deployment: its consumer group, the prefix of its transactional ids and of its own topics (`<name>-commands`, `<name>-answers`, `<name>-dead-letters`).',
+  }),
+  'deployment.shards': option({
+    kind: integer({ unit: 'shards', min: 1, max: 100_000 }),
+    default: 8,
+    doc: 'Partitions of the deployment’s own topics where no input topic sets their number; it cannot be changed later.',
   }),
 
   'kafka.brokers': option({
@@ -295,12 +306,51 @@ export const OPTIONS = {
     doc: 'Where records go that cannot be processed, with the reason in their headers.',
   }),
 
-  'http.host': option({
-    kind: text({
-      label: 'host',
-      expected: 'an address to listen on, for example 127.0.0.1 or 0.0.0.0',
-      accepts: (value) => /^[A-Za-z0-9._:-]{1,255}$/.test(value),
+  'doors.enabled': option({
+    kind: toggle(),
+    default: true,
+    doc: 'Whether the function’s services are served, by gRPC and by HTTP, on one port.',
+  }),
+  'doors.host': option({
+    kind: host,
+    default: '127.0.0.1',
+    doc: 'Address that the doors listen on.',
+  }),
+  'doors.port': option({
+    kind: integer({ unit: '', min: 0, max: 65_535 }),
+    default: 9_000,
+    env: 'HTTP_PORT',
+    flag: { name: 'door-port', placeholder: 'port' },
+    doc: 'Port of the doors; 0 takes any free one.',
+  }),
+  'doors.timeoutMs': option({
+    kind: ms(1),
+    default: 30_000,
+    doc: 'A caller that names no deadline of its own waits so long for an answer; then the outcome is unknown to it.',
+  }),
+  'doors.maxCalls': option({
+    kind: integer({ unit: 'calls', min: 1 }),
+    default: 10_000,
+    doc: 'Calls under way at once; further ones are refused with RESOURCE_EXHAUSTED, or 429.',
+  }),
+  'doors.maxMessageBytes': option({
+    kind: integer({ unit: 'bytes', min: 1 }),
+    default: 4 * MIB,
+    doc: 'Largest message that a caller may send; a command of an entity must fit into `engine.maxRecordBytes` besides.',
+  }),
+  'doors.corsOrigins': option({
+    kind: list({
+      label: 'list of origins',
+      expected: 'an origin as browsers send it, for example https://shop.example, or *',
+      accepts: (item) => item === '*' || (URL.canParse(item) && new URL(item).origin === item),
+      mayBeEmpty: true,
     }),
+    default: [],
+    doc: 'Web pages of these origins may call the HTTP door; `*` is any.',
+  }),
+
+  'http.host': option({
+    kind: host,
     default: '127.0.0.1',
     doc: 'Address of the server for metrics, health and status; it asks nobody for a password.',
   }),
@@ -339,6 +389,7 @@ export const GROUPS: Readonly<Record<OptionGroup, string>> = {
   failures: 'Failures',
   idempotency: 'Idempotency',
   deadLetters: 'Dead letters',
+  doors: 'Doors: the function’s services by gRPC and HTTP',
   http: 'Metrics, health and status',
   log: 'Log',
 };

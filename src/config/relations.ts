@@ -47,12 +47,17 @@ export const RELATIONS: readonly Relation[] = [
   },
   {
     options: ['topics.subscriptions', 'deployment.name'],
-    rule: 'the deployment’s own command topic (`<name>-commands`) takes no subscription',
-    holds: (config) => config.topics.subscriptions.every(({ topic }) => topic !== internalTopics(config).commands),
+    rule: 'the deployment’s own topics (`<name>-commands` and `<name>-answers`) take no subscription',
+    holds: (config) => config.topics.subscriptions.every(({ topic }) => !ownTopics(config).includes(topic)),
   },
   {
     options: ['deadLetters.topic', 'deployment.name'],
-    rule: 'the dead-letter topic must not be the deployment’s own command topic (`<name>-commands`)',
-    holds: (config) => config.deadLetters.topic !== internalTopics(config).commands,
+    rule: 'the dead-letter topic must not be one of the deployment’s own (`<name>-commands` and `<name>-answers`)',
+    holds: (config) => !ownTopics(config).includes(config.deadLetters.topic),
   },
 ];
+
+function ownTopics(config: Config): string[] {
+  const { commands, answers } = internalTopics(config);
+  return [commands, answers];
+}

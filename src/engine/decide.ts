@@ -1,9 +1,10 @@
+import { encodeAnswer } from '../codec/answer-record.ts';
 import { encodeCommandRecord } from '../codec/command-record.ts';
 import type { Destination, Encode } from '../codec/encode.ts';
 import { entityIdFromPayload } from '../codec/entity-key.ts';
 import { StateferryError } from '../errors.ts';
 import type { JournalDeletion, JournalEvent, JournalKey, JournalSnapshot, JournalValue } from '../model/chunk.ts';
-import type { Command } from '../model/command.ts';
+import type { Caller, Command } from '../model/command.ts';
 import type { ParkedCommand, Place } from '../model/control.ts';
 import type { Call, Effect } from '../model/effect.ts';
 import { type Payload, typeNameOf } from '../model/payload.ts';
@@ -40,6 +41,7 @@ export interface DecisionContext {
   /** Source attribute of our CloudEvents is `/<deployment>/<service>`. */
   readonly deployment: string;
   readonly commandTopic: string;
+  readonly answerTopic: string;
   readonly shards: number;
   /** Python SDKs number their snapshots wrongly and cannot start from one (PROTOCOLS 5, 10). */
   readonly ignoreSnapshots: boolean;
@@ -64,6 +66,7 @@ export function decide(command: Command, effect: Effect, position: EntityPositio
     throw new StateferryError(
       'FUNCTION_FAILED',
       answer.description || 'the function failed the command without a reason',
+      { ...(answer.grpcStatus !== undefined && { grpcStatus: answer.grpcStatus }) },
     );
   }
   const { component } = command.method;
@@ -97,7 +100,15 @@ export function decide(command: Command, effect: Effect, position: EntityPositio
   }
 
   let derived = 0;
-  for (const call of effect.sideEffects) outputs.push(derive(command, call, ++derived, NONE, context));
+  const { caller } = command;
+  // Whoever waits for the answer waits for the end of what is to be done before it, too.
+  const awaited: Caller | undefined = caller && { ...caller, doneOnly: true, awaits: 0 };
+  let awaits = 0;
+  for (const call of effect.sideEffects) {
+    const isAwaited = awaited !== undefined && call.synchronous;
+    if (isAwaited) awaits++;
+    outputs.push(derive(command, call, ++derived, { replyTo: NONE, caller: isAwaited ? awaited : undefined }, context));
+  }
 
   const destinations = context.routes.repliesOf(command.method);
   switch (answer.kind) {
@@ -118,11 +129,13 @@ export function decide(command: Command, effect: Effect, position: EntityPositio
           outputs.push(publish(command, destination, payload, `${command.id}/reply`, context, metadata));
         }
       }
+      if (caller !== undefined) outputs.push(reply(command, caller, awaits, payload, metadata, context));
       break;
     }
     case 'forward': {
       const replyTo = [...new Set([...command.replyTo, ...destinations.map((d) => d.topic)])];
-      outputs.push(derive(command, answer.call, ++derived, replyTo, context));
+      const next = caller && { ...caller, awaits: caller.awaits + awaits };
+      outputs.push(derive(command, answer.call, ++derived, { replyTo, caller: next }, context));
       break;
     }
   }
@@ -189,12 +202,37 @@ function fitting(record: OutputRecord, command: Command, what: string, context: 
   );
 }
 
+/** The reply to a caller at a door. */
+function reply(
+  command: Command,
+  caller: Caller,
+  awaits: number,
+  payload: Payload,
+  metadata: Command['metadata'],
+  context: DecisionContext,
+): OutputRecord {
+  if (payload.value.length > context.maxOutputBytes) {
+    throw broken(
+      command,
+      `replied with ${payload.value.length} bytes, and at most ${context.maxOutputBytes} may go (engine.maxRecordBytes)`,
+    );
+  }
+  const record = encodeAnswer({
+    topic: context.answerTopic,
+    caller,
+    awaits,
+    outcome: { kind: 'reply', payload, metadata },
+    commandId: command.id,
+  });
+  return fitting(record, command, 'replied with a record', context);
+}
+
 /** A forward or side effect, as a command on the internal command topic. */
 function derive(
   command: Command,
   call: Call,
   ordinal: number,
-  replyTo: readonly string[],
+  answering: Pick<Command, 'replyTo'> & { readonly caller: Caller | undefined },
   context: DecisionContext,
 ): OutputRecord {
   const target = context.routes.resolve(call.service, call.method);
@@ -230,7 +268,7 @@ function derive(
     entityId,
     payload: { typeUrl: `type.googleapis.com/${target.inputType}`, value: call.payload.value },
     metadata: call.metadata,
-    replyTo,
+    ...answering,
     key,
     topic: context.commandTopic,
     partition: key === null ? 0 : partitionFor(key, context.shards),

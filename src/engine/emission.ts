@@ -1,6 +1,6 @@
 import type { OutputRecord, Positions } from '../model/record.ts';
+import { createPacedLoop } from '../paced.ts';
 import type { Transactor } from '../topics/transactor.ts';
-import { createPacedLoop } from './paced.ts';
 import type { Shard } from './shard.ts';
 
 /** Records of one transaction at most: beyond a few thousand a larger one gains nothing. */

@@ -9,6 +9,7 @@ import type { LoadedControl } from '../model/control.ts';
 import type { InputRecord } from '../model/record.ts';
 import type { Signals } from '../observe/signals.ts';
 import type { EngineState } from '../observe/status.ts';
+import type { PacedLoop } from '../paced.ts';
 import type { RecordBatch } from '../topics/consumption.ts';
 import type { Transactor } from '../topics/transactor.ts';
 import { ShardControl } from './control.ts';
@@ -19,7 +20,6 @@ import { createItem, type Item, publishing } from './item.ts';
 import { createJournaling, type JournalingOptions } from './journaling.ts';
 import { type OpeningSteps, type OwnedShard, openShards } from './opening.ts';
 import { type ControlStore, createOperators, type Operators } from './operators.ts';
-import type { PacedLoop } from './paced.ts';
 import { createPoison, entityOf, type Poison, type PoisonOptions } from './poison.ts';
 import { Shard, type ShardLimits } from './shard.ts';
 
@@ -39,7 +39,8 @@ export interface Consumer {
   stop(): Promise<void>;
 }
 
-export interface EngineOptions extends Pick<PoisonOptions, 'deadLetterTopic' | 'commandTopic' | 'failures'> {
+export interface EngineOptions
+  extends Pick<PoisonOptions, 'deadLetterTopic' | 'commandTopic' | 'answerTopic' | 'failures'> {
   readonly deployment: string;
   /** Every topic consumed, the internal command topic included. */
   readonly topics: readonly string[];

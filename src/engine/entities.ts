@@ -9,7 +9,7 @@ import type { Signals } from '../observe/signals.ts';
 import type { Dialect } from '../protocol/dialect.ts';
 import type { Decision, EntityPosition } from './decide.ts';
 import { Duplicates } from './duplicates.ts';
-import { type Item, type ItemOwner, publishing } from './item.ts';
+import type { Item, ItemOwner } from './item.ts';
 
 /** Entities whose heads are read with one query. */
 const LOAD_BATCH = 500;
@@ -94,6 +94,8 @@ export interface EntitiesOptions {
   readonly onLoadFailed: (error: unknown) => void;
   /** Which of the commands, all with an idempotency key, took effect before; in the order of `items`. */
   readonly findDuplicates: (items: readonly Item[]) => Promise<readonly boolean[]>;
+  /** What a command does that took effect before: nothing, but whoever waits for it is told. */
+  readonly repeat: (command: Command) => Decision;
   readonly signals: Pick<Signals, 'commands' | 'duplicates' | 'retries' | 'entitiesOpened' | 'entitiesClosed'>;
 }
 
@@ -417,8 +419,9 @@ export class Entities {
     if (session === undefined) return;
     // A command that took effect before does nothing now.
     while (entity.mailbox[0]?.duplicate === true) {
+      const repeated = entity.mailbox[0];
       this.#options.signals.duplicates(1);
-      this.#decided(entity, entity.mailbox[0], publishing([]));
+      this.#decided(entity, repeated, this.#options.repeat(repeated.command as Command));
     }
     const item = entity.mailbox[0];
     if (item === undefined) {

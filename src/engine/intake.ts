@@ -2,7 +2,7 @@ import { encodeCommandRecord } from '../codec/command-record.ts';
 import type { Decoded } from '../codec/decode.ts';
 import { isNudge, readPutBack } from '../codec/put-back.ts';
 import { StateferryError } from '../errors.ts';
-import type { Command } from '../model/command.ts';
+import type { Caller, Command, CommandId } from '../model/command.ts';
 import type { Place } from '../model/control.ts';
 import type { InputRecord, OutputRecord } from '../model/record.ts';
 import { partitionFor } from '../topics/partition.ts';
@@ -18,6 +18,8 @@ export type Arrival =
       readonly kind: 'reject';
       readonly error: StateferryError;
       readonly where?: { service: string; method: string };
+      /** Somebody waits for it at a door. */
+      readonly awaited?: { readonly id: CommandId; readonly caller: Caller };
       readonly from?: Origin;
     }
   | { readonly kind: 'ignore'; readonly from?: Origin };
@@ -53,23 +55,25 @@ export function createIntake(options: {
     const decoded = decode(record);
     if (decoded.kind === 'ignore') return decoded;
     if (decoded.kind === 'reject') {
-      const { method } = decoded;
+      const { method, caller, id = placeOf(record) } = decoded;
       return {
         kind: 'reject',
         error: decoded.error,
         ...(method !== undefined && { where: { service: method.component.service, method: method.name } }),
+        ...(caller && { awaited: { id, caller } }),
       };
     }
     const { method, entityId } = decoded;
     const isAction = method.component.kind === 'action';
     const known = {
-      id: decoded.id ?? `${record.topic}/${record.partition}/${record.offset}`,
+      id: decoded.id ?? placeOf(record),
       method,
       entityId,
       key: isAction ? record.key : keyOf(entityId, record),
       payload: decoded.payload,
       metadata: decoded.metadata,
       replyTo: decoded.replyTo,
+      ...(decoded.caller && { caller: decoded.caller }),
     };
     const once = idempotencyKey(known);
     const command: Command = once === undefined ? known : { ...known, idempotencyKey: once };
@@ -84,6 +88,7 @@ export function createIntake(options: {
       payload: command.payload,
       metadata: command.metadata,
       replyTo: command.replyTo,
+      caller: command.caller,
       key: command.key,
       topic: commandTopic,
       partition: home,
@@ -93,6 +98,7 @@ export function createIntake(options: {
     return {
       kind: 'reject',
       where: { service: method.component.service, method: method.name },
+      ...(command.caller && { awaited: { id: command.id, caller: command.caller } }),
       error: new StateferryError(
         'RECORD_OVERSIZE',
         `The record's entity belongs to partition ${home}, where it would go as a command of ${bytes} bytes, and the topic ` +
@@ -100,6 +106,10 @@ export function createIntake(options: {
       ),
     };
   }
+}
+
+function placeOf({ topic, partition, offset }: InputRecord): CommandId {
+  return `${topic}/${partition}/${offset}`;
 }
 
 /** What a record was before it was put back; undefined: it was not. */

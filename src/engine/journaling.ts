@@ -1,8 +1,8 @@
 import { encodeOutbox } from '../codec/outbox.ts';
 import type { EncodedChunk } from '../journal/append.ts';
 import type { Chunk } from '../model/chunk.ts';
+import { createPacedLoop, type PacedLoop } from '../paced.ts';
 import type { Item } from './item.ts';
-import { createPacedLoop, type PacedLoop } from './paced.ts';
 import type { Shard } from './shard.ts';
 
 /** Bytes of one shard's chunk at most: the outbox row is one value in Postgres. */

@@ -3,7 +3,7 @@ import { deadLetter } from '../codec/dead-letter.ts';
 import { encodeOutbox } from '../codec/outbox.ts';
 import { putBack } from '../codec/put-back.ts';
 import { StateferryError } from '../errors.ts';
-import type { Command } from '../model/command.ts';
+import type { Caller, Command, CommandId } from '../model/command.ts';
 import type { EntityKey } from '../model/entity.ts';
 import type { InputRecord, OutputRecord } from '../model/record.ts';
 import type { Signals } from '../observe/signals.ts';
@@ -14,6 +14,7 @@ import type { Entities, Rejection } from './entities.ts';
 import { type Failures, topicOfCommand } from './failures.ts';
 import type { Arrival } from './intake.ts';
 import { type Item, publishing } from './item.ts';
+import { refusal } from './refusal.ts';
 import type { Shard } from './shard.ts';
 
 export interface PoisonOptions {
@@ -21,6 +22,8 @@ export interface PoisonOptions {
   readonly deadLetterTopic: { readonly name: string; readonly partitions: number; readonly messageBytes: number };
   /** The deployment's own topic for commands, and the largest batch that it takes. */
   readonly commandTopic: { readonly name: string; readonly messageBytes: number };
+  /** Where callers at the doors find what became of their commands. */
+  readonly answerTopic: string;
   readonly failures: Failures;
   readonly entities: Pick<Entities, 'waiting' | 'withdraw' | 'tryAgain'>;
   /** The open shard of an item; undefined: it was dropped since the item came in. */
@@ -61,7 +64,11 @@ export function createPoison(options: PoisonOptions): Poison {
   const { failures, commandTopic, deadLetterTopic, entities, signals, log } = options;
 
   /** A record that cannot be read is a dead letter, or what the shard halts before. */
-  function unreadable(shard: Shard, item: Item, { error, where }: Arrival & { kind: 'reject' }): void {
+  function unreadable(shard: Shard, item: Item, { error, where, awaited }: Arrival & { kind: 'reject' }): void {
+    if (awaited !== undefined) {
+      item.decision = refuse(item.origin, error, awaited, where);
+      return;
+    }
     const failed = { topic: item.origin.topic, service: where?.service, method: where?.method };
     if (failures.ofRecord(failed) === 'halt') halt(shard, item, error, where);
     else item.decision = bury(item.origin, error, where);
@@ -75,10 +82,12 @@ export function createPoison(options: PoisonOptions): Poison {
     // The shard was dropped meanwhile: nothing of this is journaled.
     if (shard === undefined || command === undefined) return 'hold';
     const skipped = options.takeSkip(shard, item);
-    if (skipped !== undefined) return bury(item.origin, skipped, whose);
+    if (skipped !== undefined) return refuse(item.origin, skipped, command, whose);
+    // Whoever waits for the command decides what is done about its failure.
+    if (command.caller?.doneOnly === false) return refuse(item.origin, error, command, whose);
     const topic = topicOfCommand(command.id, commandTopic.name);
     const verdict = failures.ofCommand({ topic, service: whose?.service, method: whose?.method }, ++item.attempts);
-    if (verdict === 'dead-letter') return bury(item.origin, error, whose);
+    if (verdict === 'dead-letter') return refuse(item.origin, error, command, whose);
     const key = entityOf(command);
     // An operator has paused the entity meanwhile: what would wait in memory waits in the journal.
     if (key !== undefined && shard.control.isPaused(key)) return park(shard, item, key);
@@ -89,7 +98,7 @@ export function createPoison(options: PoisonOptions): Poison {
     }
     if (verdict === 'pause') {
       // An action has no entity whose later commands could wait.
-      if (key === undefined) return bury(item.origin, error, whose);
+      if (key === undefined) return refuse(item.origin, error, command, whose);
       shard.control.pause(key, { reason: `${command.id}: ${error.code}, ${error.message}`, by: '' });
       log.warn(
         { shard: shard.number, ...key, command: command.id, code: error.code, error: error.message },
@@ -135,7 +144,7 @@ export function createPoison(options: PoisonOptions): Poison {
         'RECORD_OVERSIZE',
         `The entity is paused, and the record cannot wait for it, since "${name}" takes no record of that size (max.message.bytes).`,
       );
-      return bury(item.origin, error, whoseOf(item));
+      return refuse(item.origin, error, item.command, whoseOf(item));
     }
     const place = shard.control.park(item, key);
     signals.parked(1);
@@ -222,13 +231,30 @@ export function createPoison(options: PoisonOptions): Poison {
     ]);
   }
 
+  /**
+   * What is done about a command that does not take effect. Its caller at a door is told, and then it is no dead letter:
+   * one who waits for a side effect alone hears nothing of the reason, so that is both.
+   */
+  function refuse(
+    record: InputRecord,
+    error: StateferryError,
+    command: { readonly id: CommandId; readonly caller?: Caller } | undefined,
+    where?: { service: string; method: string },
+  ): Decision {
+    if (command?.caller === undefined) return bury(record, error, where);
+    const answer = refusal(options.answerTopic, command, error);
+    if (!command.caller.doneOnly) return publishing(answer);
+    return publishing([...bury(record, error, where).outputs, ...answer]);
+  }
+
   return {
     failed,
     decided,
     unreadable,
     park,
     parkWaiting,
-    giveUp: (shard, item, error) => settle(shard, [item], () => bury(item.origin, error, whoseOf(item))),
+    giveUp: (shard, item, error) =>
+      settle(shard, [item], () => refuse(item.origin, error, item.command, whoseOf(item))),
     tryAgain,
     letterOf: (record, error) => bury(record, error).outputs,
     fits,

@@ -32,6 +32,8 @@ export interface RouteConfig {
     readonly topic: string;
     readonly format: ConfiguredFormat;
   }[];
+  /** The function's methods are served at the doors: it needs no topic. */
+  readonly doors: boolean;
 }
 
 /** Methods that one topic feeds. */
@@ -172,9 +174,9 @@ export function planRoutes(spec: FunctionSpec, config: RouteConfig): RoutePlan {
     if (route === undefined || route.methods.some(({ inputType }) => inputType === type)) continue;
     inputs.set(topic, { ...route, ignored: [...route.ignored, type] });
   }
-  if (faults.length === 0 && inputs.size === 0) {
+  if (faults.length === 0 && inputs.size === 0 && !config.doors) {
     faults.push(
-      'nothing leads to the function: annotate a unary method with a topic, or add one to topics.subscriptions',
+      'nothing leads to the function: annotate a unary method with a topic, add one to topics.subscriptions, or enable the doors',
     );
   }
   if (faults.length > 0) {

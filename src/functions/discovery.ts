@@ -5,7 +5,6 @@ import type { Component, FunctionSpec } from '../model/component.ts';
 import { describeComponent } from '../protocol/describe-component.ts';
 import { type Descriptors, readDescriptors } from '../protocol/descriptors.ts';
 import type { Dialect, ProxyInfo, RawSpec } from '../protocol/dialect.ts';
-import { KALIX_OPTIONS } from '../protocol/options.ts';
 import type { FunctionClient } from './client.ts';
 
 /** One successful discovery. */
@@ -29,26 +28,47 @@ export async function discover(options: {
   timeoutMs: number;
 }): Promise<Discovered> {
   const { client, dialects, proxy, timeoutMs } = options;
-  for (const dialect of dialects) {
+  const families = byDiscoverPath(dialects);
+  for (const [path, family] of families) {
     let answer: Buffer;
     try {
-      answer = await client.unary(dialect.discoverPath, dialect.encodeProxyInfo(proxy), timeoutMs);
+      answer = await client.unary(path, family[0].encodeProxyInfo(proxy), timeoutMs);
     } catch (error) {
       if ((error as ServiceError).code === status.UNIMPLEMENTED) continue;
       throw unavailable(error as ServiceError);
     }
     try {
-      return readSpec(dialect, answer);
+      return readSpec(family, answer);
     } catch (error) {
-      await report(client, dialect, error, timeoutMs);
+      await report(client, family[0], error, timeoutMs);
       throw error;
     }
   }
   throw new StateferryError(
     'FUNCTION_PROTOCOL',
     `the server at the function's address answers gRPC, but none of the discovery services ` +
-      `${dialects.map((d) => d.discoverPath.slice(1)).join(', ')}. Is this the address of a function written with one of the supported SDKs?`,
+      `${[...families.keys()].map((path) => path.slice(1)).join(', ')}. Is this the address of a function written with one of the supported SDKs?`,
   );
+}
+
+/** The dialects that are asked by the same call, of which the first one's answer has all fields of the others'. */
+type Family = readonly [Dialect, ...Dialect[]];
+
+function byDiscoverPath(dialects: readonly Dialect[]): ReadonlyMap<string, Family> {
+  const families = new Map<string, Family>();
+  for (const dialect of dialects) {
+    const family = families.get(dialect.discoverPath);
+    families.set(dialect.discoverPath, family === undefined ? [dialect] : [...family, dialect]);
+  }
+  return families;
+}
+
+/** The one that knows all the component types, then the one whose version it is; the first, if that leaves several. */
+function choose(family: Family, raw: RawSpec): Dialect {
+  const score = (dialect: Dialect): number =>
+    (raw.components.every(({ type }) => dialect.kinds.has(type) || dialect.unserved.has(type)) ? 2 : 0) +
+    (speaks(dialect, raw) ? 1 : 0);
+  return family.reduce((best, dialect) => (score(dialect) > score(best) ? dialect : best));
 }
 
 function unavailable(error: ServiceError): StateferryError {
@@ -70,19 +90,20 @@ async function report(client: FunctionClient, dialect: Dialect, error: unknown, 
   await client.unary(dialect.reportErrorPath, message, timeoutMs).catch(() => undefined);
 }
 
-function readSpec(dialect: Dialect, answer: Buffer): Discovered {
+function readSpec(family: Family, answer: Buffer): Discovered {
   let raw: RawSpec;
   try {
-    raw = dialect.decodeSpec(answer);
+    raw = family[0].decodeSpec(answer);
   } catch (cause) {
     throw new StateferryError(
       'FUNCTION_PROTOCOL',
-      `discovery's answer is not a spec of ${dialect.name}: ${messageOf(cause)}`,
+      `discovery's answer is not a spec of ${family[0].name}: ${messageOf(cause)}`,
       {
         cause,
       },
     );
   }
+  const dialect = choose(family, raw);
   checkVersion(dialect, raw);
   if (raw.components.length === 0) {
     throw new StateferryError(
@@ -114,7 +135,7 @@ function readSpec(dialect: Dialect, answer: Buffer): Discovered {
         service: component.service,
         entityType: component.entityType || component.service,
         ...(component.passivationMs !== undefined && { passivationMs: component.passivationMs }),
-        options: KALIX_OPTIONS,
+        options: dialect.options,
         variables: raw.variables,
       }),
     );
@@ -133,7 +154,7 @@ function readSpec(dialect: Dialect, answer: Buffer): Discovered {
     unserved,
     spec: {
       dialect: dialect.name,
-      protocolVersion: `${raw.protocolMajor}.${raw.protocolMinor}`,
+      protocolVersion: versionText(raw.protocolMajor, raw.protocolMinor),
       serviceName: raw.serviceName,
       supportLibrary: `${raw.supportLibrary} ${raw.supportLibraryVersion}`.trim(),
       components,
@@ -143,12 +164,21 @@ function readSpec(dialect: Dialect, answer: Buffer): Discovered {
 }
 
 /** The same major version is understood; before 1.0 the minor counts as one. */
+function speaks({ version: { major, minor } }: Dialect, raw: RawSpec): boolean {
+  return raw.protocolMajor === major && (major > 0 || raw.protocolMinor === minor);
+}
+
 function checkVersion(dialect: Dialect, raw: RawSpec): void {
+  if (speaks(dialect, raw)) return;
   const { major, minor } = dialect.version;
-  if (raw.protocolMajor === major && (major > 0 || raw.protocolMinor === minor)) return;
   throw new StateferryError(
     'FUNCTION_PROTOCOL',
-    `the function speaks ${dialect.name} ${raw.protocolMajor}.${raw.protocolMinor}, and this runtime speaks ${major}.${minor}. ` +
-      'Use an SDK of that protocol version.',
+    `the function speaks ${dialect.name} ${versionText(raw.protocolMajor, raw.protocolMinor)}, ` +
+      `and this runtime speaks ${versionText(major, minor)}. Use an SDK of that protocol version.`,
   );
+}
+
+/** The first Cloudstate protocol has no number. */
+function versionText(major: number, minor: number): string {
+  return major === 0 && minor === 0 ? 'without a version' : `${major}.${minor}`;
 }

@@ -51,7 +51,7 @@ export function openEntitySession(options: {
 }): EntitySession {
   const { client, dialect, component, init, onEnd } = options;
   const { entityId } = init;
-  const protocol: EntityProtocol = component.kind === 'value' ? dialect.value : dialect.eventSourced;
+  const protocol = entityProtocol(dialect, component);
   const stream: RawStream = client.stream(protocol.path);
   let lastId = 0;
   let pending: ((outcome: Outcome) => void) | undefined;
@@ -170,6 +170,12 @@ export function openEntitySession(options: {
   };
 }
 
+function entityProtocol(dialect: Dialect, component: Component): EntityProtocol {
+  const protocol = component.kind === 'value' ? dialect.value : dialect.eventSourced;
+  if (protocol !== undefined) return protocol;
+  throw new StateferryError('FUNCTION_SPEC', `${component.service} is a value entity, and ${dialect.name} has none.`);
+}
+
 /** A caller of an action's unary methods, in the shape of a session so that order per key is kept in one way. */
 export function openActionSession(options: {
   client: FunctionClient;
@@ -181,9 +187,9 @@ export function openActionSession(options: {
   let abort: (() => void) | undefined;
   return {
     send({ name, payload, metadata }, done) {
-      const request = dialect.action.encodeCommand({ service: component.service, name, payload, metadata });
+      const request = dialect.action.encodeCommand({ service: component.service, name, metadata }, payload);
       let cancelled = false;
-      const cancelCall = client.call(dialect.action.unaryPath, request, deadlineMs, (error, answer) => {
+      const cancelCall = client.call(dialect.action.paths.unary, request, deadlineMs, (error, answer) => {
         abort = undefined;
         if (!cancelled) done(actionOutcome(dialect, component, name, error, answer));
       });

@@ -7,6 +7,18 @@ import type { Metadata, Payload } from './payload.ts';
  */
 export type CommandId = string;
 
+/** Who waits at a door for what becomes of a command. */
+export interface Caller {
+  /** Partition of the deployment's answer topic that its process reads. */
+  readonly partition: number;
+  /** Which of that process's calls it is: CORRELATION_BYTES (codec/answer-record.ts). */
+  readonly correlation: Uint8Array;
+  /** It waits for the end of this command alone, a side effect; another command answers it. */
+  readonly doneOnly: boolean;
+  /** Side effects that it waits for besides, by the commands that forwarded to this one. */
+  readonly awaits: number;
+}
+
 /** One message for an entity or an action, whatever door it came through. */
 export interface Command {
   readonly id: CommandId;
@@ -22,6 +34,8 @@ export interface Command {
   readonly metadata: Metadata;
   /** Topics that the answer goes to besides the method's own: carried along a chain of forwards. */
   readonly replyTo: readonly string[];
+  /** Absent: nobody waits for it. */
+  readonly caller?: Caller;
   /** Commands with the same one are one command, sent more than once: the first takes effect. */
   readonly idempotencyKey?: string;
 }

@@ -8,6 +8,12 @@ export interface Call {
   readonly metadata: Metadata;
 }
 
+/** A call that goes beside the answer. */
+export interface SideEffect extends Call {
+  /** Whoever waits for the answer gets it only after this has taken effect. */
+  readonly synchronous: boolean;
+}
+
 /** What the caller of a command is told. */
 export type Answer =
   | { readonly kind: 'reply'; readonly payload: Payload; readonly metadata: Metadata }
@@ -24,7 +30,7 @@ export type StateAction =
 /** Everything a function's reply asks for. */
 export interface Effect {
   readonly answer: Answer;
-  readonly sideEffects: readonly Call[];
+  readonly sideEffects: readonly SideEffect[];
   /** Event sourced entities: in order, not yet numbered. */
   readonly events: readonly Payload[];
   /** Event sourced entities: the state after all `events` of this effect. */

@@ -1,3 +1,4 @@
+import { ANY_URLS } from './any-urls.ts';
 import { type ComponentDialectTable, createComponentDialect } from './component-dialect.ts';
 import type { Dialect } from './dialect.ts';
 import { loadWire } from './wire.ts';
@@ -7,6 +8,7 @@ const TABLE: ComponentDialectTable = {
   name: 'akkaserverless',
   version: { major: 0, minor: 7 },
   root: 'akkaserverless',
+  anyUrls: ANY_URLS.akkaserverless,
   unserved: [
     ['replicatedentity.ReplicatedEntities', 'replicated entity'],
     ['view.Views', 'view'],

@@ -1,6 +1,8 @@
 import type { ComponentKind } from '../model/component.ts';
 import type { Effect } from '../model/effect.ts';
 import type { Metadata, Payload } from '../model/payload.ts';
+import type { AnyUrls } from './any-urls.ts';
+import type { OptionTable } from './options.ts';
 
 /** What the runtime says of itself in discovery. */
 export interface ProxyInfo {
@@ -86,15 +88,30 @@ export interface EventSourcedProtocol extends EntityProtocol {
   };
 }
 
+/** A command as an action's call carries it, without its payload. */
+export interface ActionCall {
+  readonly service: string;
+  readonly name: string;
+  readonly metadata: Metadata;
+}
+
 /** The calls of actions in one dialect. */
 export interface ActionProtocol {
-  readonly unaryPath: string;
-  encodeCommand(command: {
-    readonly service: string;
-    readonly name: string;
-    readonly payload: Payload;
-    readonly metadata: Metadata;
-  }): Uint8Array;
+  /** gRPC paths, by what is streamed. */
+  readonly paths: {
+    readonly unary: string;
+    readonly streamedIn: string;
+    readonly streamedOut: string;
+    readonly streamed: string;
+  };
+  /** The one request of a call that streams nothing in. */
+  encodeCommand(call: ActionCall, payload: Payload): Uint8Array;
+  /** The request of a call that streams in (PROTOCOLS 8). */
+  openInput(call: ActionCall): {
+    /** Sent as soon as the call opens: it names the method, and carries no payload. Absent: the dialect has no such message. */
+    readonly first?: Uint8Array;
+    encode(payload: Payload): Uint8Array;
+  };
   decodeResponse(bytes: Uint8Array): Effect;
 }
 
@@ -108,17 +125,23 @@ export interface UserFunctionError {
 /** One wire protocol: a table, and the few functions that a table cannot say. Everything inward speaks the model. */
 export interface Dialect {
   readonly name: string;
-  /** Shown in discovery; never 0.0, which is a version probe (PROTOCOLS 2). */
+  /** What a function of this dialect says that it speaks; 0.0: it says nothing. */
   readonly version: { readonly major: number; readonly minor: number };
+  /** Two dialects may have the same one; `kinds` and `version` then tell them apart. */
   readonly discoverPath: string;
   readonly reportErrorPath: string;
   readonly proxyTerminatedPath: string | undefined;
   readonly kinds: ReadonlyMap<string, ComponentKind>;
   /** Component types that exist in the protocol and that this version does not serve. */
   readonly unserved: ReadonlyMap<string, string>;
+  /** How users annotate their own .proto files. */
+  readonly options: OptionTable;
+  readonly anyUrls: AnyUrls;
   readonly eventSourced: EventSourcedProtocol;
-  readonly value: EntityProtocol;
+  /** Absent where no component type is a value entity. */
+  readonly value?: EntityProtocol;
   readonly action: ActionProtocol;
+  /** The version in it is never 0.0, which is a version probe (PROTOCOLS 2). */
   encodeProxyInfo(info: ProxyInfo): Uint8Array;
   decodeSpec(bytes: Uint8Array): RawSpec;
   encodeError(error: UserFunctionError): Uint8Array;

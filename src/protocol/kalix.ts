@@ -1,3 +1,4 @@
+import { ANY_URLS } from './any-urls.ts';
 import { type ComponentDialectTable, createComponentDialect } from './component-dialect.ts';
 import type { Dialect } from './dialect.ts';
 import { loadWire } from './wire.ts';
@@ -7,6 +8,7 @@ const TABLE: ComponentDialectTable = {
   name: 'kalix',
   version: { major: 1, minor: 1 },
   root: 'kalix',
+  anyUrls: ANY_URLS.kalix,
   unserved: [
     ['replicatedentity.ReplicatedEntities', 'replicated entity'],
     ['view.Views', 'view'],

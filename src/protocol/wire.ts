@@ -6,7 +6,7 @@ import { asBuffer } from '../bytes.ts';
 import { packagePath } from '../package-path.ts';
 
 /** The dialects whose wire contract is stated in proto/. */
-export type WireDialect = 'akkaserverless' | 'kalix';
+export type WireDialect = 'cloudstate-first' | 'cloudstate' | 'akkaserverless' | 'kalix';
 
 const GOOGLE = 'google/protobuf/';
 const NO_BYTES = new Uint8Array();

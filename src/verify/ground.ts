@@ -10,9 +10,10 @@ import type { Steps } from './steps.ts';
 export interface Topics {
   /** All that are read, the command topic included. */
   readonly inputs: readonly string[];
-  /** All that are written, command topic and dead letters included. */
+  /** All that are written, the deployment's own included. */
   readonly outputs: readonly string[];
   readonly commands: string;
+  readonly answers: string;
   /** Where others may write too: what does not name this deployment is none of its business there. */
   readonly shared: ReadonlySet<string>;
   /** Where compaction may remove any record. */

@@ -1,6 +1,7 @@
 import { createHash, type Hash } from 'node:crypto';
 import {
   DEAD_LETTER_HEADERS,
+  DOOR_HEADER,
   NUDGE_HEADER,
   ORIGIN_HEADER,
   PLACE_HEADER,
@@ -21,7 +22,7 @@ export interface Root {
 
 /** Which output a record is: the same identity on the same topic is the same output. */
 export interface Identity {
-  readonly kind: 'event' | 'state' | 'reply' | 'command' | 'put back' | 'dead letter';
+  readonly kind: 'event' | 'state' | 'reply' | 'answer' | 'command' | 'put back' | 'dead letter';
   /** Unique per topic, except that a command may be put back in the same way again. */
   readonly id: string;
   /** The command that caused it; of a stray and of a derived command, the command itself. */
@@ -60,7 +61,12 @@ export function parentOf(command: CommandId): CommandId | undefined {
 /** Which of the deployment's outputs a record is; undefined for one that no deployment of this name wrote. */
 export function identify(
   record: Pick<AnyRecord, 'headers'>,
-  where: { readonly topic: string; readonly commandTopic: string; readonly deployment: string },
+  where: {
+    readonly topic: string;
+    readonly commandTopic: string;
+    readonly answerTopic: string;
+    readonly deployment: string;
+  },
 ): Identity | undefined {
   const header = (name: string): string | undefined => {
     const found = record.headers.find(([key]) => key === name);
@@ -78,6 +84,9 @@ export function identify(
     const place = header(PLACE_HEADER);
     const id = `${origin} as ${putBack}${place === undefined ? '' : ` from ${place}`}`;
     return { kind: 'put back', id, origin, root, stood, service: '' };
+  }
+  if (where.topic === where.answerTopic) {
+    return { kind: 'answer', id: `${origin}/answer`, origin, root, stood: undefined, service: '' };
   }
   if (isCommand) return { kind: 'command', id: origin, origin, root, stood: undefined, service: '' };
   const id = header('ce_id');
@@ -110,6 +119,11 @@ function deadLetter(header: (name: string) => string | undefined, commandTopic: 
 /** Whether a record of the command topic is for nobody (codec/put-back.ts). */
 export function isNudge(record: InputRecord): boolean {
   return record.value === null && record.headers[NUDGE_HEADER] !== undefined;
+}
+
+/** Whether a record of the command topic came in at a door: it is input. */
+export function isFromDoor({ headers }: InputRecord): boolean {
+  return headers[DOOR_HEADER] !== undefined && headers[PUT_BACK_HEADER] === undefined;
 }
 
 /** A topic's record in the shape of ours. */

@@ -7,7 +7,16 @@ import { beyondApplied } from './check-sequences.ts';
 import { type CheckResult, type Gathering, gather, number } from './findings.ts';
 import { type Fingerprint, FingerprintTable, isSame } from './fingerprints.ts';
 import { type Ground, isInFlight } from './ground.ts';
-import { asOutput, bodyPrint, fingerprintOf, type Identity, identify, isNudge, wholePrint } from './identity.ts';
+import {
+  asOutput,
+  bodyPrint,
+  fingerprintOf,
+  type Identity,
+  identify,
+  isFromDoor,
+  isNudge,
+  wholePrint,
+} from './identity.ts';
 import type { EventWithPayload, OutboxChunk } from './journal.ts';
 import type { Traces } from './traces.ts';
 
@@ -63,6 +72,7 @@ export function checkOutputs(ground: Ground): OutputCheck {
     unrendered: 0,
     putBack: 0,
     nudges: 0,
+    fromDoors: 0,
     unordered: 0,
     retainedChunks: [...ground.chunks.values()].reduce((sum, list) => sum + list.length, 0),
   };
@@ -78,7 +88,7 @@ export function checkOutputs(ground: Ground): OutputCheck {
     return id;
   }
   const identityOf = (record: OutputRecord | ReturnType<typeof asOutput>, topic: string) =>
-    identify(record, { topic, commandTopic: topics.commands, deployment });
+    identify(record, { topic, commandTopic: topics.commands, answerTopic: topics.answers, deployment });
 
   async function* outboxOutputs(): AsyncGenerator<{ chunk: OutboxChunk; place: number; output: OutputRecord }> {
     for await (const chunk of journal.outbox()) {
@@ -275,7 +285,8 @@ export function checkOutputs(ground: Ground): OutputCheck {
     /** What one shard makes of one partition of an input stands in its order. */
     function checkCause(identity: Identity, record: ReturnType<typeof asOutput>, where: string): void {
       const cause = identity.stood ?? (identity.root.derived ? undefined : identity.root);
-      if (cause === undefined || putBacks.has(identity.origin)) return;
+      // An answer goes where its caller is, whatever shard it is of.
+      if (cause === undefined || identity.kind === 'answer' || putBacks.has(identity.origin)) return;
       const home = identity.stood !== undefined ? '' : record.key === null ? '-' : `${homeOf(record.key)}`;
       const way = `${cause.topic}/${cause.partition} ${home} ${identity.service}`;
       const before = newest.get(way);
@@ -343,6 +354,13 @@ export function checkOutputs(ground: Ground): OutputCheck {
         if (isFirst) {
           counts.records++;
           counts.nudges++;
+        }
+        return;
+      }
+      if (topic === topics.commands && isFromDoor(given)) {
+        if (isFirst) {
+          counts.records++;
+          counts.fromDoors++;
         }
         return;
       }
@@ -452,7 +470,11 @@ export function checkOutputs(ground: Ground): OutputCheck {
 
   /** The shard that wrote an output, where that can be told. */
   function shardOf(identity: Identity, { key }: { readonly key: Uint8Array | null }): number | undefined {
-    if (identity.kind === 'put back' || (identity.stood !== undefined && putBacks.has(identity.origin)))
+    if (
+      identity.kind === 'put back' ||
+      identity.kind === 'answer' ||
+      (identity.stood !== undefined && putBacks.has(identity.origin))
+    )
       return undefined;
     if (identity.stood !== undefined) return identity.stood.partition;
     if (identity.kind === 'command') return identity.root.derived ? undefined : identity.root.partition;

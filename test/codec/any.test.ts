@@ -1,6 +1,7 @@
 import { Writer } from 'protobufjs/minimal.js';
 import { describe, expect, it } from 'vitest';
-import { ANY_URLS, readAny, wrapBytes, wrapJson, wrapString } from '../../src/codec/any.ts';
+import { readAny, wrapBytes, wrapJson, wrapString } from '../../src/codec/any.ts';
+import { ANY_URLS } from '../../src/protocol/any-urls.ts';
 
 const DIALECTS = Object.entries(ANY_URLS);
 

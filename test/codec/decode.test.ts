@@ -1,9 +1,9 @@
 import { beforeAll, describe, expect, it } from 'vitest';
-import { ANY_URLS } from '../../src/codec/any.ts';
 import { createDecoder, DEFAULT_MAX_BYTES, type Decoded, type Subscription } from '../../src/codec/decode.ts';
 import { jsonToPayload } from '../../src/codec/json.ts';
 import type { Method } from '../../src/model/component.ts';
 import type { InputRecord } from '../../src/model/record.ts';
+import { ANY_URLS } from '../../src/protocol/any-urls.ts';
 import { inputRecord } from '../support/records.ts';
 import { createShop, type Shop } from '../support/shop.ts';
 

@@ -1,10 +1,11 @@
 import { beforeAll, describe, expect, it } from 'vitest';
-import { ANY_URLS, wrapBytes, wrapJson, wrapString } from '../../src/codec/any.ts';
+import { wrapBytes, wrapJson, wrapString } from '../../src/codec/any.ts';
 import { createDecoder } from '../../src/codec/decode.ts';
 import { createEncoder, type Destination, type Output } from '../../src/codec/encode.ts';
 import { jsonToPayload } from '../../src/codec/json.ts';
 import type { Payload } from '../../src/model/payload.ts';
 import type { OutputRecord } from '../../src/model/record.ts';
+import { ANY_URLS } from '../../src/protocol/any-urls.ts';
 import { partitionFor } from '../../src/topics/partition.ts';
 import { inputRecord } from '../support/records.ts';
 import { createShop, type Shop } from '../support/shop.ts';

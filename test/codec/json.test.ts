@@ -1,6 +1,7 @@
 import { beforeAll, describe, expect, it } from 'vitest';
-import { ANY_URLS, wrapBytes, wrapJson, wrapString } from '../../src/codec/any.ts';
+import { wrapBytes, wrapJson, wrapString } from '../../src/codec/any.ts';
 import { jsonToPayload, payloadToJson } from '../../src/codec/json.ts';
+import { ANY_URLS } from '../../src/protocol/any-urls.ts';
 import { createRandom } from '../support/random.ts';
 import { createShop, type Shop } from '../support/shop.ts';
 

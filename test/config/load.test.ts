@@ -31,6 +31,7 @@ function sentenceOf(act: () => unknown): string {
 /** For every option a value other than its default, as text and as data. */
 const OTHER = {
   'deployment.name': 'carts',
+  'deployment.shards': 9,
   'kafka.brokers': ['b1:1', 'b2:2'],
   'kafka.clientId': 'me',
   'kafka.connectionTimeoutMs': 3_001,
@@ -76,6 +77,13 @@ const OTHER = {
     { service: 'shop.CartService', method: 'Add', policy: 'halt' },
   ],
   'deadLetters.topic': 'dead',
+  'doors.enabled': false,
+  'doors.host': '0.0.0.0',
+  'doors.port': 0,
+  'doors.timeoutMs': 30_001,
+  'doors.maxCalls': 10_001,
+  'doors.maxMessageBytes': 1_000_001,
+  'doors.corsOrigins': ['https://a.example', 'https://b.example'],
   'http.host': '0.0.0.0',
   'http.port': 0,
   'log.level': 'debug',
@@ -391,7 +399,11 @@ describe('the result', () => {
 
   test('names the deployment’s own topics after it', () => {
     const { config } = load({ env: { STATEFERRY_DEPLOYMENT_NAME: 'carts' } });
-    expect(internalTopics(config)).toEqual({ commands: 'carts-commands', deadLetters: 'carts-dead-letters' });
+    expect(internalTopics(config)).toEqual({
+      commands: 'carts-commands',
+      answers: 'carts-answers',
+      deadLetters: 'carts-dead-letters',
+    });
   });
 });
 

@@ -17,6 +17,7 @@ const ROUTES: RouteConfig = {
     { service: 'shop.Cart', method: 'Remove', topic: 'removed', format: 'auto' },
   ],
   events: [{ entityType: 'shop.Cart', topic: 'events', format: 'auto' }],
+  doors: false,
 };
 const PARTITIONS = new Map([
   ['added', 4],
@@ -37,6 +38,7 @@ beforeAll(() => {
     routes: createRoutes(spec, planRoutes(spec, ROUTES), PARTITIONS),
     deployment: 'd',
     commandTopic: 'd-commands',
+    answerTopic: 'd-answers',
     shards: 8,
     ignoreSnapshots: false,
     maxOutputBytes: 1_000,
@@ -66,7 +68,13 @@ const addItem = (id: string) => ({
   typeUrl: 'type.googleapis.com/shop.AddItem',
   value: Buffer.concat([Buffer.from([0x0a, id.length]), Buffer.from(id)]),
 });
-const call = (id: string, method = 'Add') => ({ service: 'shop.Cart', method, payload: addItem(id), metadata: [] });
+const call = (id: string, method = 'Add') => ({
+  service: 'shop.Cart',
+  method,
+  payload: addItem(id),
+  metadata: [],
+  synchronous: false,
+});
 const header = (output: OutputRecord, name: string) => output.headers.find(([key]) => key === name)?.[1];
 const START = { seq: 5, revision: 2 };
 
@@ -198,6 +206,7 @@ describe('planning routes', () => {
       subscriptions: [{ topic: 'x', service: 'shop.Nope', method: 'Add', format: 'auto', entityId: 'auto' }],
       replies: [{ service: 'shop.Cart', method: 'Nope', topic: 'y', format: 'auto' }],
       events: [{ entityType: 'nope', topic: 'z', format: 'auto' }],
+      doors: false,
     };
     let sentence = '';
     try {
@@ -211,7 +220,7 @@ describe('planning routes', () => {
   });
 
   it('refuses a function that nothing leads to', () => {
-    expect(() => planRoutes(spec, { subscriptions: [], replies: [], events: [] })).toThrow(
+    expect(() => planRoutes(spec, { subscriptions: [], replies: [], events: [], doors: false })).toThrow(
       'nothing leads to the function',
     );
   });

@@ -129,6 +129,7 @@ function create(maxStreams = 100): void {
     ignoreSnapshots: false,
     isFunctionUp: () => fn.isUp,
     decide: (): Decision => publishing([]),
+    repeat: (): Decision => publishing([]),
     reject: (item: Item, error: StateferryError): Decision => {
       rejected.push({ payload: payloadOf(item), code: error.code });
       return publishing([]);

@@ -24,7 +24,7 @@ service Paper {
 }
 `;
 
-const NOTHING: RouteConfig = { subscriptions: [], replies: [], events: [] };
+const NOTHING: RouteConfig = { subscriptions: [], replies: [], events: [], doors: false };
 let spec: FunctionSpec;
 beforeAll(() => {
   const descriptors = readDescriptors(compileProtos({ 'app.proto': PROTO }));

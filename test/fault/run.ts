@@ -278,6 +278,7 @@ function engineConfig(topics: Topics, name: string): Assumed {
     },
     'deadLetters.topic': topics.deadLetters,
     'http.port': 0,
+    'doors.enabled': false,
     'log.level': 'info',
     'log.format': 'json',
   };

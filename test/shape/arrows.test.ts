@@ -15,6 +15,7 @@ const ARROWS: Readonly<Record<string, readonly string[]>> = {
   codec: ['model', 'protocol', 'topics/partition.ts'],
   functions: ['model', 'protocol'],
   engine: ['model', 'codec', 'functions', 'journal', 'topics', 'protocol', 'observe'],
+  doors: ['model', 'codec', 'functions', 'protocol', 'topics'],
   verify: ['model', 'codec', 'journal', 'topics', 'protocol', 'functions'],
   local: [],
   cli: ['config', 'observe'],
@@ -37,7 +38,7 @@ const ARROWS: Readonly<Record<string, readonly string[]>> = {
   ],
   demo: ['cli', 'config', 'commands', 'local', 'observe', 'topics', 'verify'],
 };
-const EVERYBODY = new Set(['errors.ts', 'abort.ts', 'bytes.ts', 'package-path.ts', 'version.ts']);
+const EVERYBODY = new Set(['errors.ts', 'abort.ts', 'bytes.ts', 'package-path.ts', 'paced.ts', 'version.ts']);
 
 interface Import {
   readonly file: string;

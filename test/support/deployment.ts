@@ -64,7 +64,7 @@ export async function createDeployment(
   t.onTestFinished(async () => {
     await withAdmin(async (admin) => {
       const existing = await admin.listTopics();
-      const own = [`${name}-commands`].filter((topic) => existing.includes(topic));
+      const own = [`${name}-commands`, `${name}-answers`].filter((topic) => existing.includes(topic));
       if (own.length > 0) await admin.deleteTopics({ topics: own });
     }, brokers);
   });
@@ -94,6 +94,7 @@ export async function createDeployment(
     },
     'deadLetters.topic': deadLetters,
     'http.port': 0,
+    'doors.enabled': false,
     'log.format': 'json',
     ...options.config,
   };

@@ -9,6 +9,7 @@ import { withFreePorts } from '../../src/local/with-free-ports.ts';
 import { packagePath } from '../../src/package-path.ts';
 import { loadWire, type WireDialect } from '../../src/protocol/wire.ts';
 import type { Scope } from './scope.ts';
+import { WIRE_NAMES } from './wire-names.ts';
 
 const UP_WITHIN_MS = 20_000;
 const OUTPUT_KEPT = 20_000;
@@ -17,12 +18,12 @@ const OUTPUT_KEPT = 20_000;
 export interface FunctionSource {
   /** Relative to the repository. */
   readonly folder: string;
-  /** npm package of the SDK, which ships the .proto files that the function's own import. */
+  /** npm package of the SDK, which ships the .proto files that the function's own import; or a folder that has `proto/`. */
   readonly sdk: string;
   readonly dialect: WireDialect;
 }
 
-/** The functions that tests start: the examples, and the one that can be told to misbehave. */
+/** The functions that tests start: the examples, one that can be told to misbehave, and one without an SDK. */
 export const FUNCTIONS = {
   flights: { folder: 'examples/flights', sdk: '@kalix-io/kalix-javascript-sdk', dialect: 'kalix' },
   'counter-akkaserverless': {
@@ -30,7 +31,9 @@ export const FUNCTIONS = {
     sdk: '@lightbend/akkaserverless-javascript-sdk',
     dialect: 'akkaserverless',
   },
+  'cart-cloudstate': { folder: 'examples/cart-cloudstate', sdk: 'cloudstate', dialect: 'cloudstate-first' },
   trouble: { folder: 'test/support/functions/trouble', sdk: '@kalix-io/kalix-javascript-sdk', dialect: 'kalix' },
+  mart: { folder: 'test/support/functions/mart', sdk: packagePath('.'), dialect: 'cloudstate' },
 } as const satisfies Record<string, FunctionSource>;
 
 export interface FunctionProcess {
@@ -52,7 +55,7 @@ export interface FunctionProcess {
 
 /**
  * Starts a real function as a process of its own, builds its descriptor first if that is missing or stale, and resolves
- * when it answers discovery's version probe, which no SDK counts as a runtime having been there. Stopped when the test
+ * when it answers discovery with a version of 0.0, which no SDK counts as a runtime having been there. Stopped when the test
  * has finished. Rejects with the function's output if it ends before that or is not up after 20 s.
  *
  * `port`: to start it again where it was; otherwise a free one.
@@ -145,8 +148,9 @@ let guard: Guard | undefined;
 
 async function answersProbe({ url, dialect }: FunctionProcess): Promise<void> {
   const wire = loadWire(dialect);
-  const proxyInfo = wire.lookupType(`${dialect}.protocol.ProxyInfo`);
-  const spec = wire.lookupType(`${dialect}.protocol.Spec`);
+  const names = WIRE_NAMES[dialect];
+  const proxyInfo = wire.lookupType(`${names.root}.${names.proxyInfo}`);
+  const spec = wire.lookupType(`${names.root}.${names.spec}`);
   const client = new Client(url, credentials.createInsecure(), {
     'grpc.initial_reconnect_backoff_ms': 50,
     'grpc.max_reconnect_backoff_ms': 100,
@@ -156,7 +160,7 @@ async function answersProbe({ url, dialect }: FunctionProcess): Promise<void> {
     await promisify(client.waitForReady.bind(client))(deadline);
     await new Promise((resolve, reject) => {
       client.makeUnaryRequest(
-        `/${dialect}.protocol.Discovery/Discover`,
+        `/${names.root}.${names.discover}`,
         () => Buffer.from(proxyInfo.encode({ protocol_major_version: 0, protocol_minor_version: 0 }).finish()),
         (bytes) => spec.decode(bytes),
         null,

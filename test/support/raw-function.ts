@@ -14,14 +14,17 @@ import { Client, credentials } from '@grpc/grpc-js';
 import type protobuf from 'protobufjs';
 import { loadWire, type WireDialect } from '../../src/protocol/wire.ts';
 import type { Scope } from './scope.ts';
+import { WIRE_NAMES, type WireNames } from './wire-names.ts';
 
+const PROTOBUF_URL = 'type.googleapis.com/';
 const CALL_WITHIN_MS = 10_000;
 
-/** A message of the wire contract or of the function, as plain JSON-like data; payloads are unpacked. */
+/** A message of the wire contract or of the function, as plain JSON-like data; payloads that are messages are unpacked. */
 export type Plain = Readonly<Record<string, unknown>>;
 
 /** A function, spoken to with nothing but the wire contract in between: what a test needs to play the runtime. */
 export interface RawFunction {
+  readonly names: WireNames;
   /** Discovery's answer, with `proto` left out. */
   readonly spec: Plain;
   /** One call of a unary method such as `protocol.Discovery/HealthCheck`, below the dialect's package. */
@@ -55,23 +58,18 @@ export interface RawEntity {
   end(): Promise<Plain[]>;
 }
 
-const ENTITY_METHODS = {
-  'event-sourced': 'component.eventsourcedentity.EventSourcedEntities/Handle',
-  value: 'component.valueentity.ValueEntities/Handle',
-} as const;
-
 /** Plays the runtime to one entity. `init` is what the init message has besides service and id: a snapshot or a state. */
 export function openEntity(
   fn: RawFunction,
   options: {
-    readonly kind: keyof typeof ENTITY_METHODS;
+    readonly kind: 'event-sourced' | 'value';
     readonly service: string;
     readonly id: string;
     readonly init?: Plain;
   },
 ): RawEntity {
   const { kind, service, id: entityId, init = kind === 'value' ? { state: {} } : {} } = options;
-  const stream = fn.open(ENTITY_METHODS[kind]);
+  const stream = fn.open(kind === 'value' ? fn.names.value : fn.names.eventSourced);
   stream.send({ init: { service_name: service, entity_id: entityId, ...init } });
   let id = 0;
   return {
@@ -92,6 +90,7 @@ export async function discoverRaw(
 ): Promise<RawFunction> {
   const { url, dialect, devMode = true } = options;
   const wire = loadWire(dialect);
+  const names = WIRE_NAMES[dialect];
   const client = new Client(url, credentials.createInsecure());
   t.onTestFinished(async () => client.close());
   let registry: FileRegistry | undefined;
@@ -107,8 +106,8 @@ export async function discoverRaw(
     const unpack = (value: unknown): unknown => {
       if (Array.isArray(value)) return value.map(unpack);
       if (value === null || typeof value !== 'object' || value instanceof Uint8Array) return value;
-      if ('type_url' in value && typeof value.type_url === 'string') {
-        const typeName = value.type_url.slice('type.googleapis.com/'.length);
+      if ('type_url' in value && typeof value.type_url === 'string' && value.type_url.startsWith(PROTOBUF_URL)) {
+        const typeName = value.type_url.slice(PROTOBUF_URL.length);
         const bytes = 'value' in value && value.value instanceof Uint8Array ? value.value : new Uint8Array();
         const schema = messageOf(typeName);
         const json = toJson(schema, fromBinary(schema, bytes), { alwaysEmitImplicit: true }) as JsonObject;
@@ -121,11 +120,11 @@ export async function discoverRaw(
 
   const methodOf = (name: string) => {
     const [service = '', short = ''] = name.split('/');
-    const method = wire.lookupService(`${dialect}.${service}`).methods[short]?.resolve();
+    const method = wire.lookupService(`${names.root}.${service}`).methods[short]?.resolve();
     if (!isResolved(method)) throw new Error(`${dialect} has no method ${name}`);
     const { resolvedRequestType: request, resolvedResponseType: response } = method;
     return {
-      path: `/${dialect}.${name}`,
+      path: `/${names.root}.${name}`,
       encode: (message: Plain) => Buffer.from(request.encode(message).finish()),
       decode: (bytes: Buffer) => response.decode(bytes) as protobuf.Message,
     };
@@ -141,9 +140,10 @@ export async function discoverRaw(
     });
   };
 
-  const answer = await unary('protocol.Discovery/Discover', {
-    protocol_major_version: dialect === 'kalix' ? 1 : 0,
-    protocol_minor_version: dialect === 'kalix' ? 1 : 7,
+  const [major, minor] = names.version;
+  const answer = await unary(names.discover, {
+    protocol_major_version: major,
+    protocol_minor_version: minor,
     proxy_name: 'test',
     dev_mode: devMode,
     ...(dialect === 'kalix' ? { internal_proxy_hostname: '127.0.0.1', proxy_port: 9 } : {}),
@@ -152,6 +152,7 @@ export async function discoverRaw(
   registry = createFileRegistry(fromBinary(FileDescriptorSetSchema, proto as Uint8Array));
 
   return {
+    names,
     spec,
     call: async (method, request) => plain(await unary(method, request)),
     open(name) {
@@ -186,7 +187,7 @@ export async function discoverRaw(
     },
     pack(typeName, json) {
       const schema = messageOf(typeName);
-      return { type_url: `type.googleapis.com/${typeName}`, value: toBinary(schema, fromJson(schema, json)) };
+      return { type_url: PROTOBUF_URL + typeName, value: toBinary(schema, fromJson(schema, json)) };
     },
   };
 }

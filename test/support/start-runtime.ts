@@ -37,7 +37,9 @@ export function deploymentName(t: Scope): string {
   t.onTestFinished(() =>
     withAdmin(async (admin) => {
       const existing = new Set(await admin.listTopics());
-      const topics = [`${name}-commands`, `${name}-dead-letters`].filter((topic) => existing.has(topic));
+      const topics = [`${name}-commands`, `${name}-answers`, `${name}-dead-letters`].filter((topic) =>
+        existing.has(topic),
+      );
       if (topics.length > 0) await admin.deleteTopics({ topics });
     }),
   );
@@ -61,6 +63,7 @@ export function startRuntime(
       'kafka.fetchMaxWaitMs': 20,
       'function.backoffMaxMs': 200,
       'http.port': 0,
+      'doors.enabled': false,
       'log.level': 'debug',
       'log.format': 'json',
       ...config,

@@ -5,7 +5,7 @@ import { putBack } from '../../src/codec/put-back.ts';
 import { asOutput, bodyPrint, identify, isNudge, parentOf, rootOf, wholePrint } from '../../src/verify/identity.ts';
 import { inputRecord } from '../support/records.ts';
 
-const where = { topic: 'out', commandTopic: 'd-commands', deployment: 'd' };
+const where = { topic: 'out', commandTopic: 'd-commands', answerTopic: 'd-answers', deployment: 'd' };
 const onCommands = { ...where, topic: 'd-commands' };
 
 function output(headers: Readonly<Record<string, string>>) {

@@ -1,0 +1,60 @@
+import { status } from '@grpc/grpc-js';
+import type { Metadata } from '../../model/payload.ts';
+import { CallFailure } from '../calls.ts';
+import type { DoorResponse, Exchange } from './exchange.ts';
+import { HttpFailure, httpStatusOf } from './http-failure.ts';
+import { responseHeaders } from './metadata-headers.ts';
+
+/** Answers without a body, whatever the message. */
+const BODILESS: ReadonlySet<number> = new Set([204, 205, 304]);
+
+/** An answer that is there as a whole. */
+export interface Answer {
+  readonly httpStatus: number;
+  readonly headers?: Readonly<Record<string, string>>;
+  readonly metadata?: Metadata;
+  readonly contentType?: string;
+  readonly body?: Uint8Array | string;
+}
+
+/** Sends an answer. The caller may be gone; then nothing happens. */
+export function send({ request, response, isGone }: Exchange, answer: Answer): void {
+  // What is left of a body that nobody reads is dropped, so that the connection can go on.
+  request.resume();
+  if (isGone()) return;
+  writeHead(response, answer);
+  const { body = '' } = answer;
+  const hasBody = !BODILESS.has(answer.httpStatus);
+  if (hasBody) response.setHeader('content-length', Buffer.byteLength(body));
+  if (hasBody && request.method !== 'HEAD' && body.length > 0) response.end(body);
+  else response.end();
+}
+
+/** Status and headers of an answer whose body is still to come. */
+export function writeHead(response: DoorResponse, answer: Omit<Answer, 'body'>): void {
+  response.statusCode = answer.httpStatus;
+  for (const [name, values] of responseHeaders(answer.metadata ?? [])) {
+    response.setHeader(name, values.length === 1 ? (values[0] as string) : values);
+  }
+  for (const [name, value] of Object.entries(answer.headers ?? {})) response.setHeader(name, value);
+  response.setHeader('x-content-type-options', 'nosniff');
+  if (answer.contentType !== undefined) response.setHeader('content-type', answer.contentType);
+}
+
+/** A failure as an answer: the body is exactly its message, the gRPC code is in `grpc-status`. */
+export function failureAnswer(failure: CallFailure | HttpFailure): Answer {
+  const refused = failure instanceof HttpFailure;
+  return {
+    httpStatus: refused ? failure.httpStatus : httpStatusOf(failure),
+    headers: { ...(refused ? failure.headers : {}), 'grpc-status': String(failure.code) },
+    ...(refused ? {} : { metadata: failure.metadata }),
+    contentType: 'text/plain; charset=utf-8',
+    body: failure.message,
+  };
+}
+
+/** What the caller is told of anything thrown: only the two failures that are made for callers are told as they are. */
+export function tellable(error: unknown): CallFailure | HttpFailure {
+  if (error instanceof CallFailure || error instanceof HttpFailure) return error;
+  return new CallFailure(status.INTERNAL, 'The call failed inside the runtime; its log says more.', { cause: error });
+}

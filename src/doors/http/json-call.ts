@@ -1,0 +1,142 @@
+import { status } from '@grpc/grpc-js';
+import type { Descriptors } from '../../protocol/descriptors.ts';
+import { CallFailure, type Calls, type DoorCall, type DoorReply } from '../calls.ts';
+import { failureAnswer, send, tellable } from './answer.ts';
+import { readBody, readLines } from './body.ts';
+import { type Exchange, whileWanted } from './exchange.ts';
+import { mediaType } from './header-text.ts';
+import { badRequest, quoted } from './http-failure.ts';
+import { askedStatus, requestMetadata } from './metadata-headers.ts';
+import { createRequestReader, isRaw, type RequestReader } from './request.ts';
+import { createReplyWriter, type ReplyWriter } from './response.ts';
+import type { Match } from './router.ts';
+import { sendStream } from './stream.ts';
+
+/** The content type of a streamed input: one JSON message a line. */
+const LINES = 'application/x-ndjson';
+
+/**
+ * Carries one HTTP/JSON request out: reads it by the rule that it goes by, calls the method, and answers. Throws nothing;
+ * `onError` is told what should not have happened.
+ */
+export async function answerJson(options: {
+  readonly exchange: Exchange;
+  readonly match: Match;
+  /** Raw, without the question mark. */
+  readonly query: string;
+  readonly calls: Calls;
+  readonly descriptors: Descriptors;
+  readonly limits: { readonly maxMessageBytes: number; readonly maxJsonDepth: number };
+  readonly onError: (error: unknown) => void;
+}): Promise<void> {
+  const { exchange, match, calls, descriptors, limits, onError } = options;
+  const { rule } = match;
+  const { method } = rule;
+  try {
+    const reader = createRequestReader({
+      match,
+      query: options.query,
+      descriptors,
+      maxJsonDepth: limits.maxJsonDepth,
+    });
+    const writer = createReplyWriter(rule, descriptors);
+    const deadline = exchange.startDeadline();
+    const call: DoorCall = {
+      method,
+      metadata: requestMetadata(exchange.request.rawHeaders),
+      signal: exchange.signal,
+      ...(deadline === undefined ? {} : { deadline }),
+    };
+    if (!method.clientStreaming && !method.serverStreaming) {
+      const input = reader.message(await wholeBody(exchange, match, limits.maxMessageBytes));
+      sendReply(exchange, writer, await whileWanted(calls.unary(call, input), exchange.signal));
+      return;
+    }
+    const input = method.clientStreaming
+      ? streamedInput(exchange, match, reader, limits.maxMessageBytes)
+      : oneInput(reader.message(await wholeBody(exchange, match, limits.maxMessageBytes)));
+    const replies = calls.streamed(call, input.messages);
+    if (method.serverStreaming) await sendStream({ exchange, writer, replies, inputFault: input.fault, onError });
+    else sendReply(exchange, writer, await onlyReply(replies, exchange.signal, input.fault));
+  } catch (error) {
+    const failure = tellable(error);
+    if (failure !== error) onError(error);
+    send(exchange, failureAnswer(failure));
+  }
+}
+
+function sendReply(exchange: Exchange, writer: ReplyWriter, reply: DoorReply): void {
+  const { contentType, body } = writer.render(reply.payload.value);
+  send(exchange, { httpStatus: askedStatus(reply.metadata) ?? 200, metadata: reply.metadata, contentType, body });
+}
+
+async function wholeBody(exchange: Exchange, { rule }: Match, limitBytes: number) {
+  const contentType = contentTypeOf(exchange);
+  // A body that no field takes is passed over unread, however long it is.
+  const bytes = rule.body === 'none' ? Buffer.alloc(0) : await readBody(exchange, limitBytes);
+  return { contentType, bytes };
+}
+
+function contentTypeOf({ request }: Exchange): string | undefined {
+  const contentType = request.headers['content-type'];
+  return typeof contentType === 'string' ? contentType : undefined;
+}
+
+/** What goes into a streamed call, and why it ended early where it did: the call itself only says that it was cancelled. */
+interface Input {
+  readonly messages: AsyncIterable<Uint8Array>;
+  readonly fault: () => unknown;
+}
+
+function oneInput(message: Uint8Array): Input {
+  return {
+    messages: (async function* () {
+      yield message;
+    })(),
+    fault: () => undefined,
+  };
+}
+
+/** A message for each line of the body, each with the fields of path and query; without a body, the one of those alone. */
+function streamedInput(exchange: Exchange, { rule }: Match, reader: RequestReader, limitBytes: number): Input {
+  if (rule.body === 'none') return oneInput(reader.message({ contentType: undefined, bytes: Buffer.alloc(0) }));
+  const contentType = contentTypeOf(exchange);
+  const wrongType = () =>
+    badRequest(
+      `The content type ${quoted(contentType ?? '')} is not the one of a streamed input; send ${LINES}, one JSON message a line.`,
+    );
+  if (isRaw(rule) || (contentType !== undefined && mediaType(contentType).type !== LINES)) throw wrongType();
+  let fault: unknown;
+  const messages = async function* (): AsyncGenerator<Uint8Array, void> {
+    try {
+      for await (const bytes of readLines(exchange, limitBytes)) {
+        // Only now: a request without a body needs no content type.
+        if (contentType === undefined) throw wrongType();
+        yield reader.message({ contentType: 'application/json', bytes });
+      }
+    } catch (error) {
+      fault = error;
+      throw error;
+    }
+  };
+  return { messages: messages(), fault: () => fault };
+}
+
+/** The one reply of a method that streams in only. */
+async function onlyReply(
+  replies: AsyncIterable<DoorReply>,
+  signal: AbortSignal,
+  inputFault: () => unknown,
+): Promise<DoorReply> {
+  const iterator = replies[Symbol.asyncIterator]();
+  try {
+    const first = await whileWanted(iterator.next(), signal);
+    if (first.done !== true) return first.value;
+  } catch (error) {
+    throw inputFault() ?? error;
+  } finally {
+    // The answer is there, or nobody wants it any more; what the end of the call says is of no one's concern.
+    void Promise.resolve(iterator.return?.()).catch(() => undefined);
+  }
+  throw new CallFailure(status.INTERNAL, 'The call ended without an answer.');
+}
