@@ -44,8 +44,13 @@ export function createListener(options: {
       socket.off('error', end);
       socket.off('close', forget);
       socket.unshift(seen);
-      (mayBe2 ? options.http2 : options.http1)(socket);
-      socket.resume();
+      if (mayBe2) {
+        // It reads from the handle below the socket from here on, after what is in the socket already.
+        options.http2(socket);
+      } else {
+        options.http1(socket);
+        socket.resume();
+      }
     }
   });
   server.maxConnections = options.maxConnections;

@@ -2,7 +2,36 @@ import protobuf from 'protobufjs';
 import { describe, expect, it } from 'vitest';
 import { loadWire, type WireDialect } from '../../src/protocol/wire.ts';
 
-const DIALECTS: readonly WireDialect[] = ['akkaserverless', 'kalix'];
+interface Contract {
+  readonly dialect: WireDialect;
+  readonly streamOut: string;
+  readonly failure: string;
+  /** The change of a replicated value, and the counter in it. */
+  readonly delta: readonly [type: string, counter: string];
+  /** The options of a method that takes `commands`. */
+  readonly options: Readonly<Record<string, unknown>>;
+}
+
+const componentContract = (dialect: 'akkaserverless' | 'kalix'): Contract => ({
+  dialect,
+  streamOut: `${dialect}.component.eventsourcedentity.EventSourcedStreamOut`,
+  failure: `${dialect}.component.Failure`,
+  delta: [`${dialect}.component.replicatedentity.ReplicatedEntityDelta`, 'counter'],
+  options: { [`.${dialect}.method`]: { eventing: { in: { topic: 'commands', consumer_group: 'group' } } } },
+});
+const entityContract = (dialect: 'cloudstate-first' | 'cloudstate', eventing: object): Contract => ({
+  dialect,
+  streamOut: 'cloudstate.eventsourced.EventSourcedStreamOut',
+  failure: 'cloudstate.Failure',
+  delta: ['cloudstate.crdt.CrdtDelta', 'pncounter'],
+  options: { '.cloudstate.eventing': eventing },
+});
+const CONTRACTS: readonly Contract[] = [
+  entityContract('cloudstate-first', { in: 'commands' }),
+  entityContract('cloudstate', { in: { topic: 'commands', consumer_group: 'group' } }),
+  componentContract('akkaserverless'),
+  componentContract('kalix'),
+];
 
 interface Reply {
   command_id: number;
@@ -11,10 +40,10 @@ interface Reply {
   snapshot: unknown;
 }
 
-describe.each(DIALECTS)('loadWire(%s)', (dialect) => {
+describe.each(CONTRACTS)('loadWire($dialect)', ({ dialect, options, ...names }) => {
   const wire = loadWire(dialect);
-  const streamOut = wire.lookupType(`${dialect}.component.eventsourcedentity.EventSourcedStreamOut`);
-  const failure = wire.lookupType(`${dialect}.component.Failure`);
+  const streamOut = wire.lookupType(names.streamOut);
+  const failure = wire.lookupType(names.failure);
 
   it('answers the same root every time', () => {
     expect(loadWire(dialect)).toBe(wire);
@@ -28,11 +57,12 @@ describe.each(DIALECTS)('loadWire(%s)', (dialect) => {
   );
 
   it('decodes 64-bit integers of every encoding as numbers', () => {
-    const delta = wire.lookupType(`${dialect}.component.replicatedentity.ReplicatedEntityDelta`);
+    const [type, counter] = names.delta;
+    const delta = wire.lookupType(type);
 
-    const bytes = delta.encode({ counter: { change: -12_345_678_901 } }).finish();
+    const bytes = delta.encode({ [counter]: { change: -12_345_678_901 } }).finish();
 
-    expect(delta.decode(bytes)).toHaveProperty('counter.change', -12_345_678_901);
+    expect(delta.decode(bytes)).toHaveProperty(`${counter}.change`, -12_345_678_901);
   });
 
   it('keeps the names of the contract, tells which member of a oneof is set, and has null for what is absent', () => {
@@ -78,20 +108,16 @@ describe.each(DIALECTS)('loadWire(%s)', (dialect) => {
 
   it("reads the dialect's options out of a descriptor set", () => {
     const method = wire.lookupType('google.protobuf.MethodDescriptorProto');
-    const eventing = { in: { topic: 'commands', consumer_group: 'group' } };
 
-    const bytes = method.encode({ name: 'Record', options: { [`.${dialect}.method`]: { eventing } } }).finish();
+    const bytes = method.encode({ name: 'Record', options }).finish();
 
-    expect(method.toObject(method.decode(bytes))).toEqual({
-      name: 'Record',
-      options: { [`.${dialect}.method`]: { eventing } },
-    });
+    expect(method.toObject(method.decode(bytes))).toEqual({ name: 'Record', options });
   });
 });
 
 describe('protobufjs beside the wire contracts', () => {
   it('still reads 64-bit integers without loss', () => {
-    for (const dialect of DIALECTS) loadWire(dialect);
+    for (const { dialect } of CONTRACTS) loadWire(dialect);
     const { root } = protobuf.parse('syntax = "proto3"; message Amount { int64 cents = 1; }');
     const amount = root.lookupType('Amount');
 

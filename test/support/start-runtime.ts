@@ -19,6 +19,8 @@ export interface LogLine {
 /** A runtime in the test's own process. */
 export interface RunningRuntime {
   status(): Status;
+  /** host:port of its doors, once they are open; rejects with what ended it before. */
+  doors(): Promise<string>;
   /** Resolves when all its shards are open and the function is up; rejects with what ended it before. */
   ready(): Promise<void>;
   /** Everything that it has logged so far, debug lines too. */
@@ -53,6 +55,7 @@ export function startRuntime(
   options: { readonly replace?: (parts: EngineOptions) => EngineOptions } = {},
 ): RunningRuntime {
   const log: LogLine[] = [];
+  let doors = '';
   const loaded = loadConfig({
     argvFlags: {},
     env: {},
@@ -74,6 +77,9 @@ export function startRuntime(
     log: createLog(loaded.config.log, { write: (line) => log.push(JSON.parse(line) as LogLine) }),
     devMode: true,
     createTopics: false,
+    onDoors: ({ host, port }) => {
+      doors = `${host}:${port}`;
+    },
     ...options,
   });
   const stopping = new AbortController();
@@ -105,6 +111,10 @@ export function startRuntime(
   return {
     status: () => runtime.status(),
     log,
+    async doors() {
+      await until('the doors are open', () => doors !== '');
+      return doors;
+    },
     ready: () =>
       until('the runtime is ready', () => {
         const { state, function: fn, shards } = runtime.status();

@@ -23,11 +23,19 @@ export function send({ request, response, isGone }: Exchange, answer: Answer): v
   request.resume();
   if (isGone()) return;
   writeHead(response, answer);
-  const { body = '' } = answer;
+  const body = toBytes(answer.body ?? '');
   const hasBody = !BODILESS.has(answer.httpStatus);
-  if (hasBody) response.setHeader('content-length', Buffer.byteLength(body));
+  if (hasBody) response.setHeader('content-length', body.length);
   if (hasBody && request.method !== 'HEAD' && body.length > 0) response.end(body);
   else response.end();
+}
+
+/**
+ * A part of a body as bytes. Text must not be given to Node as it is: it would write the headers that go with it in the
+ * text's encoding, and their bytes beyond ASCII would be encoded a second time.
+ */
+export function toBytes(body: Uint8Array | string): Uint8Array {
+  return typeof body === 'string' ? Buffer.from(body, 'utf8') : body;
 }
 
 /** Status and headers of an answer whose body is still to come. */

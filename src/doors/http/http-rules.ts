@@ -108,7 +108,7 @@ function writtenRules(method: DescMethod): WrittenRule[] {
   }
   if (parts.length === 0) return [];
   const rule = readRule(Buffer.concat(parts));
-  return [rule, ...rule.additional];
+  return [{ ...rule, additional: [] }, ...rule.additional];
 }
 
 function readRule(bytes: Uint8Array): WrittenRule {
@@ -155,9 +155,7 @@ function bind(method: Method, descriptor: DescMethod, written: WrittenRule, decl
   if (verb === undefined) throw fault('it has no path: one of get, put, post, delete, patch and custom must be there');
   if (!/^([A-Z][A-Z0-9-]*|\*)$/.test(verb)) throw fault(`its custom kind ${JSON.stringify(verb)} is not an HTTP verb`);
   const where = `${verb} ${written.path}`;
-  if (written.additional.some((inner) => inner.additional.length > 0)) {
-    throw fault(`an additional binding of ${where} has additional bindings of its own`);
-  }
+  if (written.additional.length > 0) throw fault(`${where} is an additional binding and has some of its own`);
   const template = parsePathTemplate(written.path);
   const variables = template.variables.map((variable): BoundVariable => {
     const resolved = resolveFieldPath(descriptor.input, variable.path);

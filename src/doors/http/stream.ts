@@ -1,6 +1,6 @@
 import { once } from 'node:events';
 import type { DoorReply } from '../calls.ts';
-import { failureAnswer, send, tellable, writeHead } from './answer.ts';
+import { failureAnswer, send, tellable, toBytes, writeHead } from './answer.ts';
 import { type DoorResponse, type Exchange, iterateWhileWanted, whileWanted } from './exchange.ts';
 import { askedStatus } from './metadata-headers.ts';
 import type { ReplyWriter } from './response.ts';
@@ -84,5 +84,5 @@ export async function write(
   chunk: Uint8Array | string,
 ): Promise<void> {
   if (signal.aborted) throw signal.reason;
-  if (!response.write(chunk)) await whileWanted(once(response, 'drain'), signal);
+  if (!response.write(toBytes(chunk))) await whileWanted(once(response, 'drain'), signal);
 }

@@ -1,5 +1,5 @@
 import { createServer } from 'node:http';
-import { connect, createServer as createHttp2Server } from 'node:http2';
+import { type ClientHttp2Session, connect, createServer as createHttp2Server } from 'node:http2';
 import type { AddressInfo } from 'node:net';
 import { fromBinary, fromJson, type JsonValue, toBinary, toJson } from '@bufbuild/protobuf';
 import type { Calls, DoorCall, DoorReply } from '../../../src/doors/calls.ts';
@@ -124,9 +124,11 @@ export async function startDoor(
   });
   const server = options.http2 === true ? createHttp2Server(door) : createServer(door);
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const sessions: ClientHttp2Session[] = [];
   t.onTestFinished(
     () =>
       new Promise<void>((resolve) => {
+        for (const session of sessions) session.destroy();
         server.close(() => resolve());
         if ('closeAllConnections' in server) server.closeAllConnections();
       }),
@@ -148,7 +150,7 @@ export async function startDoor(
       fetch(url + path, { method, body, headers: { 'content-type': 'application/json', ...headers } }),
     http2: () => {
       const session = connect(url);
-      t.onTestFinished(() => session.destroy());
+      sessions.push(session);
       return session;
     },
   };

@@ -96,6 +96,7 @@ message Book {
   google.protobuf.BoolValue open = 29;
 }
 message Free { google.protobuf.Struct any = 1; int64 count = 2; }
+message Numbers { int64 copies = 1; uint64 sold = 2; double price = 3; string title = 4; }
 message Upload { string name = 1; google.api.HttpBody file = 2; string note = 3; }
 message Shelf { string id = 1; Book best = 2; repeated string rows = 3; }
 message Node { Node next = 1; }
@@ -129,6 +130,7 @@ service Library {
   rpc Check(Book) returns (Book) { option (google.api.http).custom = { kind: "HEAD" path: "/v1/books/{name}" }; }
   rpc Anything(Book) returns (Book) { option (google.api.http).custom = { kind: "*" path: "/v1/any/*/{name}" }; }
   rpc Move(Free) returns (Free) { option (google.api.http) = { post: "/v1/free" body: "*" }; }
+  rpc Count(Numbers) returns (Numbers) { option (google.api.http) = { post: "/v1/numbers" body: "*" }; }
   rpc Deep(Node) returns (Node);
   rpc Page(Shelf) returns (google.api.HttpBody) { option (google.api.http).get = "/v1/pages/{id}"; }
   rpc Store(google.api.HttpBody) returns (google.protobuf.Empty) {

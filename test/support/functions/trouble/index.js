@@ -115,6 +115,22 @@ desk.commandHandlers = {
   },
   Shrug: () => undefined,
   Ignore: forever,
+  Count: ({ n }, context) => {
+    for (let i = 1; i <= n; i += 1) context.write({ text: String(i) });
+    if (n > 100) context.fail('too many');
+    context.end();
+  },
+  Collect: (context) => {
+    const texts = [];
+    context.on('data', ({ text }) => texts.push(text));
+    context.on('end', () => {
+      context.write({ text: texts.join(' ') });
+    });
+  },
+  Chat: (context) => {
+    context.on('data', ({ text }) => context.write({ text }));
+    context.on('end', () => context.end());
+  },
 };
 
 new Kalix({ serviceName: 'trouble', serviceVersion: '1.0.0' }).addComponent(ledgers, boxes, desk).start();
