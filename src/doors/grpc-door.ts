@@ -62,7 +62,9 @@ export function createGrpcDoor(options: {
         void streamedOut(method, call, once(call.request));
       server.register(path, handler, identity, identity, 'serverStream');
     } else {
-      const handler: grpc.handleBidiStreamingCall<Buffer, Buffer> = (call) => void streamedOut(method, call, call);
+      // An iterator that ended would otherwise destroy the stream, and the answers' half of it too.
+      const handler: grpc.handleBidiStreamingCall<Buffer, Buffer> = (call) =>
+        void streamedOut(method, call, call.iterator({ destroyOnReturn: false }));
       server.register(path, handler, identity, identity, 'bidi');
     }
     return path;

@@ -154,7 +154,7 @@ function readSpec(family: Family, answer: Buffer): Discovered {
     unserved,
     spec: {
       dialect: dialect.name,
-      protocolVersion: versionText(raw.protocolMajor, raw.protocolMinor),
+      protocolVersion: numberOf(raw.protocolMajor, raw.protocolMinor) ?? 'none',
       serviceName: raw.serviceName,
       supportLibrary: `${raw.supportLibrary} ${raw.supportLibraryVersion}`.trim(),
       components,
@@ -171,14 +171,15 @@ function speaks({ version: { major, minor } }: Dialect, raw: RawSpec): boolean {
 function checkVersion(dialect: Dialect, raw: RawSpec): void {
   if (speaks(dialect, raw)) return;
   const { major, minor } = dialect.version;
+  const [theirs, ours] = [numberOf(raw.protocolMajor, raw.protocolMinor), numberOf(major, minor)];
   throw new StateferryError(
     'FUNCTION_PROTOCOL',
-    `the function speaks ${dialect.name} ${versionText(raw.protocolMajor, raw.protocolMinor)}, ` +
-      `and this runtime speaks ${versionText(major, minor)}. Use an SDK of that protocol version.`,
+    `the function speaks ${dialect.name} ${theirs ?? 'without a version'}, and this runtime speaks ${ours ?? 'it without one'}. ` +
+      'Use an SDK of that protocol version.',
   );
 }
 
-/** The first Cloudstate protocol has no number. */
-function versionText(major: number, minor: number): string {
-  return major === 0 && minor === 0 ? 'without a version' : `${major}.${minor}`;
+/** Undefined for 0.0: the first Cloudstate protocol has no number. */
+function numberOf(major: number, minor: number): string | undefined {
+  return major === 0 && minor === 0 ? undefined : `${major}.${minor}`;
 }

@@ -191,13 +191,13 @@ describe('an action at the door', () => {
 
   it('streams both ways, each message at once', async () => {
     const stream = client.stream(`${DESK}/Chat`);
+    const answers = stream[Symbol.asyncIterator]();
     for (const text of ['x', 'y']) {
       stream.write({ text });
-      expect(await once(stream, 'data')).toEqual([{ text }]);
+      expect(await answers.next()).toEqual({ done: false, value: { text } });
     }
     stream.end();
-    stream.resume();
-    await once(stream, 'end');
+    expect(await answers.next()).toMatchObject({ done: true });
   });
 });
 

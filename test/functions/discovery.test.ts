@@ -67,12 +67,12 @@ async function discovered(given: {
 
 describe('a function that answers cloudstate.EntityDiscovery', () => {
   it.each([
-    ['tells no version', { entities: [cart] }, 'cloudstate-first', 'without a version'],
+    ['tells no version', { entities: [cart] }, 'cloudstate-first', 'none'],
     [
       'has functions without state',
       { entities: [desk('cloudstate.function.StatelessFunction')] },
       'cloudstate-first',
-      'without a version',
+      'none',
     ],
     ['tells version 0.2', { proto: LAST, entities: [cart], version: [0, 2] }, 'cloudstate', '0.2'],
     [

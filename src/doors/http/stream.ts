@@ -68,7 +68,7 @@ export async function sendStream(options: {
     if (exchange.isGone()) return;
     if (!response.headersSent) send(exchange, failureAnswer(failure));
     else if (framing.failure !== undefined) response.end(framing.failure(failure.code, failure.message));
-    else response.destroy();
+    else response.destroy(failure);
   }
 }
 

@@ -13,9 +13,10 @@ beforeAll(() => {
 
 const EVENTS = { accept: 'text/event-stream' };
 
-/** Answers a book of each name. */
+/** Answers a book of each name, when all of the input is there. */
 const books = (...names: string[]): Script => ({
-  async *streamed() {
+  async *streamed(_, input) {
+    for await (const _message of input);
     for (const name of names) yield { json: { name } };
   },
 });
@@ -25,6 +26,15 @@ const namesIn = (lines: string) =>
     .split('\n')
     .filter((line) => line !== '')
     .map((line) => (JSON.parse(line) as { name: string }).name);
+
+/** Answers how many messages came. */
+const counting: Script = {
+  async *streamed(_, input) {
+    let count = 0;
+    for await (const _message of input) count += 1;
+    yield { json: { id: String(count) } };
+  },
+};
 
 /** A promise with its resolve. */
 function gate<T = void>() {
@@ -241,13 +251,7 @@ describe('a streamed input', () => {
   it('is a message a line, each with the fields of the path; blank lines and a missing last end do not matter', async (t) => {
     const door = await startDoor(t, {
       services,
-      script: {
-        async *streamed(_, input) {
-          let count = 0;
-          for await (const _book of input) count += 1;
-          yield { json: { id: String(count) } };
-        },
-      },
+      script: counting,
     });
     const answer = await door.send(
       'POST',
@@ -266,12 +270,11 @@ describe('a streamed input', () => {
     const request = httpRequest(`${door.url}/library.Streams/Talk`, { method: 'POST', headers: LINES });
     request.write('{"name":"a"}\n');
     const [response] = (await once(request, 'response')) as [IncomingMessage];
-    const [first] = await once(response, 'data');
-    expect(namesIn(String(first))).toEqual(['a']);
+    const chunks = response[Symbol.asyncIterator]();
+    expect(namesIn(String((await chunks.next()).value))).toEqual(['a']);
     request.end('{"name":"b"}');
-    const [second] = await once(response, 'data');
-    expect(namesIn(String(second))).toEqual(['b']);
-    await once(response, 'end');
+    expect(namesIn(String((await chunks.next()).value))).toEqual(['b']);
+    expect((await chunks.next()).done).toBe(true);
   });
 
   it('of another content type is 400', async (t) => {
@@ -283,7 +286,7 @@ describe('a streamed input', () => {
   });
 
   it('with a line that is no message is 400 with what is wrong, and not what the call made of it', async (t) => {
-    const door = await startDoor(t, { services });
+    const door = await startDoor(t, { services, script: counting });
     for (const [line, reason] of [
       ['{', 'is not JSON'],
       ['{"nope":1}', 'key "nope" is unknown'],
@@ -291,7 +294,8 @@ describe('a streamed input', () => {
       const answer = await door.send('POST', '/v1/load/Ada', `{}\n${line}\n`, LINES);
       expect([answer.status, await answer.text()]).toEqual([400, expect.stringContaining(reason)]);
     }
-    const talk = await door.send('POST', '/library.Streams/Talk', '{}\n{\n', { ...LINES, ...EVENTS });
+    const echo = await startDoor(t, { services });
+    const talk = await echo.send('POST', '/library.Streams/Talk', '{}\n{\n', { ...LINES, ...EVENTS });
     expect(await talk.text()).toMatch(/event: error\ndata: \{"code":3,"message":"The body is not JSON/);
   });
 
@@ -299,13 +303,7 @@ describe('a streamed input', () => {
     const door = await startDoor(t, {
       services,
       maxMessageBytes: 100,
-      script: {
-        async *streamed(_, input) {
-          let count = 0;
-          for await (const _book of input) count += 1;
-          yield { json: { id: String(count) } };
-        },
-      },
+      script: counting,
     });
     const many = await door.send('POST', '/v1/load/Ada', '{"edition":1}\n'.repeat(5_000), LINES);
     expect(await many.text()).toBe('{"id":"5000","rows":[]}');
