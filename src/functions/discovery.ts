@@ -133,7 +133,8 @@ function readSpec(family: Family, answer: Buffer): Discovered {
         descriptors,
         kind,
         service: component.service,
-        entityType: component.entityType || component.service,
+        // Cloudstate's JavaScript SDK gives the same persistence id to all functions without state.
+        entityType: kind === 'action' ? component.service : component.entityType || component.service,
         ...(component.passivationMs !== undefined && { passivationMs: component.passivationMs }),
         options: dialect.options,
         variables: raw.variables,

@@ -32,7 +32,7 @@ export interface RawComponent {
   /** Full name of the protocol's service, for example `kalix.component.action.Actions`. */
   readonly type: string;
   readonly service: string;
-  /** Persistence namespace; '' when discovery names none. */
+  /** Persistence namespace; '' when discovery names none. Means nothing for an action. */
   readonly entityType: string;
   readonly passivationMs: number | undefined;
 }

@@ -95,20 +95,19 @@ export function createEntityDialect(table: EntityDialectTable, wire: protobuf.Ro
       routesFirst: action.routesFirst,
     }),
     encodeProxyInfo: (info) => proxyInfo.encode(toProxyInfo(info, RUNTIME_VERSION, RUNTIME_SUPPORTS)).finish(),
-    decodeSpec: (bytes) => toRawSpec(spec.decode(bytes) as SpecMessage, kinds),
+    decodeSpec: (bytes) => toRawSpec(spec.decode(bytes) as SpecMessage),
     encodeError: ({ message }) => userFunctionError.encode({ message }).finish(),
   };
 }
 
-function toRawSpec({ proto, entities = [], service_info }: SpecMessage, kinds: Dialect['kinds']): RawSpec {
+function toRawSpec({ proto, entities = [], service_info }: SpecMessage): RawSpec {
   return {
     ...toService(service_info),
     fileDescriptorSet: proto ?? new Uint8Array(),
-    components: entities.map(({ entity_type = '', service_name, persistence_id, passivation_strategy }) => ({
-      type: entity_type,
+    components: entities.map(({ entity_type, service_name, persistence_id, passivation_strategy }) => ({
+      type: entity_type ?? '',
       service: service_name ?? '',
-      // The JavaScript SDK has one for stateless functions too, and it is the same for all of them.
-      entityType: kinds.get(entity_type) === 'action' ? '' : (persistence_id ?? ''),
+      entityType: persistence_id ?? '',
       passivationMs: toPassivationMs(passivation_strategy),
     })),
   };

@@ -1,10 +1,15 @@
 import { randomUUID } from 'node:crypto';
 import kafkajs, { type Consumer, type EachBatchPayload, type Kafka, type PartitionAssigner } from 'kafkajs';
 import type { InputRecord } from '../model/record.ts';
+import { watchClock } from './clock.ts';
 import { toInputRecord } from './input-record.ts';
 import { offsetRanges } from './offsets.ts';
 
 const { AssignerProtocol } = kafkajs;
+
+/** A member that is silent for so long is no member any more, in ms: Kafka's default. */
+const SESSION_MS = 30_000;
+const CLOCK_LOOK_MS = 1_000;
 
 /** Reads one partition from its present end on, read_committed, for this process alone. */
 export interface Tail {
@@ -32,6 +37,7 @@ export function createTail(options: {
   const { kafka, topic, partition, onRecord } = options;
   const consumer: Consumer = kafka.consumer({
     groupId: `${options.groupPrefix}-${randomUUID()}`,
+    sessionTimeout: SESSION_MS,
     maxWaitTimeInMs: options.maxWaitMs,
     minBytes: 1,
     readUncommitted: false,
@@ -40,6 +46,7 @@ export function createTail(options: {
     retry: { initialRetryTime: 100, maxRetryTime: 2_000, retries: 8, restartOnFailure: async () => false },
   });
   let next: bigint | undefined;
+  let unwatchClock: (() => void) | undefined;
 
   async function eachBatch({ batch, isStale, isRunning, resolveOffset }: EachBatchPayload): Promise<void> {
     if (isStale() || !isRunning()) return;
@@ -76,8 +83,17 @@ export function createTail(options: {
       });
       await consumer.run({ autoCommit: false, eachBatchAutoResolve: false, eachBatch });
       await joined;
+      // As in consumption.ts: its heartbeats follow the time of day.
+      unwatchClock = watchClock({
+        everyMs: CLOCK_LOOK_MS,
+        toleranceMs: SESSION_MS / 3,
+        onBack: (byMs) => options.onCrash(new Error(`the time of day went back by ${Math.round(byMs / 1_000)} s`)),
+      });
     },
-    stop: () => consumer.disconnect(),
+    async stop() {
+      unwatchClock?.();
+      await consumer.disconnect();
+    },
   };
 }
 

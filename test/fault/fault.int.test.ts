@@ -39,6 +39,28 @@ it(
   WITHIN_MS,
 );
 
+it(
+  'an engine whose clock goes back by an hour goes on, and so does the rest of its group',
+  async () => {
+    const result = await runFaults({
+      options: { seed: 5, minutes: 0.4, brokers: 1, engines: 2, perSecond: 60, faults: [] },
+      program,
+      log,
+      async script({ injector, until, slots }) {
+        const back = await injector.inject({ at: 0, forMs: 0, fault: { kind: 'clock', slot: 0, byMs: 3_600_000 } });
+        // It sends heartbeats by its new clock, so it owes the next one in an hour by the old one.
+        const enough = performance.now() + 2_000;
+        await until(WITHIN_MS, () => performance.now() > enough, 'time passes');
+        await back();
+        await until(WITHIN_MS, () => slots.engines[0]?.rebuilds.includes('KAFKA_UNAVAILABLE') ?? false, 'it is seen');
+        await injector.inject({ at: 0, forMs: 1_000, fault: { kind: 'restart-engine', slot: 1 } });
+      },
+    });
+    expect(result.violations).toEqual([]);
+  },
+  WITHIN_MS,
+);
+
 describe('an engine that is broken is found out', () => {
   it.each(['no-fence', 'two-in-flight'] as const)(
     '%s',

@@ -4,7 +4,7 @@ import { describePlanned, endsWithPartitions, KINDS, planFaults, type RunOptions
 const options: RunOptions = {
   seed: 7,
   minutes: 3,
-  brokers: 1,
+  brokers: 3,
   engines: 2,
   perSecond: 100,
   faults: KINDS,
@@ -34,6 +34,11 @@ it('some seeds have every kind of fault, alone and at once with others', () => {
   );
   expect(overlaps.length).toBeGreaterThan(seeds.length);
   expect(overlaps.length).toBeLessThan(plans.flat().length / 2);
+});
+
+it('brokers are stopped where others can lead meanwhile', () => {
+  const alone = seeds.flatMap((seed) => planFaults({ ...options, seed, brokers: 1 }));
+  expect(alone.filter(({ fault }) => fault.kind.endsWith('-broker'))).toEqual([]);
 });
 
 it('what no deployment survives comes at the end of some runs', () => {

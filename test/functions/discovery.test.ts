@@ -126,6 +126,17 @@ describe('a function that answers cloudstate.EntityDiscovery', () => {
     ]);
   });
 
+  it.each([
+    ['cloudstate.function.StatelessFunction', undefined],
+    ['cloudstate.action.ActionProtocol', [0, 2] as const],
+  ])('has %s told apart by their services, whatever persistence id they have', async (type, version) => {
+    const entities = [{ ...desk(type), persistence_id: 'entity' }];
+
+    expect(await discovered({ entities, ...(version && { version }) })).toMatchObject({
+      components: new Map([['shop.Desk', expect.objectContaining({ kind: 'action', entityType: 'shop.Desk' })]]),
+    });
+  });
+
   it('is served without its CRDTs, which is said', async () => {
     const crdt = desk('cloudstate.crdt.Crdt');
 

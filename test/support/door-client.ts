@@ -35,7 +35,7 @@ export async function createDoorClient(
   const file = path.join(packagePath(FUNCTIONS[options.source].folder), 'user-function.desc');
   const descriptors = readDescriptors(await readFile(file));
   const client = new grpc.Client(options.at, grpc.credentials.createInsecure());
-  t.onTestFinished(() => client.close());
+  t.onTestFinished(async () => client.close());
 
   const typesOf = (method: string) => {
     const [service = '', name = ''] = method.split('/');

@@ -8,6 +8,11 @@ import { responseHeaders } from './metadata-headers.ts';
 /** Answers without a body, whatever the message. */
 const BODILESS: ReadonlySet<number> = new Set([204, 205, 304]);
 
+/** Has an answer with this status to this request a body? */
+export function hasBody({ request }: Exchange, httpStatus: number): boolean {
+  return request.method !== 'HEAD' && !BODILESS.has(httpStatus);
+}
+
 /** An answer that is there as a whole. */
 export interface Answer {
   readonly httpStatus: number;
@@ -18,15 +23,15 @@ export interface Answer {
 }
 
 /** Sends an answer. The caller may be gone; then nothing happens. */
-export function send({ request, response, isGone }: Exchange, answer: Answer): void {
+export function send(exchange: Exchange, answer: Answer): void {
+  const { request, response } = exchange;
   // What is left of a body that nobody reads is dropped, so that the connection can go on.
   request.resume();
-  if (isGone()) return;
+  if (exchange.isGone()) return;
   writeHead(response, answer);
   const body = toBytes(answer.body ?? '');
-  const hasBody = !BODILESS.has(answer.httpStatus);
-  if (hasBody) response.setHeader('content-length', body.length);
-  if (hasBody && request.method !== 'HEAD' && body.length > 0) response.end(body);
+  if (!BODILESS.has(answer.httpStatus)) response.setHeader('content-length', body.length);
+  if (hasBody(exchange, answer.httpStatus) && body.length > 0) response.end(body);
   else response.end();
 }
 
@@ -42,7 +47,11 @@ export function toBytes(body: Uint8Array | string): Uint8Array {
 export function writeHead(response: DoorResponse, answer: Omit<Answer, 'body'>): void {
   response.statusCode = answer.httpStatus;
   for (const [name, values] of responseHeaders(answer.metadata ?? [])) {
-    response.setHeader(name, values.length === 1 ? (values[0] as string) : values);
+    // What the door itself varies the answer by stays, whatever the function adds.
+    const own = name === 'vary' ? response.getHeader(name) : undefined;
+    const all = own === undefined ? values : [String(own), ...values];
+    // A header that is there twice means the same as one with commas, and HTTP/2 takes many of them only once.
+    response.setHeader(name, name === 'set-cookie' ? all : all.join(', '));
   }
   for (const [name, value] of Object.entries(answer.headers ?? {})) response.setHeader(name, value);
   response.setHeader('x-content-type-options', 'nosniff');

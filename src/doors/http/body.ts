@@ -1,5 +1,6 @@
 import { status } from '@grpc/grpc-js';
-import { type Exchange, iterateWhileWanted } from './exchange.ts';
+import { CallFailure } from '../calls.ts';
+import type { DoorRequest, Exchange } from './exchange.ts';
 import { badRequest, HttpFailure, quoted, tooLarge } from './http-failure.ts';
 
 const NEWLINE = 0x0a;
@@ -56,8 +57,20 @@ function isBlank(line: Buffer): boolean {
   return line.every((byte) => byte === 0x20 || byte === 0x09 || byte === 0x0d);
 }
 
-/** The body as it arrives; a body that is not read to its end does not take the connection with it. */
-async function* chunksOf({ request, signal }: Exchange): AsyncGenerator<Buffer, void> {
+/** How reading a body stands; `open` alone is followed by another. */
+type BodyState = 'open' | 'ended' | 'broken' | 'answered' | 'unwanted';
+
+function stateAtFirst(request: DoorRequest, signal: AbortSignal): BodyState {
+  if (signal.aborted) return 'unwanted';
+  if (request.readableEnded) return 'ended';
+  return request.destroyed ? 'broken' : 'open';
+}
+
+/**
+ * The body as it arrives, never more than a chunk ahead. When the iteration ends, or the response has gone out, what is
+ * left of the body is dropped as it comes, so that the connection can go on to another request.
+ */
+async function* chunksOf({ request, response, signal }: Exchange): AsyncGenerator<Buffer, void> {
   const encoding = request.headers['content-encoding'];
   if (encoding !== undefined && encoding !== 'identity') {
     throw new HttpFailure(
@@ -67,11 +80,56 @@ async function* chunksOf({ request, signal }: Exchange): AsyncGenerator<Buffer, 
       { headers: { 'accept-encoding': 'identity' } },
     );
   }
-  const chunks = iterateWhileWanted<Buffer>(request.iterator({ destroyOnReturn: false }), signal);
+  const waiting: Buffer[] = [];
+  let state = stateAtFirst(request, signal);
+  const now = (): BodyState => state;
+  let wake = (): void => undefined;
+  const become = (next: BodyState) => (): void => {
+    if (state === 'open') state = next;
+    wake();
+  };
+  const onData = (chunk: Buffer): void => {
+    waiting.push(chunk);
+    request.pause();
+    wake();
+  };
+  const [onEnd, onBroken, onAnswered, onAbort] = [
+    become('ended'),
+    become('broken'),
+    become('answered'),
+    become('unwanted'),
+  ];
+  const release = (): void => {
+    request.off('data', onData).off('end', onEnd).off('close', onBroken);
+    response.off('finish', release).off('finish', onAnswered);
+    signal.removeEventListener('abort', onAbort);
+    request.resume();
+  };
+  request.on('data', onData).on('end', onEnd).on('close', onBroken);
+  response.on('finish', onAnswered).on('finish', release);
+  signal.addEventListener('abort', onAbort);
   try {
-    yield* chunks;
-  } catch (cause) {
-    if (signal.aborted) throw signal.reason;
-    throw badRequest('The body could not be read to its end; send it again.', cause);
+    while (true) {
+      switch (now()) {
+        case 'unwanted':
+          throw signal.reason;
+        case 'broken':
+          throw badRequest('The body could not be read to its end; send it again.');
+        case 'answered':
+          throw new CallFailure(status.CANCELLED, 'The call has been answered; no more of its input is taken.');
+      }
+      const chunk = waiting.shift();
+      if (chunk !== undefined) yield chunk;
+      else if (now() === 'ended') return;
+      else {
+        const more = new Promise<void>((resolve) => {
+          wake = resolve;
+        });
+        request.resume();
+        await more;
+      }
+    }
+  } finally {
+    release();
   }
 }

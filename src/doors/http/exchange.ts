@@ -15,6 +15,7 @@ export interface DoorRequest extends Readable {
 export interface DoorResponse extends Writable {
   statusCode: number;
   readonly headersSent: boolean;
+  getHeader(name: string): number | string | readonly string[] | undefined;
   setHeader(name: string, value: number | string | readonly string[]): unknown;
 }
 

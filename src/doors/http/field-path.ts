@@ -11,6 +11,14 @@ const TEXT_MESSAGES: ReadonlySet<string> = new Set([
   'google.protobuf.FieldMask',
 ]);
 
+/** Types whose JSON is any JSON. */
+export const FREE_FORM: ReadonlySet<string> = new Set([
+  'google.protobuf.Any',
+  'google.protobuf.ListValue',
+  'google.protobuf.Struct',
+  'google.protobuf.Value',
+]);
+
 /**
  * The field at the end of a dotted path. Either spelling of a name is taken, the one of the .proto file or the one of
  * JSON. Answers with the reason, as the end of a sentence, where there is no such field or a text cannot be its value.
@@ -31,7 +39,7 @@ export function resolveFieldPath(
     if (!isLast && field.fieldKind === 'list') return { fault: `${field.name} is repeated` };
     const inner: DescMessage | undefined = field.message;
     if (isLast && inner !== undefined && !isText(inner)) return { fault: `${field.name} is a message` };
-    message = inner;
+    message = inner !== undefined && hasOwnJson(inner) ? undefined : inner;
   }
   return { found: path as unknown as FieldPath };
 }
@@ -49,6 +57,11 @@ export function pathName(path: readonly DescField[]): string {
 /** `a.b` lies under `a`, and under itself. */
 export function isUnder(path: readonly DescField[], upper: readonly DescField[]): boolean {
   return upper.every((field, index) => path[index] === field);
+}
+
+/** Types whose JSON is not their fields: to set one of those would be a second way to write them. */
+function hasOwnJson(type: DescMessage): boolean {
+  return isText(type) || FREE_FORM.has(type.typeName);
 }
 
 function isText(type: DescMessage): boolean {

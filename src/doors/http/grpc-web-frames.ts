@@ -57,7 +57,7 @@ function frame(flags: number, content: Uint8Array): Buffer {
 }
 
 /** As gRPC has it: bytes outside of printable ASCII, and the percent sign, are written `%XX`. */
-export function percentEncoded(text: string): string {
+function percentEncoded(text: string): string {
   let encoded = '';
   for (const byte of Buffer.from(text, 'utf8')) {
     const plain = byte >= 0x20 && byte <= 0x7e && byte !== 0x25;

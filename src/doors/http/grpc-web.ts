@@ -6,11 +6,11 @@ import { CallFailure, type Calls, type DoorCall, type DoorReply } from '../calls
 import type { Services } from '../services.ts';
 import { tellable, writeHead } from './answer.ts';
 import { readBody } from './body.ts';
+import { doorCall } from './door-call.ts';
 import { type DoorRequest, type Exchange, iterateWhileWanted, whileWanted } from './exchange.ts';
 import { decodeText, FRAME_HEAD_BYTES, messageFrame, readOneFrame, trailersFrame } from './grpc-web-frames.ts';
 import { mediaType } from './header-text.ts';
 import { badRequest, HttpFailure, quoted } from './http-failure.ts';
-import { requestMetadata } from './metadata-headers.ts';
 import { write } from './stream.ts';
 
 const BINARY: ReadonlySet<string> = new Set(['application/grpc-web', 'application/grpc-web+proto']);
@@ -53,13 +53,7 @@ export async function answerGrpcWeb(options: {
 
   try {
     const { method, check } = callable(options.services, options.path);
-    const deadline = exchange.startDeadline();
-    const call: DoorCall = {
-      method,
-      metadata: requestMetadata(request.rawHeaders),
-      signal: exchange.signal,
-      ...(deadline === undefined ? {} : { deadline }),
-    };
+    const call = doorCall(exchange, method);
     const framed = limits.maxMessageBytes + FRAME_HEAD_BYTES;
     // Base64 takes four characters for three bytes, and each of its parts may be padded.
     const body = await readBody(exchange, isText ? Math.ceil(framed / 3) * 4 + 8 : framed);

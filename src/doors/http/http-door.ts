@@ -1,4 +1,5 @@
 import { status } from '@grpc/grpc-js';
+import { messageOf } from '../../errors.ts';
 import type { Calls } from '../calls.ts';
 import type { Services } from '../services.ts';
 import { type Answer, failureAnswer, send, tellable } from './answer.ts';
@@ -34,7 +35,6 @@ export interface HttpDoorOptions {
 
 /** What is made once of the services. */
 interface Compiled {
-  readonly services: Services;
   readonly router: Router;
   openApi(): string;
 }
@@ -48,7 +48,8 @@ interface Compiled {
 export function createHttpDoor(options: HttpDoorOptions): (request: DoorRequest, response: DoorResponse) => void {
   const { calls, limits } = options;
   const onFault = options.onFault ?? (() => undefined);
-  const onError = (error: unknown): void => onFault('A call at the HTTP door failed inside the runtime', error);
+  const onError = (error: unknown): void =>
+    onFault(`A call at the HTTP door failed inside the runtime: ${messageOf(error)}`, error);
   const cors = createCors(options.cors);
   const compiled = new WeakMap<Services, Compiled>();
 
@@ -60,7 +61,6 @@ export function createHttpDoor(options: HttpDoorOptions): (request: DoorRequest,
     for (const fault of [...faults, ...conflicts]) onFault(fault);
     let openApi: string | undefined;
     const made: Compiled = {
-      services,
       router,
       openApi: () => {
         openApi ??= JSON.stringify(openApiDocument(rules));
@@ -99,11 +99,17 @@ export function createHttpDoor(options: HttpDoorOptions): (request: DoorRequest,
 
   return (request, response) => {
     const exchange = openExchange(request, response);
-    serve(exchange).catch((error: unknown) => {
-      const failure = tellable(error);
-      if (failure !== error) onError(error);
-      send(exchange, failureAnswer(failure));
-    });
+    serve(exchange)
+      .catch((error: unknown) => {
+        const failure = tellable(error);
+        if (failure !== error) onError(error);
+        if (response.headersSent) response.destroy(failure);
+        else send(exchange, failureAnswer(failure));
+      })
+      .catch((error: unknown) => {
+        onError(error);
+        response.destroy();
+      });
   };
 }
 

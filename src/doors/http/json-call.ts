@@ -1,12 +1,13 @@
 import { status } from '@grpc/grpc-js';
 import type { Descriptors } from '../../protocol/descriptors.ts';
-import { CallFailure, type Calls, type DoorCall, type DoorReply } from '../calls.ts';
+import { CallFailure, type Calls, type DoorReply } from '../calls.ts';
 import { failureAnswer, send, tellable } from './answer.ts';
 import { readBody, readLines } from './body.ts';
+import { doorCall } from './door-call.ts';
 import { type Exchange, whileWanted } from './exchange.ts';
 import { mediaType } from './header-text.ts';
 import { badRequest, quoted } from './http-failure.ts';
-import { askedStatus, requestMetadata } from './metadata-headers.ts';
+import { askedStatus } from './metadata-headers.ts';
 import { createRequestReader, isRaw, type RequestReader } from './request.ts';
 import { createReplyWriter, type ReplyWriter } from './response.ts';
 import type { Match } from './router.ts';
@@ -40,13 +41,7 @@ export async function answerJson(options: {
       maxJsonDepth: limits.maxJsonDepth,
     });
     const writer = createReplyWriter(rule, descriptors);
-    const deadline = exchange.startDeadline();
-    const call: DoorCall = {
-      method,
-      metadata: requestMetadata(exchange.request.rawHeaders),
-      signal: exchange.signal,
-      ...(deadline === undefined ? {} : { deadline }),
-    };
+    const call = doorCall(exchange, method);
     if (!method.clientStreaming && !method.serverStreaming) {
       const input = reader.message(await wholeBody(exchange, match, limits.maxMessageBytes));
       sendReply(exchange, writer, await whileWanted(calls.unary(call, input), exchange.signal));

@@ -1,6 +1,7 @@
 import type { DescMessage } from '@bufbuild/protobuf';
 import { utf8Text } from '../../codec/utf8.ts';
 import { messageOf } from '../../errors.ts';
+import { FREE_FORM } from './field-path.ts';
 import { badRequest } from './http-failure.ts';
 
 const QUOTE = 0x22;
@@ -8,14 +9,6 @@ const BACKSLASH = 0x5c;
 const MINUS = 0x2d;
 const DOT = 0x2e;
 const PLUS = 0x2b;
-
-/** Types whose JSON is any JSON: a number in them has no declared type. */
-const FREE_FORM: ReadonlySet<string> = new Set([
-  'google.protobuf.Any',
-  'google.protobuf.ListValue',
-  'google.protobuf.Struct',
-  'google.protobuf.Value',
-]);
 
 /**
  * A request's body as JSON text that a protobuf reader of `type` can be given: it is UTF-8, it is JSON, and nothing in

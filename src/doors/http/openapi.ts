@@ -39,7 +39,7 @@ export function openApiDocument(rules: readonly HttpRule[]): Readonly<Record<str
     const service = rule.descriptor.parent;
     services.add(service.typeName);
     if (!OPERATIONS.has(rule.verb)) continue;
-    const expanded = expand(rule);
+    const expanded = expand(rule, schemas);
     // Two templates that differ only in the names of their variables are one path to OpenAPI.
     const entry = paths.get(expanded.shape) ?? { names: expanded.names, path: expanded.path, item: {} };
     paths.set(expanded.shape, entry);
@@ -84,7 +84,10 @@ function description(text: string | undefined): { readonly description?: string 
  * A template as OpenAPI writes paths, where a variable is one segment: each `*` and `**` is a parameter, named for the
  * field that it is (a part of) the value of.
  */
-function expand(rule: HttpRule): {
+function expand(
+  rule: HttpRule,
+  schemas: Schemas,
+): {
   readonly path: string;
   readonly shape: string;
   readonly names: readonly string[];
@@ -104,7 +107,10 @@ function expand(rule: HttpRule): {
       in: 'path',
       required: true,
       ...description(meaning(rule, variable, segment.kind)),
-      schema: { type: 'string' },
+      schema:
+        variable === undefined || variable.multiple
+          ? { type: 'string' }
+          : schemas.field(variable.field.at(-1) as DescField),
     });
     return { shown: `{${name}}`, shape: '{}' };
   });

@@ -1,6 +1,6 @@
 import { once } from 'node:events';
 import type { DoorReply } from '../calls.ts';
-import { failureAnswer, send, tellable, toBytes, writeHead } from './answer.ts';
+import { failureAnswer, hasBody, send, tellable, toBytes, writeHead } from './answer.ts';
 import { type DoorResponse, type Exchange, iterateWhileWanted, whileWanted } from './exchange.ts';
 import { askedStatus } from './metadata-headers.ts';
 import type { ReplyWriter } from './response.ts';
@@ -46,12 +46,17 @@ export async function sendStream(options: {
     for await (const { payload, metadata } of iterateWhileWanted(replies, exchange.signal)) {
       const { contentType, body } = writer.render(payload.value);
       if (!response.headersSent) {
-        writeHead(response, {
+        const head = {
           httpStatus: askedStatus(metadata) ?? 200,
           metadata,
           headers: { 'cache-control': 'no-cache' },
           contentType: framing.contentType ?? contentType,
-        });
+        };
+        if (!hasBody(exchange, head.httpStatus)) {
+          send(exchange, head);
+          return;
+        }
+        writeHead(response, head);
       }
       await write(exchange, framing.message(body));
     }

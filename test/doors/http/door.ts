@@ -2,7 +2,8 @@ import { createServer } from 'node:http';
 import { type ClientHttp2Session, connect, createServer as createHttp2Server } from 'node:http2';
 import type { AddressInfo } from 'node:net';
 import { fromBinary, fromJson, type JsonValue, toBinary, toJson } from '@bufbuild/protobuf';
-import type { Calls, DoorCall, DoorReply } from '../../../src/doors/calls.ts';
+import { status } from '@grpc/grpc-js';
+import { CallFailure, type Calls, type DoorCall, type DoorReply } from '../../../src/doors/calls.ts';
 import type { CorsOptions } from '../../../src/doors/http/cors.ts';
 import { createHttpDoor } from '../../../src/doors/http/http-door.ts';
 import type { Services } from '../../../src/doors/services.ts';
@@ -102,9 +103,13 @@ export async function startDoor(
     async *streamed(call, input) {
       const entry = begin(call);
       const recorded = async function* () {
-        for await (const bytes of input) {
-          entry.inputs.push(inputJson(call, bytes));
-          yield bytes;
+        try {
+          for await (const bytes of input) {
+            entry.inputs.push(inputJson(call, bytes));
+            yield bytes;
+          }
+        } catch (cause) {
+          throw new CallFailure(status.CANCELLED, 'the input ended early', { cause });
         }
       };
       if (script.streamed === undefined) {

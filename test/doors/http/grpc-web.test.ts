@@ -264,6 +264,16 @@ describe('cross-origin requests', () => {
     expect(corsOf(await door.get('/v1/search'))).toEqual({ vary: 'Origin' });
   });
 
+  it('are kept apart by caches also where the function varies its answers', async (t) => {
+    const door = await startDoor(t, {
+      services,
+      cors: { origins: [ORIGIN] },
+      script: { unary: () => ({ metadata: [{ key: 'Vary', value: 'Accept-Language' }] }) },
+    });
+    const answer = await door.get('/v1/search', { origin: ORIGIN });
+    expect(answer.headers.get('vary')).toBe('Origin, Accept-Language');
+  });
+
   it('ask first and hear the verbs of the path, the headers and for how long', async (t) => {
     const door = await startDoor(t, { services, cors: { origins: ['*'], maxAgeSeconds: 5 } });
     const asked = await preflight(door, '/v1/books/x', {

@@ -361,6 +361,22 @@ describe('the time that a caller waits', () => {
     expect(signal?.aborted).toBe(true);
   });
 
+  it('ends while the body is still to come', async (t) => {
+    const door = await startDoor(t, { services });
+    for (const type of ['application/json', 'application/x-ndjson', 'application/grpc-web']) {
+      const path = type.endsWith('ndjson') ? '/library.Streams/Load' : '/library.Library/Reads';
+      const socket = tcpConnect(door.port, '127.0.0.1');
+      socket.write(
+        `POST ${path} HTTP/1.1\r\nhost: h\r\nconnection: close\r\nx-server-timeout: 0.05\r\ncontent-type: ${type}\r\n` +
+          'content-length: 10\r\n\r\n{',
+      );
+      let answer = '';
+      for await (const chunk of socket) answer += chunk;
+      expect(answer).toMatch(/grpc-status: 4\r\n/);
+    }
+    expect(door.seen.flatMap(({ inputs }) => inputs)).toEqual([]);
+  });
+
   it('is the shorter of both headers, and 400 where one of them is no time', async (t) => {
     const door = await startDoor(t, { services });
     await door.get('/v1/search', { 'x-server-timeout': '3600', 'grpc-timeout': '60S' });
@@ -396,6 +412,24 @@ describe('the time that a caller waits', () => {
     await ended;
     if (!called.aborted) await once(called, 'abort');
     expect(called.reason).toMatchObject({ code: status.CANCELLED });
+  });
+});
+
+describe('a caller that goes in the middle of its body', () => {
+  it('makes no call and no fault, and the door goes on', async (t) => {
+    const door = await startDoor(t, { services });
+    for (const head of ['POST /v1/shelves/1/books', 'POST /v1/blobs', 'POST /library.Streams/Load']) {
+      const type = head.endsWith('Load') ? 'application/x-ndjson' : 'application/json';
+      const socket = tcpConnect(door.port, '127.0.0.1');
+      socket.write(`${head} HTTP/1.1\r\nhost: h\r\ncontent-type: ${type}\r\ncontent-length: 100\r\n\r\n{"edi`);
+      // The door is in the middle of the body when it answers another request.
+      expect((await door.get('/nowhere')).status).toBe(404);
+      socket.resetAndDestroy();
+      await once(socket, 'close');
+      expect((await door.get('/nowhere')).status).toBe(404);
+    }
+    expect(door.seen.flatMap(({ inputs }) => inputs)).toEqual([]);
+    expect(door.faults).toEqual([]);
   });
 });
 
@@ -438,6 +472,40 @@ describe('HTTP/2', () => {
       { key: 'cookie', value: 'a=b' },
     ]);
     expect(door.input()).toEqual({ name: 'shelves/1', edition: 4 });
+  });
+
+  it('takes metadata that HTTP/2 has only once, and answers without a body', async (t) => {
+    const metadata = ['201', '204'].map((value) => [
+      { key: 'location', value: '/a' },
+      { key: 'Location', value: '/b' },
+      { key: 'set-cookie', value: 'a=1' },
+      { key: 'set-cookie', value: 'b=2' },
+      { key: '_kalix-http-code', value },
+    ]);
+    const door = await startDoor(t, {
+      services,
+      http2: true,
+      script: {
+        unary: () => ({ metadata: metadata[0] ?? [] }),
+        async *streamed() {
+          yield { metadata: metadata[1] ?? [] };
+          yield {};
+        },
+      },
+    });
+    const session = door.http2();
+    for (const [path, expected] of [
+      ['/v1/search', 201],
+      ['/v1/watch/1', 204],
+    ] as const) {
+      const stream = session.request({ ':path': path });
+      const [headers] = await once(stream, 'response');
+      expect(headers).toMatchObject({ ':status': expected, location: '/a, /b', 'set-cookie': ['a=1', 'b=2'] });
+      stream.resume();
+      await once(stream, 'close');
+      expect(stream.rstCode).toBe(0);
+    }
+    expect(door.faults).toEqual([]);
   });
 
   it('ends the call when the caller resets its stream', async (t) => {

@@ -35,8 +35,10 @@ const parameters = (verb: string, path: string, where: string) =>
 
 describe('the OpenAPI document', () => {
   it('is valid by the schema of OpenAPI 3.1, and all its references lead somewhere', async () => {
-    const { valid, errors } = await new Validator().validate(JSON.stringify(document));
-    expect({ valid, errors }).toEqual({ valid: true, errors: undefined });
+    const { valid, errors } = await new Validator().validate(
+      JSON.parse(JSON.stringify(document)) as Record<string, unknown>,
+    );
+    expect({ valid, errors: JSON.stringify(errors ?? '').slice(0, 500) }).toEqual({ valid: true, errors: '""' });
     const references = [...JSON.stringify(document).matchAll(/"#\/components\/schemas\/([^"]+)"/g)].map(
       ([, name]) => name,
     );
@@ -58,6 +60,10 @@ describe('the OpenAPI document', () => {
   it('has a parameter for each variable part of a path', () => {
     expect(parameters('get', '/v1/shelves/{name}/books/{name_2}', 'path')).toEqual(['name', 'name_2']);
     expect(parameters('get', '/v1/editions/{edition}/{author.name}', 'path')).toEqual(['edition', 'author.name']);
+    expect(operation('get', '/v1/editions/{edition}/{author.name}').parameters?.[0]?.schema).toEqual({
+      type: 'integer',
+      format: 'int32',
+    });
     expect(parameters('get', '/v1/files/{name}', 'path')).toEqual(['name']);
     expect(parameters('post', '/v1/books/{name}:cancel', 'path')).toEqual(['name']);
   });
@@ -66,7 +72,7 @@ describe('the OpenAPI document', () => {
     const names = parameters('get', '/v1/search', 'query');
     expect(names).toEqual(expect.arrayContaining(['name', 'longTitle', 'author.name', 'tags', 'printed', 'subtitle']));
     expect(names).not.toEqual(expect.arrayContaining(['counts']));
-    expect(names?.some((name) => name.startsWith('sequel.') || name.startsWith('editors'))).toBe(false);
+    expect(names?.some((name) => /^(?:sequel|editors|extra|printed\.)/.test(name))).toBe(false);
     expect(parameters('patch', '/v1/books/{name}/author', 'query')).not.toContain('name');
     expect(parameters('patch', '/v1/books/{name}/author', 'query')?.some((name) => name.startsWith('author'))).toBe(
       false,

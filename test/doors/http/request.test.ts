@@ -165,6 +165,9 @@ describe('the query', () => {
     expect(searchRefused('editors=Ada')).toContain('editors is a message');
     expect(searchRefused('editors.name=Ada')).toContain('editors is repeated');
     expect(searchRefused('extra=x')).toContain('extra is a message');
+    expect(searchRefused('extra.typeUrl=x')).toContain('extra has no fields');
+    expect(searchRefused('printed.seconds=1')).toContain('printed has no fields');
+    expect(searchRefused('stock.value=1')).toContain('stock has no fields');
   });
 
   it('does not set what path or body set', () => {

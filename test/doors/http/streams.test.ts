@@ -1,5 +1,6 @@
 import { once } from 'node:events';
 import { request as httpRequest, type IncomingMessage } from 'node:http';
+import { connect } from 'node:net';
 import { status } from '@grpc/grpc-js';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { CallFailure } from '../../../src/doors/calls.ts';
@@ -230,6 +231,41 @@ describe('a streamed answer', () => {
     }
   });
 
+  it('whose caller goes while it does not read ends what is behind it, though that knows nothing of the caller', async (t) => {
+    for (const http2 of [false, true]) {
+      const ended = gate<string>();
+      const longTitle = 'x'.repeat(100_000);
+      const door = await startDoor(t, {
+        services,
+        http2,
+        script: {
+          async *streamed() {
+            try {
+              while (true) yield { json: { longTitle } };
+            } finally {
+              ended.open('ended');
+            }
+          },
+        },
+      });
+      if (http2) {
+        const stream = door.http2().request({ ':path': '/v1/watch/7' });
+        stream.on('error', () => undefined);
+        await once(stream, 'response');
+        stream.close(8);
+      } else {
+        const request = httpRequest(`${door.url}/v1/watch/7`);
+        request.on('error', () => undefined);
+        request.end();
+        const [response] = (await once(request, 'response')) as [IncomingMessage];
+        response.on('error', () => undefined);
+        request.destroy();
+      }
+      expect(await ended.opened).toBe('ended');
+      expect(door.faults).toEqual([]);
+    }
+  });
+
   it('is ended by the deadline of its caller', async (t) => {
     const door = await startDoor(t, {
       services,
@@ -311,25 +347,33 @@ describe('a streamed input', () => {
     expect(long.status).toBe(413);
   });
 
-  it('is not read on when the call has answered', async (t) => {
+  it('is not read on when the call has answered, and its connection goes on to the next request', async (t) => {
     const door = await startDoor(t, {
       services,
       script: {
         async *streamed(_, input) {
-          for await (const _book of input) {
-            yield { json: { id: 'enough' } };
-            return;
-          }
+          // It never says that it wants no more.
+          await input[Symbol.asyncIterator]().next();
+          yield { json: { id: 'enough' } };
         },
       },
     });
-    const request = httpRequest(`${door.url}/v1/load/Ada`, { method: 'POST', headers: LINES });
-    request.write('{}\n');
-    const [response] = (await once(request, 'response')) as [IncomingMessage];
-    let body = '';
-    for await (const chunk of response) body += chunk;
-    expect(body).toBe('{"id":"enough","rows":[]}');
-    request.destroy();
+    const socket = connect(door.port, '127.0.0.1');
+    const chunks = socket[Symbol.asyncIterator]();
+    const until = async (end: string) => {
+      let text = '';
+      while (!text.includes(end)) text += (await chunks.next()).value;
+      return text;
+    };
+    socket.write(
+      'POST /v1/load/Ada HTTP/1.1\r\nhost: h\r\ncontent-type: application/x-ndjson\r\ntransfer-encoding: chunked\r\n\r\n' +
+        '3\r\n{}\n\r\n',
+    );
+    expect(await until('"rows":[]}')).toContain('"id":"enough"');
+    for (let line = 0; line < 1_000; line += 1) socket.write(`3e8\r\n${' '.repeat(999)}\n\r\n`);
+    socket.write('0\r\n\r\nGET /v1/nowhere HTTP/1.1\r\nhost: h\r\n\r\n');
+    expect(await until('/v1/nowhere')).toMatch(/^HTTP\/1.1 404/);
+    socket.destroy();
     expect(door.seen[0]?.inputs).toHaveLength(1);
   });
 
