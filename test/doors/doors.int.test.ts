@@ -31,7 +31,10 @@ function start(t: Scope, config: Parameters<typeof startRuntime>[1]): RunningRun
 
 beforeAll(async () => {
   fn = await startFunction(forFile, { source: 'trouble' });
-  runtime = start(forFile, { 'deployment.name': deploymentName(forFile), 'postgres.url': await createDatabase(forFile) });
+  runtime = start(forFile, {
+    'deployment.name': deploymentName(forFile),
+    'postgres.url': await createDatabase(forFile),
+  });
   at = await runtime.doors();
   client = await createDoorClient(forFile, { at, source: 'trouble' });
 });
@@ -85,7 +88,9 @@ describe('a command of an entity at the door', () => {
       details: 'failed as told',
     });
     expect(await failure(client.call(`${LEDGER}/AddThenFail`, { id, amount: 1 }))).toMatchObject({ code: 'UNKNOWN' });
-    expect((await failure(client.call(`${LEDGER}/AddThenThrow`, { id, amount: 1 }))).details).toContain('thrown as told');
+    expect((await failure(client.call(`${LEDGER}/AddThenThrow`, { id, amount: 1 }))).details).toContain(
+      'thrown as told',
+    );
     expect((await client.call(`${LEDGER}/Add`, { id, amount: 5 })).output).toMatchObject({ balance: 5, changes: 1 });
   });
 
@@ -207,7 +212,9 @@ describe('the port of the doors', () => {
     const same = (bytes: Buffer) => bytes;
     for (const path of ['/no.Such/Thing', `/${LEDGER}/Nothing`]) {
       const sent = new Promise((resolve, reject) => {
-        raw.makeUnaryRequest(path, same, same, Buffer.alloc(0), (error) => (error === null ? resolve(0) : reject(error)));
+        raw.makeUnaryRequest(path, same, same, Buffer.alloc(0), (error) =>
+          error === null ? resolve(0) : reject(error),
+        );
       });
       expect(await failure(sent)).toMatchObject({ code: 'UNIMPLEMENTED' });
     }
