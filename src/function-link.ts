@@ -3,6 +3,9 @@ import { createLink, type FunctionLink, type LinkOptions } from './functions/lin
 import { allDialects } from './protocol/dialects.ts';
 import { version } from './version.ts';
 
+/** Addresses to listen on that are none to call. */
+const ANY_ADDRESS: ReadonlySet<string> = new Set(['0.0.0.0', '::']);
+
 /** The link to the configured function, in every dialect that this version speaks. */
 export function linkFunction(
   config: Config,
@@ -15,8 +18,9 @@ export function linkFunction(
     proxy: {
       name: 'stateferry',
       version: version(),
-      hostname: config.http.host,
-      port: config.http.port,
+      // Where its component clients find the runtime: its own services.
+      hostname: ANY_ADDRESS.has(config.doors.host) ? 'localhost' : config.doors.host,
+      port: config.doors.port,
       devMode,
     },
     backoffMinMs: config.function.backoffMinMs,

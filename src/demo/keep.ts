@@ -3,7 +3,7 @@ import type { Scene } from './scene.ts';
 
 /** What to try by hand while everything is kept running. */
 export function howToGoOn({ addresses, engine, fn }: Scene): string {
-  const { brokers, databaseUrl, http } = addresses;
+  const { brokers, databaseUrl, http, doors } = addresses;
   const flight = { origin: 'SFO', destination: 'LAX', date: '2001/04/01 00:00', delay: 42, distance: 337 };
   const publish = [
     `const { Kafka } = require('kafkajs')`,
@@ -29,6 +29,10 @@ One more flight, from this folder:
 What became of it, in Postgres:
 
   psql "${databaseUrl ?? '$DATABASE_URL'}" -c "${newest}"
+
+Its airports, by HTTP (and by gRPC, with reflection, on the same port):
+
+  curl -d '{"airport":"${flight.origin}"}' -H 'content-type: application/json' ${doors}/flights.AirportService/Get
 
 What the engine says of itself:
 

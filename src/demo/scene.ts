@@ -56,6 +56,8 @@ export interface Scene {
     /** With the password; absent where the database is the user's own, whose password is not ours to print. */
     readonly databaseUrl?: string;
     readonly http: string;
+    /** Of the function's services. */
+    readonly doors: string;
   };
   /** From now on, a process that ends is started again. Resolves when the user wants the end. */
   keep(): Promise<void>;
@@ -151,9 +153,10 @@ export async function openScene(options: {
     if (stack.postgres === undefined) closing.push(() => clearPostgres(postgres.url));
     if (stack.kafka === undefined) closing.push(() => clearKafka(admin, [DEPLOYMENT, readerGroup]));
 
-    const [functionPort, httpPort] = (await freePorts(2)) as [number, number];
+    const [functionPort, httpPort, doorPort] = (await freePorts(3)) as [number, number, number];
     const functionUrl = `http://${HOST}:${functionPort}`;
     const http = `http://${HOST}:${httpPort}`;
+    const doors = `http://${HOST}:${doorPort}`;
     const session = stack.kafka === undefined ? SESSION.given : SESSION.ours;
     const base = withoutOurs(options.env);
     const lost = (part: Part, error: StateferryError): void => {
@@ -190,6 +193,7 @@ export async function openScene(options: {
         events: [{ entityType: 'airports', topic: TOPICS.events, format: 'json' }],
       }),
       STATEFERRY_HTTP_PORT: String(httpPort),
+      HTTP_PORT: String(doorPort),
       STATEFERRY_LOG_FORMAT: 'json',
     };
     const engine = createPart({
@@ -240,6 +244,7 @@ export async function openScene(options: {
         brokers: brokersOf.brokers.join(','),
         ...(stack.postgres !== undefined && { databaseUrl: postgres.url }),
         http,
+        doors,
       },
       keep() {
         kept = true;

@@ -58,15 +58,16 @@ export function createDoors(options: {
     maxMessageBytes,
     credentials: ServerCredentials.createInsecure(),
   });
-  const httpServer = createServer(
-    createHttpDoor({
-      calls,
-      services: () => services,
-      limits: { maxMessageBytes, maxJsonDepth: MAX_JSON_DEPTH },
-      cors: { origins: options.corsOrigins },
-      onFault: options.onFault,
-    }),
-  );
+  const httpDoor = createHttpDoor({
+    calls,
+    services: () => services,
+    limits: { maxMessageBytes, maxJsonDepth: MAX_JSON_DEPTH },
+    cors: { origins: options.corsOrigins },
+    onFault: options.onFault,
+  });
+  const httpServer = createServer(httpDoor.listener);
+  // A call may stream in for as long as it likes; its headers may not.
+  httpServer.requestTimeout = 0;
   const listener = createListener({
     maxConnections: maxCalls * CONNECTIONS_PER_CALL,
     http1: (socket) => httpServer.emit('connection', socket),
@@ -77,6 +78,7 @@ export function createDoors(options: {
       services = next;
       current = nextCalls;
       grpcDoor.serve(next);
+      httpDoor.prepare(next);
       health.changed();
       if (listening) return;
       options.onListening(await listener.listen(options.host, options.port));

@@ -10,6 +10,7 @@ import type { Method } from '../model/component.ts';
 import type { Metadata, Payload } from '../model/payload.ts';
 import type { OutputRecord } from '../model/record.ts';
 import { createPacedLoop } from '../paced.ts';
+import { checkAcknowledged } from '../topics/acknowledged.ts';
 import { partitionFor } from '../topics/partition.ts';
 import { BATCH_BYTES, recordBytes } from '../topics/record-bytes.ts';
 import { createTail, type Tail } from '../topics/tail.ts';
@@ -109,7 +110,8 @@ export function createLogCalls(options: LogCallsOptions): LogCalls & { start(): 
       }
       let failure: CallFailure | undefined;
       try {
-        await producer.send({ topic: commandTopic, acks: -1, messages });
+        const sent = [{ topic: commandTopic, messages }];
+        checkAcknowledged(sent, await producer.sendBatch({ acks: -1, topicMessages: sent }));
       } catch (error) {
         failure = new CallFailure(
           status.UNAVAILABLE,

@@ -1,7 +1,8 @@
 import { createHash } from 'node:crypto';
 import { type ServiceError, status } from '@grpc/grpc-js';
 import { messageOf, StateferryError } from '../errors.ts';
-import type { Component, FunctionSpec } from '../model/component.ts';
+import type { Component, FunctionSpec, Method } from '../model/component.ts';
+import { type AccessRules, describeAccess, type MethodAccess } from '../protocol/describe-access.ts';
 import { describeComponent } from '../protocol/describe-component.ts';
 import { type Descriptors, readDescriptors } from '../protocol/descriptors.ts';
 import type { Dialect, ProxyInfo, RawSpec } from '../protocol/dialect.ts';
@@ -14,6 +15,8 @@ export interface Discovered {
   readonly descriptors: Descriptors;
   /** What the function declares and this version does not serve; the rest of it runs. */
   readonly unserved: readonly string[];
+  /** Who may call each method, by the function's annotations. */
+  readonly access: AccessRules;
 }
 
 /**
@@ -114,6 +117,7 @@ function readSpec(family: Family, answer: Buffer): Discovered {
   const descriptors = readDescriptors(raw.fileDescriptorSet);
   const components = new Map<string, Component>();
   const unserved: string[] = [];
+  const access = new Map<Method, MethodAccess>();
   for (const component of raw.components) {
     const missing = dialect.unserved.get(component.type);
     if (missing !== undefined) {
@@ -127,19 +131,23 @@ function readSpec(family: Family, answer: Buffer): Discovered {
         `${component.service} has the component type "${component.type}"; ${dialect.name} knows ${[...dialect.kinds.keys()].join(', ')}.`,
       );
     }
-    components.set(
-      component.service,
-      describeComponent({
-        descriptors,
-        kind,
-        service: component.service,
-        // Cloudstate's JavaScript SDK gives the same persistence id to all functions without state.
-        entityType: kind === 'action' ? component.service : component.entityType || component.service,
-        ...(component.passivationMs !== undefined && { passivationMs: component.passivationMs }),
-        options: dialect.options,
-        variables: raw.variables,
-      }),
-    );
+    const annotated = { descriptors, options: dialect.options, variables: raw.variables };
+    const described = describeComponent({
+      ...annotated,
+      kind,
+      service: component.service,
+      // Cloudstate's JavaScript SDK gives the same persistence id to all functions without state.
+      entityType: kind === 'action' ? component.service : component.entityType || component.service,
+      ...(component.passivationMs !== undefined && { passivationMs: component.passivationMs }),
+    });
+    components.set(component.service, described);
+    for (const [method, rule] of describeAccess({ ...annotated, component: described })) {
+      access.set(method, rule);
+      if (rule.unserved === undefined) continue;
+      unserved.push(
+        `${component.service}.${method.name} ${rule.unserved}, which this version of Stateferry does not do: the doors refuse its calls`,
+      );
+    }
   }
   const digest = createHash('sha256')
     .update(raw.fileDescriptorSet)
@@ -148,11 +156,13 @@ function readSpec(family: Family, answer: Buffer): Discovered {
     .update(
       JSON.stringify([...components.values()].flatMap(({ methods }) => [...methods.values()].map((m) => m.eventing))),
     )
+    .update(JSON.stringify([...access.values()]))
     .digest('hex');
   return {
     dialect,
     descriptors,
     unserved,
+    access,
     spec: {
       dialect: dialect.name,
       protocolVersion: numberOf(raw.protocolMajor, raw.protocolMinor) ?? 'none',

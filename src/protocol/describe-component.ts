@@ -1,14 +1,10 @@
-import { type DescField, type DescMessage, type DescMethod, type Message, ScalarType } from '@bufbuild/protobuf';
-import { Reader } from 'protobufjs/minimal.js';
-import { messageOf, StateferryError } from '../errors.ts';
+import { type DescField, type DescMessage, type DescMethod, ScalarType } from '@bufbuild/protobuf';
+import { StateferryError } from '../errors.ts';
 import type { Component, ComponentKind, Eventing, EventSource, KeyField, Method } from '../model/component.ts';
 import type { Descriptors } from './descriptors.ts';
-import type { EventingOption, ExtensionValue, OptionTable, SourceOption } from './options.ts';
+import type { EventingOption, OptionTable, SourceOption } from './options.ts';
+import { readOption } from './read-option.ts';
 import { fillIn } from './topic-template.ts';
-
-/** Protobuf's wire type of a length-delimited field; options hold nothing else but these and varints. */
-const LENGTH_DELIMITED = 2;
-const VARINT = 0;
 
 const KEY_SCALARS: ReadonlyMap<ScalarType, KeyField['scalar']> = new Map([
   [ScalarType.STRING, 'string'],
@@ -53,7 +49,7 @@ export function describeComponent(given: {
         `${serviceNames(descriptors).join(', ') || 'none'}. Add the .proto file of ${service} to the function's descriptor set.`,
     );
   }
-  const serviceEventing = read(options.serviceEventing, found.proto.options, service);
+  const serviceEventing = readOption(options.serviceEventing, found.proto.options, service);
   const methods = new Map<string, Method>();
   const component: Component = {
     kind: given.kind,
@@ -71,7 +67,7 @@ export function describeComponent(given: {
       clientStreaming: method.methodKind === 'client_streaming' || method.methodKind === 'bidi_streaming',
       serverStreaming: method.methodKind === 'server_streaming' || method.methodKind === 'bidi_streaming',
       entityKeyFields: keyFields(method.input, options),
-      eventing: eventing(read(options.methodEventing, method.proto.options, nameOf(method)), serviceEventing, (topic) =>
+      eventing: eventing(readOption(options.methodEventing, method.proto.options, nameOf(method)), serviceEventing, (topic) =>
         fillIn(topic, variables, nameOf(method)),
       ),
     });
@@ -93,7 +89,7 @@ function keyFields(input: DescMessage, options: OptionTable): KeyField[] {
   for (const mark of options.entityKey) {
     const keys: KeyField[] = [];
     for (const field of input.fields) {
-      if (read([mark], field.proto.options, `${input.typeName}.${field.name}`) !== true) continue;
+      if (readOption([mark], field.proto.options, `${input.typeName}.${field.name}`) !== true) continue;
       keys.push({ number: field.number, name: field.name, scalar: keyScalar(input, field) });
     }
     if (keys.length > 0) return keys;
@@ -142,40 +138,4 @@ function eventSource(
     consumerGroup: own?.consumerGroup || service?.consumerGroup || '',
     ...passedOver,
   };
-}
-
-/** The first extension of the table that the options message carries. */
-function read<T>(
-  table: Iterable<readonly [number, (value: ExtensionValue) => T | undefined]>,
-  options: Message | undefined,
-  where: string,
-): T | undefined {
-  if (options?.$unknown === undefined) return undefined;
-  try {
-    for (const [number, decode] of table) {
-      const value = extension(options, number);
-      const decoded = value === undefined ? undefined : decode(value);
-      if (decoded !== undefined) return decoded;
-    }
-  } catch (error) {
-    throw new StateferryError(
-      'FUNCTION_SPEC',
-      `The options of ${where} in the function's descriptor set cannot be read: ${messageOf(error)}. ` +
-        "Build the function's .proto files again with its SDK's compiler.",
-      { cause: error },
-    );
-  }
-  return undefined;
-}
-
-/** The extension `number` as the descriptor set has it: the last bool, or all the occurrences of a message merged. */
-function extension(options: Message, number: number): ExtensionValue | undefined {
-  let truth: boolean | undefined;
-  const parts: Uint8Array[] = [];
-  for (const field of options.$unknown ?? []) {
-    if (field.no !== number) continue;
-    if (field.wireType === VARINT) truth = Reader.create(field.data).bool();
-    else if (field.wireType === LENGTH_DELIMITED) parts.push(Reader.create(field.data).bytes());
-  }
-  return parts.length > 0 ? Buffer.concat(parts) : truth;
 }

@@ -1,7 +1,5 @@
-import { Reader } from 'protobufjs/minimal.js';
-
-/** The value of one extension of an options message: of a bool, its truth; of a message, its bytes, merged. */
-export type ExtensionValue = boolean | Uint8Array;
+import { type AccessOptions, KALIX_ACCESS } from './access-options.ts';
+import { type ExtensionValue, eachField, ifMessage, isTrue, lastBool, lastString, within } from './option-bytes.ts';
 
 /** What an SDK's annotation says about where a method's commands come from, before service and method are merged. */
 export interface SourceOption {
@@ -34,6 +32,8 @@ export interface OptionTable {
   readonly entityKey: readonly (readonly [number, (value: ExtensionValue) => boolean])[];
   readonly methodEventing: ReadonlyMap<number, (value: ExtensionValue) => EventingOption | undefined>;
   readonly serviceEventing: ReadonlyMap<number, (value: ExtensionValue) => EventingOption | undefined>;
+  /** Who may call; absent: these SDKs have no such annotations. */
+  readonly access?: AccessOptions;
 }
 
 const LEGACY_ENTITY_KEY = 50002;
@@ -69,45 +69,8 @@ export const KALIX_OPTIONS: OptionTable = {
   serviceEventing: new Map([
     [1080, ifMessage((bytes) => within(bytes, 4, (inner) => readEventing(inner, readSource)))],
   ]),
+  access: KALIX_ACCESS,
 };
-
-function isTrue(value: ExtensionValue): boolean {
-  return value === true;
-}
-
-function ifMessage<T>(read: (bytes: Uint8Array) => T | undefined): (value: ExtensionValue) => T | undefined {
-  return (value) => (value instanceof Uint8Array ? read(value) : undefined);
-}
-
-/** Calls `take` for each field with the wire type that `take` understands; everything else is skipped. */
-function eachField(bytes: Uint8Array, take: (number: number, wire: number, reader: Reader) => boolean): void {
-  const reader = Reader.create(bytes);
-  while (reader.pos < reader.len) {
-    const tag = reader.tag();
-    if (!take(tag >>> 3, tag & 7, reader)) reader.skipType(tag & 7, 0, tag >>> 3);
-  }
-}
-
-function lastBool(bytes: Uint8Array, number: number): boolean {
-  let found = false;
-  eachField(bytes, (field, wire, reader) => {
-    if (field !== number || wire !== 0) return false;
-    found = reader.bool();
-    return true;
-  });
-  return found;
-}
-
-/** Reads the sub-message under `number`; its occurrences are merged, as protobuf wants it. */
-function within<T>(bytes: Uint8Array, number: number, read: (inner: Uint8Array) => T): T | undefined {
-  const parts: Uint8Array[] = [];
-  eachField(bytes, (field, wire, reader) => {
-    if (field !== number || wire !== 2) return false;
-    parts.push(reader.bytes());
-    return true;
-  });
-  return parts.length === 0 ? undefined : read(Buffer.concat(parts));
-}
 
 /** `Eventing { string in = 1; string out = 2; }`, where the topic name 'discard' stands for no topic. */
 function readFirstEventing(bytes: Uint8Array): EventingOption {
@@ -136,16 +99,6 @@ function readEventing(bytes: Uint8Array, readIn: (bytes: Uint8Array) => SourceOp
     ...(source === undefined ? {} : { in: source }),
     ...(outTopic === undefined || outTopic === '' ? {} : { outTopic }),
   };
-}
-
-function lastString(bytes: Uint8Array, number: number): string {
-  let found = '';
-  eachField(bytes, (field, wire, reader) => {
-    if (field !== number || wire !== 2) return false;
-    found = reader.string();
-    return true;
-  });
-  return found;
 }
 
 /** Cloudstate's last: `EventSource { string consumer_group = 1; string topic = 2; string event_log = 3; }`. */

@@ -2,6 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import kafkajs, { type IHeaders, type Kafka, type Message, type Producer, type Transaction } from 'kafkajs';
 import { asBuffer } from '../bytes.ts';
 import type { OutputRecord, Positions } from '../model/record.ts';
+import { checkAcknowledged } from './acknowledged.ts';
 import { DEFAULT_MESSAGE_BYTES } from './limits.ts';
 import { BATCH_BYTES, recordBytes } from './record-bytes.ts';
 
@@ -65,7 +66,7 @@ export function createTransactor(options: {
     // First, because it is what waits for the markers of the transaction before.
     await sendOffsets(transaction, { consumerGroupId: options.groupId, topics: groupOffsets(offsets) });
     for (const slice of slices(outputs, messageBytes)) {
-      await transaction.sendBatch({ acks: -1, topicMessages: slice });
+      checkAcknowledged(slice, await transaction.sendBatch({ acks: -1, topicMessages: slice }));
     }
     await transaction.commit();
   }

@@ -57,7 +57,7 @@ it('`stateferry run` that meets what only a person can mend says it in one sente
   const fn = await startScriptedFunction(t, { descriptor: ORDERS, components: COMPONENTS });
   const cli = startCli(t, {
     compiled: program,
-    argv: ['run', '--name', deploymentName(t), '--http-port', '0', '--log-level', 'silent'],
+    argv: ['run', '--name', deploymentName(t), '--http-port', '0', '--door-port', '0', '--log-level', 'silent'],
     cwd: await temporaryFolder(t),
     env: {
       KAFKA_BROKERS: inject('brokers').join(','),

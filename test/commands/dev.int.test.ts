@@ -26,13 +26,13 @@ async function startDev(
   const [port] = (await freePorts(1)) as [number];
   t.onTestFinished(() =>
     withAdmin(async (admin) => {
-      const ours = [...Object.values(copy.topics), `${name}-commands`, `${name}-dead-letters`];
+      const ours = [...Object.values(copy.topics), `${name}-commands`, `${name}-answers`, `${name}-dead-letters`];
       const existing = new Set(await admin.listTopics());
       await admin.deleteTopics({ topics: ours.filter((topic) => existing.has(topic)) });
     }),
   );
   const url = `http://127.0.0.1:${port}`;
-  const flags = ['--name', name, '--function-url', url, '--http-port', '0', '--set', 'log.format=json'];
+  const flags = ['--name', name, '--function-url', url, '--http-port', '0', '--door-port', '0', '--set', 'log.format=json'];
   const dev = startCli(t, {
     compiled: folder,
     argv: ['dev', ...flags, ...more, '--', ...command],

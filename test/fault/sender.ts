@@ -55,7 +55,12 @@ export async function startSender(options: {
       const acknowledged = await producer.send({ topic, messages, acks: -1, timeout: 5_000 });
       const next = new Map(acknowledged.map((one) => [one.partition, BigInt(one.baseOffset ?? -1)]));
       messages.forEach(({ partition }, i) => {
-        const offset = next.get(partition) ?? -1n;
+        const offset = next.get(partition);
+        // kafkajs passes over partitions whose leader it does not know, and says nothing.
+        if (offset === undefined) {
+          sent.push({ n: first + i, outcome: 'unknown', at });
+          return;
+        }
         next.set(partition, offset + 1n);
         sent.push({ n: first + i, outcome: 'acknowledged', partition, offset, at });
       });

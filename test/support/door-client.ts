@@ -27,7 +27,7 @@ export interface DoorClient {
   stream(method: string, options?: CallOptions): grpc.ClientDuplexStream<JsonValue, JsonValue>;
 }
 
-/** A client of one of the test functions at the door `at`. Closed when the scope ends. */
+/** A client of one of the test functions in JavaScript, once built, at the door `at`. Closed when the scope ends. */
 export async function createDoorClient(
   t: Scope,
   options: { readonly at: string; readonly source: keyof typeof FUNCTIONS },

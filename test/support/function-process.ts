@@ -1,9 +1,9 @@
 import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import path from 'node:path';
 import { promisify } from 'node:util';
 import { Client, credentials } from '@grpc/grpc-js';
 import { type Guard, startGuard } from '../../src/local/guard.ts';
+import { findCommand } from '../../src/local/java.ts';
 import { freePorts, portTaken } from '../../src/local/ports.ts';
 import { withFreePorts } from '../../src/local/with-free-ports.ts';
 import { packagePath } from '../../src/package-path.ts';
@@ -11,15 +11,28 @@ import { loadWire, type WireDialect } from '../../src/protocol/wire.ts';
 import type { Scope } from './scope.ts';
 import { WIRE_NAMES } from './wire-names.ts';
 
-const UP_WITHIN_MS = 20_000;
+/** A JVM on a busy machine takes half of it. */
+const UP_WITHIN_MS = 45_000;
 const OUTPUT_KEPT = 20_000;
 
-/** A function's source: a folder with `index.js`, and `proto/` to build `user-function.desc` from. */
-export interface FunctionSource {
+/** A function's source. */
+export type FunctionSource = JavaScriptSource | ScriptedSource;
+
+/** A folder with `index.js`, and `proto/` to build `user-function.desc` from. */
+export interface JavaScriptSource {
   /** Relative to the repository. */
   readonly folder: string;
   /** npm package of the SDK, which ships the .proto files that the function's own import; or a folder that has `proto/`. */
   readonly sdk: string;
+  readonly dialect: WireDialect;
+}
+
+/** A folder with `build.sh`, which does nothing the second time, and `start.sh`, whose process becomes the function's. */
+export interface ScriptedSource {
+  /** Relative to the repository. */
+  readonly folder: string;
+  /** The programs without which it can be neither built nor started. */
+  readonly tools: readonly string[];
   readonly dialect: WireDialect;
 }
 
@@ -31,7 +44,29 @@ export const FUNCTIONS = {
     sdk: '@lightbend/akkaserverless-javascript-sdk',
     dialect: 'akkaserverless',
   },
+  'cart-akkaserverless': {
+    folder: 'examples/cart-akkaserverless',
+    sdk: '@lightbend/akkaserverless-javascript-sdk',
+    dialect: 'akkaserverless',
+  },
+  'cart-akkaserverless-python': {
+    folder: 'examples/cart-akkaserverless-python',
+    tools: ['python3'],
+    dialect: 'akkaserverless',
+  },
   'cart-cloudstate': { folder: 'examples/cart-cloudstate', sdk: 'cloudstate', dialect: 'cloudstate-first' },
+  'cart-cloudstate-java': {
+    folder: 'examples/cart-cloudstate-java',
+    tools: ['java', 'mvn'],
+    dialect: 'cloudstate-first',
+  },
+  'cart-cloudstate-python': {
+    folder: 'examples/cart-cloudstate-python',
+    tools: ['python3'],
+    dialect: 'cloudstate-first',
+  },
+  'cart-kalix': { folder: 'examples/cart-kalix', sdk: '@kalix-io/kalix-javascript-sdk', dialect: 'kalix' },
+  'cart-kalix-java': { folder: 'examples/cart-kalix-java', tools: ['java', 'mvn'], dialect: 'kalix' },
   trouble: { folder: 'test/support/functions/trouble', sdk: '@kalix-io/kalix-javascript-sdk', dialect: 'kalix' },
   mart: { folder: 'test/support/functions/mart', sdk: packagePath('.'), dialect: 'cloudstate' },
 } as const satisfies Record<string, FunctionSource>;
@@ -54,9 +89,9 @@ export interface FunctionProcess {
 }
 
 /**
- * Starts a real function as a process of its own, builds its descriptor first if that is missing or stale, and resolves
+ * Starts a real function as a process of its own, builds it first if what it needs is missing or stale, and resolves
  * when it answers discovery with a version of 0.0, which no SDK counts as a runtime having been there. Stopped when the test
- * has finished. Rejects with the function's output if it ends before that or is not up after 20 s.
+ * has finished. Rejects with the function's output if it ends before that or is not up after 45 s.
  *
  * `port`: to start it again where it was; otherwise a free one.
  */
@@ -70,7 +105,7 @@ export async function startFunction(
 ): Promise<FunctionProcess> {
   const source: FunctionSource = typeof options.source === 'string' ? FUNCTIONS[options.source] : options.source;
   const { port, env = {} } = options;
-  await buildDescriptor(source);
+  await buildFunction(source);
   const started =
     port === undefined
       ? await withFreePorts({ name: source.folder, count: 1, preferred: undefined, pick: freePorts }, ([free]) =>
@@ -81,21 +116,33 @@ export async function startFunction(
   return started;
 }
 
-async function buildDescriptor({ folder, sdk }: FunctionSource): Promise<void> {
-  await promisify(execFile)(process.execPath, [packagePath('examples/build-descriptor.js'), sdk], {
-    cwd: packagePath(folder),
-  });
+/** Builds what a function needs, unless that is there. The first time it may take minutes for what it downloads. */
+export async function buildFunction(source: FunctionSource): Promise<void> {
+  const [command, ...args] =
+    'sdk' in source ? [process.execPath, packagePath('examples/build-descriptor.js'), source.sdk] : ['sh', 'build.sh'];
+  await promisify(execFile)(command, args, { cwd: packagePath(source.folder) });
+}
+
+/** Which of the programs that a function needs are not on PATH. */
+export async function missingTools(source: FunctionSource): Promise<string[]> {
+  const missing: string[] = [];
+  for (const tool of 'tools' in source ? source.tools : []) {
+    if ((await findCommand(tool, process.env)) === undefined) missing.push(tool);
+  }
+  return missing;
 }
 
 async function launch(
-  { folder, dialect }: FunctionSource,
+  source: FunctionSource,
   port: number,
   env: Readonly<Record<string, string>>,
 ): Promise<FunctionProcess> {
+  const { folder, dialect } = source;
   // Whoever holds it would answer the probe in the place of our own process.
   if (await portTaken(port)) throw new Error(`port ${port} is taken: ${folder} cannot be started on it`);
   const host = '127.0.0.1';
-  const child = spawn(process.execPath, ['index.js'], {
+  const [command, ...args] = 'sdk' in source ? [process.execPath, 'index.js'] : ['sh', 'start.sh'];
+  const child = spawn(command, args, {
     cwd: packagePath(folder),
     env: { ...process.env, ...env, HOST: host, PORT: String(port) },
     stdio: ['ignore', 'pipe', 'pipe'],
@@ -136,7 +183,7 @@ async function launch(
     ]);
   } catch (cause) {
     await started.stop();
-    throw new Error(`${path.join(folder, 'index.js')} did not start on port ${port}; it printed:\n${printed}`, {
+    throw new Error(`${folder} did not start on port ${port}; it printed:\n${printed}`, {
       cause,
     });
   }

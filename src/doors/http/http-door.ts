@@ -39,13 +39,19 @@ interface Compiled {
   openApi(): string;
 }
 
+export interface HttpDoor {
+  readonly listener: (request: DoorRequest, response: DoorResponse) => void;
+  /** Reads the annotations of services that are new, and tells what of them is not served, before anybody calls. */
+  prepare(services: Services): void;
+}
+
 /**
  * The HTTP door as a request listener, for node:http as for node:http2: HTTP/JSON by `google.api.http` and at
  * `POST /<package.Service>/<Method>`, streamed answers, gRPC-Web, cross-origin requests and the OpenAPI document.
  *
  * Every request is answered, unless its caller is gone: what goes wrong is the answer, or is told to `onFault` besides.
  */
-export function createHttpDoor(options: HttpDoorOptions): (request: DoorRequest, response: DoorResponse) => void {
+export function createHttpDoor(options: HttpDoorOptions): HttpDoor {
   const { calls, limits } = options;
   const onFault = options.onFault ?? (() => undefined);
   const onError = (error: unknown): void =>
@@ -97,7 +103,7 @@ export function createHttpDoor(options: HttpDoorOptions): (request: DoorRequest,
     await answerJson({ exchange, match, query, calls, descriptors: services.descriptors, limits, onError });
   };
 
-  return (request, response) => {
+  const listener: HttpDoor['listener'] = (request, response) => {
     const exchange = openExchange(request, response);
     serve(exchange)
       .catch((error: unknown) => {
@@ -111,6 +117,7 @@ export function createHttpDoor(options: HttpDoorOptions): (request: DoorRequest,
         response.destroy();
       });
   };
+  return { listener, prepare: (services) => void compile(services) };
 }
 
 function unknownFunction(): HttpFailure {

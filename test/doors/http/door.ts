@@ -120,7 +120,7 @@ export async function startDoor(
     },
   };
 
-  const door = createHttpDoor({
+  const { listener: door } = createHttpDoor({
     calls,
     services: () => services,
     limits: { maxMessageBytes: options.maxMessageBytes ?? 100_000, maxJsonDepth: options.maxJsonDepth ?? 100 },
