@@ -17,15 +17,12 @@ const sdk = process.argv[2];
 if (sdk === undefined) throw new Error('usage: node build-python.js NPM_PACKAGE, in the folder of the function');
 
 const folder = cachedBuild({
-  sources: ['requirements.txt', 'proto'],
+  sources: ['requirements.txt', 'proto', '../build-python.js'],
   tool: execFileSync('python3', ['-VV'], { encoding: 'utf8' }),
   build(target) {
     const python = path.join(target, 'venv/bin/python');
     const generated = path.join(target, 'generated');
-    const contracts = path.join(
-      path.dirname(createRequire(import.meta.url).resolve(`${sdk}/package.json`)),
-      'proto',
-    );
+    const contracts = path.join(path.dirname(createRequire(import.meta.url).resolve(`${sdk}/package.json`)), 'proto');
     run('python3', ['-m', 'venv', path.join(target, 'venv')]);
     // Without the dependencies that the packages name: of protobuf and grpcio they would bring versions that the SDKs of
     // that time cannot work with.
@@ -37,7 +34,10 @@ const folder = cachedBuild({
     for (const name of readdirSync(generated)) {
       const module = path.join(generated, name);
       // The Akka Serverless SDK has the modules of its .proto files one package deeper than these say.
-      const text = readFileSync(module, 'utf8').replace(/^from akkaserverless import/gm, 'from akkaserverless.akkaserverless import');
+      const text = readFileSync(module, 'utf8').replace(
+        /^from akkaserverless import/gm,
+        'from akkaserverless.akkaserverless import',
+      );
       writeFileSync(module, text);
     }
   },

@@ -18,7 +18,10 @@ import path from 'node:path';
  * @returns {string} its absolute path
  */
 export function cachedBuild({ sources, tool, build }) {
-  const cache = path.join(process.env.XDG_CACHE_HOME || path.join(process.env.HOME || homedir(), '.cache'), 'stateferry');
+  const cache = path.join(
+    process.env.XDG_CACHE_HOME || path.join(process.env.HOME || homedir(), '.cache'),
+    'stateferry',
+  );
   const folder = path.join(cache, `${path.basename(process.cwd())}-${digestOf(sources, tool)}`);
   if (existsSync(folder)) return folder;
   const incomplete = path.join(cache, `incomplete-${randomUUID()}`);

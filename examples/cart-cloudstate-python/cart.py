@@ -25,11 +25,6 @@ def snapshot(cart: DomainCart):
     return cart
 
 
-@carts.snapshot_handler()
-def handle_snapshot(_cart: DomainCart, stored: DomainCart):
-    return stored
-
-
 @carts.event_handler(ItemAdded)
 def item_added(cart: DomainCart, event: ItemAdded):
     present = line_of(cart, event.item.product_id)

@@ -115,8 +115,16 @@ function readFileIfThere(absolutePath: string): string | undefined {
 function faultOf(setting: Setting, refusal: { path: readonly PropertyKey[]; found: string; expected: string }): string {
   const inside = refusal.path.map((key) => (typeof key === 'number' ? `[${key}]` : `.${String(key)}`)).join('');
   const where = setting.locate?.(refusal.path) ?? setting.source.label;
-  const found = optionOf(setting.name).secret ? 'a value that is not shown here' : refusal.found;
+  const found = mayShow(setting.name, refusal.path) ? refusal.found : 'a value that is not shown here';
   return `${setting.name}${inside} (${where}): found ${found}, expected ${refusal.expected}`;
+}
+
+/** Of a structure with secrets in it, only the other fields: text around them may hold them, too. */
+function mayShow(name: OptionName, path: readonly PropertyKey[]): boolean {
+  const { secret } = optionOf(name);
+  if (secret === undefined) return true;
+  const field = path.at(-1);
+  return secret !== true && typeof field === 'string' && !secret.includes(field);
 }
 
 function missing(name: OptionName): string {

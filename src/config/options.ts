@@ -1,3 +1,11 @@
+import {
+  type DoorService,
+  doorServicesSchema,
+  JWT_KEY_SECRETS,
+  type JwtKey,
+  jwtKeysSchema,
+  SERVICE_SECRETS,
+} from './access.ts';
 import { type ConfiguredFailurePolicy, failurePoliciesSchema } from './failures.ts';
 import { type IdempotencyKeySource, idempotencyKeysSchema } from './idempotency.ts';
 import { choice, integer, type Kind, list, structure, text, toggle } from './kinds.ts';
@@ -17,8 +25,8 @@ export interface Option<T> {
   readonly env?: string;
   /** A plain command line flag besides `--set`, with its placeholder. */
   readonly flag?: { readonly name: string; readonly placeholder: string };
-  /** Its value may hold a password: it is never shown as it is. */
-  readonly secret?: true;
+  /** Its value may hold a password: it is never shown as it is. Of a list of maps: the fields that are never shown. */
+  readonly secret?: true | readonly string[];
 }
 
 const option = <T>(row: Option<T>): Option<T> => row;
@@ -347,6 +355,23 @@ export const OPTIONS = {
     }),
     default: [],
     doc: 'Web pages of these origins may call the HTTP door; `*` is any.',
+  }),
+  'doors.withoutAcl': option({
+    kind: choice(['open', 'local', 'closed']),
+    default: 'local',
+    doc: 'Who may call methods that have no ACL annotation: `open`, everybody; `local`, callers on this host, by a loopback address; `closed`, nobody. `stateferry dev` takes `open` where nothing else is set.',
+  }),
+  'doors.services': option<readonly DoorService[]>({
+    kind: structure('list of services', doorServicesSchema),
+    default: [],
+    secret: SERVICE_SECRETS,
+    doc: 'Services that ACLs can name, each known by its token; every other caller is the internet.',
+  }),
+  'doors.jwtKeys': option<readonly JwtKey[]>({
+    kind: structure('list of keys', jwtKeysSchema),
+    default: [],
+    secret: JWT_KEY_SECRETS,
+    doc: 'Keys that verify the bearer tokens of methods whose annotations want one; without a key they refuse every call.',
   }),
 
   'http.host': option({

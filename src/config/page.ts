@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { doorServiceFields, jwtKeyFields } from './access.ts';
 import { failurePolicyFields } from './failures.ts';
 import { idempotencyKeyFields } from './idempotency.ts';
 import { defaultText, GROUP_NAMES, GROUPS, type OptionGroup, optionOf, optionsOf, variableOf } from './options.ts';
@@ -59,6 +60,8 @@ export function configurationPage(): string {
     fieldTable('Each of `topics.destinations.events`', eventSchema),
     fieldTable('Each of `failures.policies`', failurePolicyFields),
     fieldTable('Each of `idempotency.keys`', idempotencyKeyFields),
+    fieldTable('Each of `doors.services`', doorServiceFields),
+    fieldTable('Each of `doors.jwtKeys`', jwtKeyFields),
     '## What options must hold together\n',
     'A configuration that breaks one of these does not start; the fault names both options.\n',
     table(

@@ -2,7 +2,10 @@ import { maskSecrets } from '../observe/mask.ts';
 import { type Config, optionValue } from './config.ts';
 import { OPTION_NAMES, type OptionName, optionOf } from './options.ts';
 
-/** The configuration for people's eyes: the passwords in secret options are masked, everything else is as it is. */
+/** What stands for a secret. */
+const HIDDEN = '***';
+
+/** The configuration for people's eyes: what is secret in it is masked, everything else is as it is. */
 export function redact(config: Config): Config {
   const copy = structuredClone(config) as unknown as Record<string, Record<string, unknown>>;
   for (const name of OPTION_NAMES) {
@@ -16,5 +19,10 @@ export function redact(config: Config): Config {
 /** One option's value as `redact` shows it. */
 export function redactedValue(config: Config, name: OptionName): unknown {
   const value = optionValue(config, name);
-  return optionOf(name).secret ? maskSecrets(String(value)) : value;
+  const { secret } = optionOf(name);
+  if (secret === undefined) return value;
+  if (secret === true) return maskSecrets(String(value));
+  return (value as readonly Readonly<Record<string, unknown>>[]).map((entry) =>
+    Object.fromEntries(Object.entries(entry).map(([key, held]) => [key, secret.includes(key) ? HIDDEN : held])),
+  );
 }

@@ -3,9 +3,16 @@ import type { Method } from '../model/component.ts';
 import type { Metadata, Payload } from '../model/payload.ts';
 import { NO_METADATA } from '../model/payload.ts';
 
+/** The other end of a call's connection, as the connection itself tells it. */
+export interface Peer {
+  /** IP address without a port, `::ffff:` before that of IPv4 where the door listens on both; undefined: it is gone. */
+  readonly address: string | undefined;
+}
+
 /** One call at a door, whichever door that is. */
 export interface DoorCall {
   readonly method: Method;
+  readonly peer: Peer;
   /** What the caller sent with it, transport headers left out. */
   readonly metadata: Metadata;
   /** Aborted when the caller is gone or its deadline has passed; nothing more is then wanted of the call. */

@@ -146,10 +146,17 @@ function toDoorCall(method: Method, call: Call): DoorCall {
   const at = deadline instanceof Date ? deadline.getTime() : deadline;
   return {
     method,
+    peer: { address: addressOf(call.getPeer()) },
     metadata: fromGrpc(call.metadata),
     signal: gone.signal,
     ...(Number.isFinite(at) && { deadline: at }),
   };
+}
+
+/** The address in `address:port`; undefined for `unknown`, which is what grpc-js says of a connection that is gone. */
+function addressOf(peer: string): string | undefined {
+  const colon = peer.lastIndexOf(':');
+  return colon < 0 ? undefined : peer.slice(0, colon);
 }
 
 function toStatus(error: unknown): Partial<grpc.StatusObject> & { name: string; message: string } {

@@ -1,7 +1,7 @@
 import type protobuf from 'protobufjs';
 import type { ComponentKind } from '../model/component.ts';
 import type { AnyUrls } from './any-urls.ts';
-import type { Dialect, RawSpec } from './dialect.ts';
+import type { CallerKeys, Dialect, RawSpec } from './dialect.ts';
 import {
   type PassivationMessage,
   type ServiceInfoMessage,
@@ -23,6 +23,8 @@ export interface ComponentDialectTable {
   readonly unserved: readonly (readonly [string, string])[];
   /** ProxyInfo has the fields by which a function reaches the runtime. */
   readonly namesProxy: boolean;
+  /** How a function is told who calls it; absent: it is not. */
+  readonly callerKeys?: CallerKeys;
   /** An event sourced entity may be asked for its state (`snapshot_request`). */
   readonly tellsState: boolean;
 }
@@ -62,6 +64,7 @@ export function createComponentDialect(table: ComponentDialectTable, wire: proto
     unserved: new Map(table.unserved.map(([name, what]) => [`${root}.component.${name}`, what])),
     options: KALIX_OPTIONS,
     anyUrls: table.anyUrls,
+    ...(table.callerKeys !== undefined && { callerKeys: table.callerKeys }),
     eventSourced: eventSourcedProtocol(
       {
         path: `/${root}.component.eventsourcedentity.EventSourcedEntities/Handle`,
@@ -90,6 +93,12 @@ export function createComponentDialect(table: ComponentDialectTable, wire: proto
             proxy_hostname: info.hostname,
             internal_proxy_hostname: info.hostname,
             proxy_port: info.port,
+            ...(info.selfIdentification !== undefined && {
+              identification_info: {
+                self_identification_header: info.selfIdentification.header,
+                self_identification_token: info.selfIdentification.value,
+              },
+            }),
           }),
         })
         .finish(),

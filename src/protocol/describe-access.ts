@@ -1,6 +1,6 @@
 import { StateferryError } from '../errors.ts';
 import type { Component, Method } from '../model/component.ts';
-import { type AclOption, type JwtOption, JWT_MODES, type Principal } from './access-options.ts';
+import { type AclOption, JWT_MODES, type JwtOption, type Principal } from './access-options.ts';
 import type { Descriptors } from './descriptors.ts';
 import type { OptionTable } from './options.ts';
 import { readOption } from './read-option.ts';
@@ -98,14 +98,13 @@ function tokenRule(
   service: JwtOption | undefined,
   fill: (value: string) => string,
 ): Pick<MethodAccess, 'bearer' | 'unserved'> {
-  const said = <K extends keyof JwtOption>(key: K): JwtOption[K] | readonly [] => {
-    const first = own?.[key];
-    return first === undefined || first.length === 0 ? (service?.[key] ?? []) : first;
-  };
-  const validate = said('validate');
-  const issuers = said('issuers');
-  const claims = said('claims');
-  const unserved = whatIsMissing([...validate], [...said('sign')], claims);
+  const said = <T>(of: (option: JwtOption) => readonly T[]): readonly T[] =>
+    [own, service].map((option) => (option === undefined ? [] : of(option))).find(({ length }) => length > 0) ?? [];
+  const validate = said((option) => option.validate);
+  const issuers = said((option) => option.issuers);
+  const claims = said((option) => option.claims);
+  const sign = said((option) => option.sign);
+  const unserved = whatIsMissing(validate, sign, claims);
   if (unserved !== undefined) return { unserved };
   const wanted = validate.includes(JWT_MODES.bearerToken) || issuers.length > 0 || claims.length > 0;
   if (!wanted) return {};

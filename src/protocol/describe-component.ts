@@ -67,8 +67,10 @@ export function describeComponent(given: {
       clientStreaming: method.methodKind === 'client_streaming' || method.methodKind === 'bidi_streaming',
       serverStreaming: method.methodKind === 'server_streaming' || method.methodKind === 'bidi_streaming',
       entityKeyFields: keyFields(method.input, options),
-      eventing: eventing(readOption(options.methodEventing, method.proto.options, nameOf(method)), serviceEventing, (topic) =>
-        fillIn(topic, variables, nameOf(method)),
+      eventing: eventing(
+        readOption(options.methodEventing, method.proto.options, nameOf(method)),
+        serviceEventing,
+        (topic) => fillIn(topic, variables, nameOf(method)),
       ),
     });
   }

@@ -1,5 +1,11 @@
 import { create, createFileRegistry, type DescMessage, type FileRegistry, fromBinary } from '@bufbuild/protobuf';
-import { type FileDescriptorProto, type FileDescriptorSet, FileDescriptorSetSchema } from '@bufbuild/protobuf/wkt';
+import { protoCamelCase } from '@bufbuild/protobuf/reflect';
+import {
+  type DescriptorProto,
+  type FileDescriptorProto,
+  type FileDescriptorSet,
+  FileDescriptorSetSchema,
+} from '@bufbuild/protobuf/wkt';
 import { messageOf, StateferryError } from '../errors.ts';
 import { WELL_KNOWN_FILES } from './well-known-files.ts';
 
@@ -14,13 +20,14 @@ export interface Descriptors {
 /**
  * Reads a serialized `google.protobuf.FileDescriptorSet`, in whatever order its files are: protoc sorts them after
  * their imports, the Java, Go and Python SDKs do not. An imported `google/protobuf/*.proto` that is not in the set is
- * added.
+ * added, and so are the fields' names in JSON, which the code that protoc generates for Java and Python has left out.
  *
  * Throws FUNCTION_SPEC for bytes that are not a descriptor set, a file that is there twice, an import that is missing
  * or circular, and types that do not resolve.
  */
 export function readDescriptors(fileDescriptorSet: Uint8Array): Descriptors {
   const files = inDependencyOrder(parse(fileDescriptorSet).file);
+  for (const file of files) file.messageType.forEach(addJsonNames);
   try {
     return { registry: createFileRegistry(create(FileDescriptorSetSchema, { file: files })), files };
   } catch (error) {
@@ -53,6 +60,11 @@ function parse(bytes: Uint8Array): FileDescriptorSet {
       { cause: error },
     );
   }
+}
+
+function addJsonNames(message: DescriptorProto): void {
+  for (const field of message.field) if (field.jsonName === '') field.jsonName = protoCamelCase(field.name);
+  message.nestedType.forEach(addJsonNames);
 }
 
 /** Each file after its imports; otherwise the order is the given one, so that the result is stable. */

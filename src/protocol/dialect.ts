@@ -12,6 +12,18 @@ export interface ProxyInfo {
   readonly hostname: string;
   readonly port: number;
   readonly devMode: boolean;
+  /** What the function adds to its calls of the runtime, so that they are known to be its own; absent: nothing. */
+  readonly selfIdentification?: { readonly header: string; readonly value: string };
+}
+
+/** Metadata keys under which a function finds who calls. */
+export interface CallerKeys {
+  /** `internet`, or `self` for the function itself. */
+  readonly source: string;
+  /** Name of the service that calls. */
+  readonly service: string;
+  /** Before the name of each claim of the token that was verified: texts as they are, all else as JSON. */
+  readonly claimPrefix: string;
 }
 
 /** Discovery's answer, in one shape for all dialects; option bytes and descriptors are not read yet. */
@@ -137,6 +149,8 @@ export interface Dialect {
   /** How users annotate their own .proto files. */
   readonly options: OptionTable;
   readonly anyUrls: AnyUrls;
+  /** Absent: nothing tells a function of this dialect who calls. */
+  readonly callerKeys?: CallerKeys;
   readonly eventSourced: EventSourcedProtocol;
   /** Absent where no component type is a value entity. */
   readonly value?: EntityProtocol;

@@ -15,6 +15,7 @@ const TABLE: ComponentDialectTable = {
     ['workflow.WorkflowEntities', 'workflow'],
   ],
   namesProxy: true,
+  callerKeys: { source: '_kalix-src', service: '_kalix-src-svc', claimPrefix: '_kalix-jwt-claim-' },
   tellsState: true,
 };
 

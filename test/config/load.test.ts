@@ -84,6 +84,12 @@ const OTHER = {
   'doors.maxCalls': 10_001,
   'doors.maxMessageBytes': 1_000_001,
   'doors.corsOrigins': ['https://a.example', 'https://b.example'],
+  'doors.withoutAcl': 'closed',
+  'doors.services': [
+    { name: 'shop', token: 'abcdefghijklmnop' },
+    { name: 'mart', tokenFile: '/run/mart' },
+  ],
+  'doors.jwtKeys': [{ id: 'k1', issuer: 'me', algorithm: 'ES256', keyFile: '/run/k1.pem' }],
   'http.host': '0.0.0.0',
   'http.port': 0,
   'log.level': 'debug',

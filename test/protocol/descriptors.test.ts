@@ -54,6 +54,31 @@ describe('readDescriptors', () => {
     }
   });
 
+  it('gives fields the names in JSON that generated code leaves out, and keeps those that are there', () => {
+    const named = compileProtos({
+      'named.proto': `
+        syntax = "proto3";
+        message Outer {
+          message Inner { string product_id = 1; map<string, int32> by_name = 2; }
+          string user_id = 1;
+          string kept = 2 [json_name = "told"];
+        }`,
+    });
+    const files = filesOf(named);
+    const outer = files[0]?.messageType[0];
+    for (const field of [outer?.field[0], ...(outer?.nestedType[0]?.field ?? [])]) if (field) field.jsonName = '';
+
+    const { registry } = readDescriptors(
+      toBinary(FileDescriptorSetSchema, create(FileDescriptorSetSchema, { file: files })),
+    );
+
+    const jsonNames = (type: string) => registry.getMessage(type)?.fields.map(({ jsonName }) => jsonName);
+    expect([jsonNames('Outer'), jsonNames('Outer.Inner')]).toEqual([
+      ['userId', 'told'],
+      ['productId', 'byName'],
+    ]);
+  });
+
   it('adds an imported google/protobuf file that the set lacks', () => {
     const { registry } = readDescriptors(
       changed((files) => files.filter((file) => !file.name.startsWith('google/protobuf/'))),

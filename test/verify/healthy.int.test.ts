@@ -1,9 +1,11 @@
+import type { JsonValue } from '@bufbuild/protobuf';
 import { describe, expect, it } from 'vitest';
 import { encodeOutbox } from '../../src/codec/outbox.ts';
 import { putBack } from '../../src/codec/put-back.ts';
 import { judge } from '../../src/commands/verify.ts';
 import { partitionFor } from '../../src/topics/partition.ts';
 import { createDeployment } from '../support/deployment.ts';
+import { createDoorClient } from '../support/door-client.ts';
 import type { Fault } from '../support/engine-order.ts';
 import { compileEngine } from '../support/engine-process.ts';
 import { startFunction } from '../support/function-process.ts';
@@ -59,6 +61,30 @@ describe('verify holds', () => {
     const { byHeaders = 0, byEvents = 0, byOutbox = 0 } = counts;
     expect(byHeaders + byEvents + byOutbox).toBe(counts.records);
     expect(reach.join()).toContain('journal.outboxRetentionChunks');
+  });
+
+  it('for commands from the doors, what they are answered, and what of them fails', async (t) => {
+    const office = await createOffice(t, fn);
+    const runtime = startRuntime(t, { ...office.config, 'doors.enabled': true, 'doors.port': 0 });
+    await runtime.ready();
+    const client = await createDoorClient(t, { at: await runtime.doors(), source: 'trouble' });
+    const call = (method: string, input: JsonValue) => client.call(`trouble.LedgerService/${method}`, input);
+    await Promise.all([
+      workOn(office, 2),
+      ...Array.from({ length: 10 }, (_, i) => call('Add', { id: `door-${i % 3}`, amount: i })),
+      call('AddWithEffects', { id: 'door-1', amount: 1, to: ['door-2', 'door-7'], synchronous: true }),
+      call('AddAndForward', { id: 'door-1', amount: 1, to: 'door-8' }),
+      expect(call('AddThenFail', { id: 'door-1', amount: 1, status: 3 })).rejects.toThrow('failed as told'),
+      expect(call('AddThenThrow', { id: 'door-4', amount: 1 })).rejects.toThrow('thrown as told'),
+    ]);
+    await office.atRest();
+    const running = await office.verify();
+    expect(faultsOf(running)).toEqual([]);
+    await runtime.stop();
+    const report = await office.verify();
+    expect(faultsOf(report)).toEqual([]);
+    // Each of the 14 is input, and its answer is output.
+    expect(checkOf(report, 'outputs').counts).toMatchObject({ fromDoors: 14, byHeaders: 0, foreign: 0 });
   });
 
   it('for what operators do: paused entities, and dead letters that are tried again, more than once', async (t) => {

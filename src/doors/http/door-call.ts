@@ -8,6 +8,7 @@ export function doorCall(exchange: Exchange, method: Method): DoorCall {
   const deadline = exchange.startDeadline();
   return {
     method,
+    peer: { address: exchange.request.socket.remoteAddress },
     metadata: requestMetadata(exchange.request.rawHeaders),
     signal: exchange.signal,
     ...(deadline === undefined ? {} : { deadline }),

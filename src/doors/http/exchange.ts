@@ -9,6 +9,7 @@ export interface DoorRequest extends Readable {
   readonly url?: string | undefined;
   readonly headers: Headers;
   readonly rawHeaders: readonly string[];
+  readonly socket: { readonly remoteAddress?: string | undefined };
 }
 
 /** A response as both node:http and node:http2 have it. */

@@ -1,11 +1,8 @@
-import { OWN_PREFIX } from '../../codec/header-names.ts';
 import type { Metadata, MetadataEntry } from '../../model/payload.ts';
 import { metadataValue } from '../../model/payload.ts';
+import { isReservedKey } from '../reserved-keys.ts';
 import { fromFieldValue, isFieldName, toFieldValue } from './header-text.ts';
 import { badRequest, quoted } from './http-failure.ts';
-
-/** Keys that the runtime and its SDKs keep for themselves: who calls, what its token claims, the status of an answer. */
-const RESERVED_PREFIXES: readonly string[] = ['_kalix-', OWN_PREFIX];
 
 /** The status that an answer asks for, in its metadata. */
 const HTTP_CODE = '_kalix-http-code';
@@ -64,12 +61,8 @@ function isPassedOn(key: string): boolean {
     !REQUEST_ONLY.has(key) &&
     !key.startsWith('accept') &&
     !key.startsWith('grpc-') &&
-    !isReserved(key)
+    !isReservedKey(key)
   );
-}
-
-function isReserved(key: string): boolean {
-  return RESERVED_PREFIXES.some((prefix) => key.startsWith(prefix));
 }
 
 function bytesOf(key: string, text: string): Uint8Array {
@@ -91,7 +84,7 @@ export function responseHeaders(metadata: Metadata): ReadonlyMap<string, readonl
     const given = entry.key.toLowerCase();
     const binary = typeof entry.value !== 'string' || given.endsWith(BINARY_SUFFIX);
     const key = binary && !given.endsWith(BINARY_SUFFIX) ? given + BINARY_SUFFIX : given;
-    if (!isFieldName(key) || TRANSPORT.has(key) || isReserved(key)) continue;
+    if (!isFieldName(key) || TRANSPORT.has(key) || isReservedKey(key)) continue;
     if (key.startsWith('grpc-') || key.startsWith('access-control-')) continue;
     const value = binary ? Buffer.from(entry.value as string).toString('base64') : toFieldValue(entry.value as string);
     if (value === undefined) continue;

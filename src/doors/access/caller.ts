@@ -1,0 +1,87 @@
+import { createHash, timingSafeEqual } from 'node:crypto';
+import { BlockList, isIPv4, isIPv6 } from 'node:net';
+import type { Metadata } from '../../model/payload.ts';
+import type { DoorCall, Peer } from '../calls.ts';
+
+/** Who calls, as far as it has proved it. */
+export type Identity =
+  /** Nobody that is known. */
+  | { readonly kind: 'internet' }
+  /** The function itself, by what it was told in discovery. */
+  | { readonly kind: 'self' }
+  /** A service of the configuration. */
+  | { readonly kind: 'service'; readonly name: string };
+
+/** A service that is known by a token. */
+export interface KnownService {
+  readonly name: string;
+  readonly token: string;
+}
+
+/** A call with what was learnt of its caller. */
+export interface Identified {
+  readonly identity: Identity;
+  /** The call's, but for the token that told who calls: it is a secret between the caller and the runtime. */
+  readonly metadata: Metadata;
+  /** The other bearer tokens of the call. */
+  readonly bearers: readonly string[];
+}
+
+const BEARER = /^bearer +([a-z0-9._~+/-]+=*) *$/i;
+
+/**
+ * The one place where a call becomes somebody's: by the bearer token of its `authorization`, whatever else it says. Names
+ * of client certificates would count here, too, and come from the call's peer.
+ */
+export function createCallers(known: {
+  readonly services: readonly KnownService[];
+  /** By which the function is known; absent: it is not. */
+  readonly selfToken?: string;
+}): (call: Pick<DoorCall, 'metadata'>) => Identified {
+  const entries: { digest: Buffer; identity: Identity }[] = known.services.map(({ name, token }) => ({
+    digest: digestOf(token),
+    identity: { kind: 'service', name },
+  }));
+  if (known.selfToken !== undefined) {
+    entries.push({ digest: digestOf(known.selfToken), identity: { kind: 'self' } });
+  }
+
+  /** Takes as long for one token as for another: digests are compared, and all of them. */
+  const identityOf = (token: string): Identity | undefined => {
+    const digest = digestOf(token);
+    let found: Identity | undefined;
+    for (const entry of entries) if (timingSafeEqual(entry.digest, digest)) found = entry.identity;
+    return found;
+  };
+
+  return ({ metadata }) => {
+    let identity: Identity = { kind: 'internet' };
+    const bearers: string[] = [];
+    const kept = metadata.filter(({ key, value }) => {
+      const token =
+        key.toLowerCase() === 'authorization' && typeof value === 'string' ? BEARER.exec(value)?.[1] : undefined;
+      if (token === undefined) return true;
+      const proved = identityOf(token);
+      if (proved === undefined) bearers.push(token);
+      else identity = proved;
+      return proved === undefined;
+    });
+    return { identity, metadata: kept.length === metadata.length ? metadata : kept, bearers };
+  };
+}
+
+function digestOf(token: string): Buffer {
+  return createHash('sha256').update(token).digest();
+}
+
+/** 127.0.0.0/8 (RFC 1122, 3.2.1.3), also as an address of IPv6, and ::1 (RFC 4291, 2.5.3). */
+const LOOPBACK = new BlockList();
+LOOPBACK.addSubnet('127.0.0.0', 8, 'ipv4');
+LOOPBACK.addAddress('::1', 'ipv6');
+
+/** Is the other end on this host? Unknown is no. */
+export function isLocal({ address }: Peer): boolean {
+  if (address === undefined) return false;
+  if (isIPv4(address)) return LOOPBACK.check(address, 'ipv4');
+  return isIPv6(address) && LOOPBACK.check(address, 'ipv6');
+}
