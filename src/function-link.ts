@@ -9,9 +9,13 @@ const ANY_ADDRESS: ReadonlySet<string> = new Set(['0.0.0.0', '::']);
 /** The link to the configured function, in every dialect that this version speaks. */
 export function linkFunction(
   config: Config,
-  options: { readonly devMode: boolean } & Pick<LinkOptions, 'onAway' | 'onBack' | 'onRefused'>,
+  options: {
+    readonly devMode: boolean;
+    /** By which the doors know the function's own calls; absent: they do not. */
+    readonly selfToken?: string;
+  } & Pick<LinkOptions, 'onAway' | 'onBack' | 'onRefused'>,
 ): FunctionLink {
-  const { devMode, ...handlers } = options;
+  const { devMode, selfToken, ...handlers } = options;
   return createLink({
     url: new URL(config.function.url),
     dialects: allDialects(),
@@ -22,6 +26,9 @@ export function linkFunction(
       hostname: ANY_ADDRESS.has(config.doors.host) ? 'localhost' : config.doors.host,
       port: config.doors.port,
       devMode,
+      ...(selfToken !== undefined && {
+        selfIdentification: { header: 'authorization', value: `Bearer ${selfToken}` },
+      }),
     },
     backoffMinMs: config.function.backoffMinMs,
     backoffMaxMs: config.function.backoffMaxMs,

@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Admin, Kafka } from 'kafkajs';
 import type pg from 'pg';
@@ -7,6 +8,8 @@ import { createDecoder } from './codec/decode.ts';
 import { createEncoder } from './codec/encode.ts';
 import type { Config } from './config/config.ts';
 import { planDeployment } from './deployment-plan.ts';
+import { type AccessOf, readDoorAccess } from './door-access.ts';
+import { guardCalls } from './doors/access/guard-calls.ts';
 import { createDoors, type Doors } from './doors/doors.ts';
 import { createFunctionCalls } from './doors/function-calls.ts';
 import { createLogCalls, type LogCallsOptions } from './doors/log-calls.ts';
@@ -40,7 +43,6 @@ import { placeShards, type ShardPlace } from './observe/places.ts';
 import { createSignals } from './observe/signals.ts';
 import { healthOf, type Status } from './observe/status.ts';
 import { createTally, totalsOf } from './observe/tally.ts';
-import type { Dialect } from './protocol/dialect.ts';
 import { createKafka } from './topics/client.ts';
 import { registerCodecs } from './topics/codecs.ts';
 import { createConsumption } from './topics/consumption.ts';
@@ -55,6 +57,8 @@ import { type TopicWatch, watchTopics } from './topics/watch.ts';
 
 const WAIT_MIN_MS = 200;
 const WAIT_MAX_MS = 5_000;
+/** What the function proves to be itself with, made anew for each process. */
+const SELF_TOKEN_BYTES = 32;
 
 /** A runtime in this process: the function's link, the engine, and the server for metrics, health and status. */
 export interface Runtime {
@@ -84,6 +88,7 @@ export interface RuntimeOptions {
   readonly replace?: (parts: EngineOptions) => EngineOptions;
 }
 
+/** @throws StateferryError CONFIG_INVALID for files with tokens or keys that cannot be used. */
 export function createRuntime(options: RuntimeOptions): Runtime {
   const { config, log } = options;
   const hub = createSignals();
@@ -92,6 +97,8 @@ export function createRuntime(options: RuntimeOptions): Runtime {
   let link: FunctionLink | undefined;
   let discovered: Discovered | undefined;
   let doors: DoorsOfProcess | undefined;
+  const selfToken = randomBytes(SELF_TOKEN_BYTES).toString('base64url');
+  const accessOf = readDoorAccess(config.doors, selfToken);
   let survey = async (): Promise<readonly ShardPlace[]> => [];
 
   const status = (): Status => ({
@@ -175,6 +182,7 @@ export function createRuntime(options: RuntimeOptions): Runtime {
       const functionLog = scoped(log, 'function');
       link = linkFunction(config, {
         devMode: options.devMode,
+        ...(config.doors.enabled && { selfToken }),
         onAway(reason) {
           functionLog.warn({ url: config.function.url, reason }, 'Waiting for the function');
           hub.signals.functionDown(reason);
@@ -203,7 +211,7 @@ export function createRuntime(options: RuntimeOptions): Runtime {
           ),
         ]);
         discovered = await link.connect(signal);
-        if (config.doors.enabled) doors = openDoors(options, kafka, link);
+        if (config.doors.enabled) doors = openDoors(options, { kafka, link, accessOf });
         hub.signals.functionUp();
         while (!signal.aborted) {
           changed = new AbortController();
@@ -233,7 +241,10 @@ interface DoorsOfProcess extends Pick<Doors, 'changed' | 'close'> {
   serve(found: Discovered, built: { readonly log: LogOfDeployment }): Promise<void>;
 }
 
-function openDoors({ config, log: root, onDoors }: RuntimeOptions, kafka: Kafka, link: FunctionLink): DoorsOfProcess {
+function openDoors(
+  { config, log: root, onDoors }: RuntimeOptions,
+  { kafka, link, accessOf }: Pick<Parts, 'kafka' | 'link'> & { readonly accessOf: AccessOf },
+): DoorsOfProcess {
   const log = scoped(root, 'doors');
   let logCalls: ReturnType<typeof createLogCalls> | undefined;
   const doors = createDoors({
@@ -246,7 +257,8 @@ function openDoors({ config, log: root, onDoors }: RuntimeOptions, kafka: Kafka,
     onFault: (what) => log.warn({ what }, 'Part of the HTTP door is not served'),
   });
   return {
-    async serve({ dialect, spec, descriptors }, built) {
+    async serve(found, built) {
+      const { dialect, spec, descriptors } = found;
       if (logCalls === undefined) {
         const opened = createLogCalls({
           kafka,
@@ -268,7 +280,7 @@ function openDoors({ config, log: root, onDoors }: RuntimeOptions, kafka: Kafka,
         functionDeadlineMs: config.function.deadlineMs,
         maxRecordBytes: config.engine.maxRecordBytes,
       });
-      await doors.serve({ components: spec.components, descriptors }, calls);
+      await doors.serve({ components: spec.components, descriptors }, guardCalls(calls, accessOf(found)));
     },
     changed: () => doors.changed(),
     async close() {
@@ -481,10 +493,7 @@ async function buildEngine(
   return { engine, watch, stopPruning, survey, log: ofLog };
 }
 
-function logDiscovery(
-  log: Log,
-  { dialect, spec, unserved }: { dialect: Dialect } & Omit<Discovered, 'descriptors'>,
-): void {
+function logDiscovery(log: Log, { dialect, spec, unserved }: Pick<Discovered, 'dialect' | 'spec' | 'unserved'>): void {
   log.info(
     {
       dialect: dialect.name,

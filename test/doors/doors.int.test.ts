@@ -231,6 +231,46 @@ describe('the port of the doors', () => {
     expect([response.status, await response.json()]).toEqual([200, expect.objectContaining({ id, balance: 9 })]);
   });
 
+  it('tells by reflection what is served, with everything that a client needs to call it', async () => {
+    for (const version of ['v1', 'v1alpha']) {
+      const name = `grpc.reflection.${version}.ServerReflection`;
+      const raw = new grpc.Client(at, grpc.credentials.createInsecure());
+      const same = (bytes: Buffer) => bytes;
+      const stream = raw.makeBidiStreamRequest(`/${name}/ServerReflectionInfo`, same, same);
+      const answers = stream[Symbol.asyncIterator]();
+      const ask = async (field: number, text: string) => {
+        stream.write(Buffer.from([(field << 3) | 2, text.length, ...Buffer.from(text)]));
+        return (await answers.next()).value as Buffer;
+      };
+      const services = await ask(7, '');
+      for (const service of [name, LEDGER, BOX, DESK]) expect(services.includes(service)).toBe(true);
+      const files = await ask(4, `${LEDGER}.Add`);
+      for (const file of ['trouble.proto', 'kalix/annotations.proto']) expect(files.includes(file)).toBe(true);
+      // No file for what is not known.
+      expect((await ask(4, 'no.Such')).includes('trouble.proto')).toBe(false);
+      expect((await ask(3, 'no-such.proto')).includes('not known')).toBe(true);
+      stream.end();
+      expect((await answers.next()).done).toBe(true);
+      raw.close();
+    }
+  });
+
+  it('tells its health, of all services and of one', async () => {
+    const raw = new grpc.Client(at, grpc.credentials.createInsecure());
+    const same = (bytes: Buffer) => bytes;
+    const check = (service: string) =>
+      new Promise<Buffer>((resolve, reject) => {
+        const request = Buffer.from([0x0a, service.length, ...Buffer.from(service)]);
+        raw.makeUnaryRequest('/grpc.health.v1.Health/Check', same, same, request, (error, answer) =>
+          answer === undefined ? reject(error) : resolve(answer),
+        );
+      });
+    expect([...(await check(''))]).toEqual([8, 1]);
+    expect([...(await check(LEDGER))]).toEqual([8, 1]);
+    expect(await failure(check('no.Such'))).toMatchObject({ code: 'NOT_FOUND' });
+    raw.close();
+  });
+
   it('goes on serving with many connections that say nothing', async () => {
     const [host, port] = at.split(':') as [string, string];
     const silent = Array.from({ length: 1_000 }, () => net.connect(Number(port), host));

@@ -1,9 +1,10 @@
 import { beforeAll, describe, expect, it } from 'vitest';
+import { decodeAnswer } from '../../src/codec/answer-record.ts';
 import { decodeCommandRecord } from '../../src/codec/command-record.ts';
 import { createEncoder } from '../../src/codec/encode.ts';
 import { type DecisionContext, decide } from '../../src/engine/decide.ts';
 import { createRoutes, planRoutes, type RouteConfig } from '../../src/engine/routes.ts';
-import type { Command } from '../../src/model/command.ts';
+import type { Caller, Command } from '../../src/model/command.ts';
 import type { Component, FunctionSpec } from '../../src/model/component.ts';
 import type { Effect } from '../../src/model/effect.ts';
 import type { InputRecord, OutputRecord } from '../../src/model/record.ts';
@@ -78,6 +79,13 @@ const call = (id: string, method = 'Add') => ({
 const header = (output: OutputRecord, name: string) => output.headers.find(([key]) => key === name)?.[1];
 const START = { seq: 5, revision: 2 };
 
+const CALLER: Caller = { partition: 2, correlation: Buffer.alloc(16, 7), doneOnly: false, awaits: 0 };
+
+function answerIn(outputs: readonly OutputRecord[]) {
+  const record = outputs.find(({ topic }) => topic === 'd-answers');
+  return decodeAnswer({ key: record?.key as Buffer, value: record?.value as Buffer });
+}
+
 function readCommand(output: OutputRecord) {
   return decodeCommandRecord(
     { ...output, headers: {}, offset: 0n, timestamp: 0 } as unknown as InputRecord,
@@ -128,6 +136,30 @@ describe('deciding what an answer means', () => {
     expect(first?.partition).toBe(partitionFor(Buffer.from('c2'), 8));
     expect(readCommand(first as OutputRecord)).toMatchObject({ id: 'adds/3/17#1', entityId: 'c2', replyTo: [] });
     expect(readCommand(second as OutputRecord)).toMatchObject({ id: 'adds/3/17#2', entityId: 'c3' });
+  });
+
+  it('answers the caller at a door last, and says how many side effects it waits for', () => {
+    const effects = [call('c2'), { ...call('c3'), synchronous: true }, { ...call('c4'), synchronous: true }];
+    const { outputs } = decide(command({ caller: CALLER }), effect({ sideEffects: effects }), START, context);
+    expect(outputs.map((o) => o.topic)).toEqual(['d-commands', 'd-commands', 'd-commands', 'added', 'd-answers']);
+    const commands = outputs.slice(0, 3).map((output) => (readCommand(output) as { caller?: Caller }).caller);
+    expect(commands).toEqual([undefined, { ...CALLER, doneOnly: true }, { ...CALLER, doneOnly: true }]);
+    expect(answerIn(outputs)).toMatchObject({ awaits: 2, outcome: { kind: 'reply', payload: DONE } });
+  });
+
+  it('lets a forward answer the caller, with what it waits for already', () => {
+    const forward: Effect['answer'] = { kind: 'forward', call: call('c2') };
+    const waits = [{ ...call('c3'), synchronous: true }];
+    const asked = command({ caller: { ...CALLER, awaits: 1 } });
+    const { outputs } = decide(asked, effect({ answer: forward, sideEffects: waits }), START, context);
+    expect(outputs.map((o) => o.topic)).toEqual(['d-commands', 'd-commands']);
+    expect(readCommand(outputs[1] as OutputRecord)).toMatchObject({ caller: { ...CALLER, awaits: 2 } });
+  });
+
+  it('answers one who waits for a side effect alone with its end, where the handler gave nothing, too', () => {
+    const asked = command({ caller: { ...CALLER, doneOnly: true } });
+    const { outputs } = decide(asked, effect({ answer: { kind: 'none' } }), START, context);
+    expect(answerIn(outputs)).toMatchObject({ awaits: 0, outcome: { kind: 'done' } });
   });
 
   it('hands the destinations of a forwarded command on to the one that answers it', () => {

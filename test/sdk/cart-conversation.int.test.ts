@@ -42,6 +42,8 @@ const CARTS: readonly Cart[] = [
   { source: 'cart-cloudstate', failureOf: asItIs, snapshots: true },
   { source: 'cart-cloudstate-python', failureOf: asPythonList, snapshots: false },
   { source: 'cart-akkaserverless-python', failureOf: asPythonList, snapshots: false },
+  { source: 'cart-kalix-java', failureOf: asItIs, snapshots: true },
+  { source: 'cart-cloudstate-java', failureOf: asItIs, snapshots: true },
 ];
 
 const file = fileScope();

@@ -57,7 +57,7 @@ export const FUNCTIONS = {
   'cart-cloudstate': { folder: 'examples/cart-cloudstate', sdk: 'cloudstate', dialect: 'cloudstate-first' },
   'cart-cloudstate-java': {
     folder: 'examples/cart-cloudstate-java',
-    tools: ['java', 'mvn'],
+    tools: ['java', 'javac', 'mvn'],
     dialect: 'cloudstate-first',
   },
   'cart-cloudstate-python': {
@@ -66,7 +66,7 @@ export const FUNCTIONS = {
     dialect: 'cloudstate-first',
   },
   'cart-kalix': { folder: 'examples/cart-kalix', sdk: '@kalix-io/kalix-javascript-sdk', dialect: 'kalix' },
-  'cart-kalix-java': { folder: 'examples/cart-kalix-java', tools: ['java', 'mvn'], dialect: 'kalix' },
+  'cart-kalix-java': { folder: 'examples/cart-kalix-java', tools: ['java', 'javac', 'mvn'], dialect: 'kalix' },
   trouble: { folder: 'test/support/functions/trouble', sdk: '@kalix-io/kalix-javascript-sdk', dialect: 'kalix' },
   mart: { folder: 'test/support/functions/mart', sdk: packagePath('.'), dialect: 'cloudstate' },
 } as const satisfies Record<string, FunctionSource>;
