@@ -6,7 +6,7 @@ import { Command } from 'commander';
 import { freePorts } from '../src/local/ports.ts';
 import { runBenchmark } from './benchmark.ts';
 import { METHOD, SERVICE, totalOf } from './counter.ts';
-import { startEngine } from './engine-process.ts';
+import { ownsShards, startEngine } from './engine-process.ts';
 import { startCounter } from './functions.ts';
 import type { Ground } from './ground.ts';
 import { type Latencies, latencies } from './latencies.ts';
@@ -141,6 +141,7 @@ async function measure(ground: Ground, options: DoorsOptions): Promise<Results> 
     settings: ['doors.enabled=true', `doors.port=${port}`, 'kafka.start=latest', ...options.set],
     nodeFlags: [],
     profile: undefined,
+    ready: (status) => ownsShards(status, partitions) && status.doors?.address != null,
   });
   const problems: string[] = [];
   const expected = new Int32Array(entities);

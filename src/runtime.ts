@@ -116,6 +116,7 @@ export function createRuntime(options: RuntimeOptions): Runtime {
         entityType,
       })),
     },
+    doors: config.doors.enabled ? { address: doors?.address() ?? null } : null,
     shards: engine === undefined ? [] : shardStatuses(engine),
     totals: totalsOf(tally),
   });
@@ -237,6 +238,8 @@ type LogOfDeployment = Omit<LogCallsOptions, 'kafka' | 'onTrouble'>;
 
 /** The doors of this process, and the log calls behind them. */
 interface DoorsOfProcess extends Pick<Doors, 'changed' | 'close'> {
+  /** host:port; undefined: they are not open. */
+  address(): string | undefined;
   /** Opens them, or goes on with another version of the function. */
   serve(found: Discovered, built: { readonly log: LogOfDeployment }): Promise<void>;
 }
@@ -247,10 +250,12 @@ function openDoors(
 ): DoorsOfProcess {
   const log = scoped(root, 'doors');
   let logCalls: ReturnType<typeof createLogCalls> | undefined;
+  let opened: string | undefined;
   const doors = createDoors({
     ...config.doors,
     isFunctionUp: () => link.isUp(),
     onListening(address) {
+      opened = `${address.host}:${address.port}`;
       log.info(address, 'The doors are open');
       onDoors?.(address);
     },
@@ -282,8 +287,10 @@ function openDoors(
       });
       await doors.serve({ components: spec.components, descriptors }, guardCalls(calls, accessOf(found)));
     },
+    address: () => opened,
     changed: () => doors.changed(),
     async close() {
+      opened = undefined;
       await doors.close();
       const closing = logCalls;
       logCalls = undefined;
@@ -394,7 +401,7 @@ async function buildEngine(
         tails: (wanted) => loadTails(pool, generation, wanted),
         values: (keys) => loadValues(pool, generation, keys),
       },
-      maxStreams: config.function.maxStreams,
+      maxStreams: config.function.maxStreams || streamLimit(spec.supportLibrary),
       deadlineMs: config.function.deadlineMs,
       ignoreSnapshots,
       isFunctionUp: () => link.isUp(),

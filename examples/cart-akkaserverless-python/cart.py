@@ -72,5 +72,4 @@ def get_cart(state: DomainCart, command: GetShoppingCart):
     return answer
 
 
-# Every open entity holds a worker, and so does a call of the runtime's discovery.
-AkkaServerlessService().max_workers(10).add_component(carts).start()
+AkkaServerlessService().add_component(carts).start()

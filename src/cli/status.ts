@@ -147,7 +147,8 @@ export function formatStatus(status: Status): string {
   const table = rows.length === 0 ? 'This process owns no shard.\n' : formatTable(head, rows, NUMBERS);
   return [
     `Deployment ${status.deployment}, process ${status.processId}: ${status.state}\n`,
-    `Function at ${status.function.url}: ${describeFunction(status.function)}\n\n`,
+    `Function at ${status.function.url}: ${describeFunction(status.function)}\n`,
+    `Doors: ${describeDoors(status.doors)}\n\n`,
     `${table}\n`,
     ...describeHalts(status.shards),
     `Since it started: ${describeTotals(status.totals)}\n`,
@@ -166,6 +167,11 @@ export function formatPlaces(places: Places): string {
   ]);
   if (rows.length === 0) return 'Nothing is known yet of where the shards of the deployment are.\n';
   return formatTable(['SHARD', 'EPOCH', 'OWNERS', 'GROUP MEMBER', 'WHY'], rows, NUMBERS);
+}
+
+function describeDoors(doors: Status['doors']): string {
+  if (doors === null) return 'not enabled';
+  return doors.address === null ? 'not open yet' : `open at ${doors.address}`;
 }
 
 function describeFunction({ up, serviceName, dialect, components }: Status['function']): string {

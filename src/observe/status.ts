@@ -106,12 +106,20 @@ export interface Totals {
 }
 
 /** What GET /status answers: one process as it is at this moment. */
+/** Where the function's services are served. */
+export interface DoorsStatus {
+  /** host:port; null: not open yet. */
+  readonly address: string | null;
+}
+
 export interface Status {
   readonly deployment: string;
   /** The transactional id that it emits under now. */
   readonly processId: string;
   readonly state: EngineState;
   readonly function: FunctionStatus;
+  /** Null: they are not enabled. */
+  readonly doors: DoorsStatus | null;
   readonly shards: readonly ShardStatus[];
   readonly totals: Totals;
 }
@@ -125,12 +133,13 @@ export interface Health {
 
 /**
  * A process is ready when the group has assigned it its shards (which may be none: a spare one), all of them are open
- * and the function is up.
+ * the doors are, if it has any, and the function is up.
  */
-export function healthOf(status: Pick<Status, 'state' | 'function' | 'shards'>): Health {
+export function healthOf(status: Pick<Status, 'state' | 'function' | 'doors' | 'shards'>): Health {
   const reasons: string[] = [];
   if (status.state !== 'running') reasons.push(`the engine is ${status.state}`);
   if (!status.function.up) reasons.push(`the function at ${status.function.url} is down`);
+  if (status.doors?.address === null) reasons.push('the doors are not open yet');
   for (const { shard, state, halt } of status.shards) {
     if (halt !== null) reasons.push(`shard ${shard} is halted before ${describeHalt(halt)}`);
     else if (state !== 'running') reasons.push(`shard ${shard} is ${state}`);

@@ -429,6 +429,23 @@ describe('secrets', () => {
     expect(printConfig(loaded)).not.toContain('s3cret');
   });
 
+  test('the secrets of a list are masked, and the rest of its entries is shown', () => {
+    const loaded = load({
+      file: `doors:
+  services: [{ name: shop, token: s3cret-s3cret-s3cret }, { name: mart, tokenFile: /run/mart }]
+  jwtKeys: [{ id: k1, issuer: me, algorithm: HS256, key: s3cret }]`,
+    });
+    expect(loaded.config.doors.services[0]?.token).toBe('s3cret-s3cret-s3cret');
+    expect(redact(loaded.config).doors).toMatchObject({
+      services: [
+        { name: 'shop', token: '***' },
+        { name: 'mart', tokenFile: '/run/mart' },
+      ],
+      jwtKeys: [{ id: 'k1', issuer: 'me', algorithm: 'HS256', key: '***' }],
+    });
+    expect(printConfig(loaded)).not.toContain('s3cret');
+  });
+
   test('redacting leaves every other value as it is', () => {
     const { config } = load();
     expect(moved(config, redact(config))).toEqual(['postgres.url']);
@@ -443,6 +460,13 @@ describe('secrets', () => {
     { argvFlags: { set: ['postgres.url=s3cret'] } },
     { argvFlags: { set: ['postgres.uri=postgres://app:s3cret@h/db'] } },
     { argvFlags: { set: ['postgres.url:postgres://app:s3cret@h/db'] } },
+    { file: 'doors:\n  services: [{ name: a, token: "s3cret with spaces" }]\n' },
+    { file: 'doors:\n  services: [{ name: a, tokn: s3cret }]\n' },
+    { file: 'doors:\n  services: [s3cret]\n' },
+    { file: 'doors:\n  services: s3cret\n' },
+    { file: 'doors:\n  jwtKeys: [{ id: a, algorithm: HS256, key: [s3cret] }]\n' },
+    { env: { STATEFERRY_DOORS_SERVICES: '[{"name":"a","token":"s3cret' } },
+    { argvFlags: { set: ['doors.jwtKeys=[{"key":"s3cret"}'] } },
   ])('a fault in it does not show it: %j', (given) => {
     expect(sentenceOf(() => load(given))).not.toContain('s3cret');
   });

@@ -4,6 +4,7 @@ import type { Status } from '../../src/observe/status.ts';
 export function aStatus(): Status {
   return {
     deployment: 'carts',
+    doors: { address: '127.0.0.1:9000' },
     processId: 'carts-1',
     state: 'running',
     function: {

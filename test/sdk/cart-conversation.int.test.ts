@@ -19,8 +19,8 @@ import { deploymentName, type RunningRuntime, startRuntime } from '../support/st
 const SERVICE = 'shop.ShoppingCart';
 /** The events after which the carts hand over a snapshot. */
 const SNAPSHOT_EVERY = 5;
-/** Fewer than the conversation has carts: they are passivated all the time. */
-const MAX_STREAMS = 2;
+/** More than any of the runtimes here may have open at once: carts are passivated all the time. */
+const MANY = 10;
 /** The first build of a cart fetches what it needs. */
 const BUILD_WITHIN_MS = 15 * 60_000;
 
@@ -30,6 +30,8 @@ interface Cart {
   readonly failureOf: (text: string) => string;
   /** Whether the runtime keeps the SDK's snapshots. */
   readonly snapshots: boolean;
+  /** `function.maxStreams`; absent: what the runtime takes for the SDK. */
+  readonly maxStreams?: number;
 }
 
 const asItIs = (text: string) => text;
@@ -37,16 +39,14 @@ const asItIs = (text: string) => text;
 const asPythonList = (text: string) => `['${text}']`;
 
 const CARTS: readonly Cart[] = [
-  { source: 'cart-kalix', failureOf: asItIs, snapshots: true },
-  { source: 'cart-akkaserverless', failureOf: asItIs, snapshots: true },
-  { source: 'cart-cloudstate', failureOf: asItIs, snapshots: true },
+  { source: 'cart-kalix', failureOf: asItIs, snapshots: true, maxStreams: 2 },
+  { source: 'cart-akkaserverless', failureOf: asItIs, snapshots: true, maxStreams: 2 },
+  { source: 'cart-cloudstate', failureOf: asItIs, snapshots: true, maxStreams: 2 },
   { source: 'cart-cloudstate-python', failureOf: asPythonList, snapshots: false },
   { source: 'cart-akkaserverless-python', failureOf: asPythonList, snapshots: false },
-  { source: 'cart-kalix-java', failureOf: asItIs, snapshots: true },
-  { source: 'cart-cloudstate-java', failureOf: asItIs, snapshots: true },
+  { source: 'cart-kalix-java', failureOf: asItIs, snapshots: true, maxStreams: 2 },
+  { source: 'cart-cloudstate-java', failureOf: asItIs, snapshots: true, maxStreams: 2 },
 ];
-
-const file = fileScope();
 
 /** The messages are the same for all carts, so that one client is as good as any. */
 const CLIENT = 'cart-cloudstate';
@@ -60,13 +60,14 @@ for (const { source } of CARTS) {
 
 const item = (productId: string, quantity: number) => ({ productId, name: `A ${productId}`, quantity });
 
-describe.for(CARTS)('$source', ({ source, failureOf, snapshots }) => {
+describe.for(CARTS)('$source', ({ source, failureOf, snapshots, maxStreams }) => {
   const reason = lacking.get(source);
   if (reason !== undefined) {
     it.skip(`holds the conversation ${reason}`);
     return;
   }
 
+  const scope = fileScope();
   let fn: FunctionProcess;
   let config: Parameters<typeof startRuntime>[1];
   let runtime: RunningRuntime;
@@ -75,24 +76,24 @@ describe.for(CARTS)('$source', ({ source, failureOf, snapshots }) => {
   let journal: pg.Pool;
 
   async function start(): Promise<void> {
-    runtime = startRuntime(file, config);
+    runtime = startRuntime(scope, config);
     at = await runtime.doors();
     await runtime.ready();
-    client = await createDoorClient(file, { at, source: CLIENT });
+    client = await createDoorClient(scope, { at, source: CLIENT });
   }
 
   beforeAll(async () => {
     await buildFunction(FUNCTIONS[source]);
-    fn = await startFunction(file, { source });
-    const databaseUrl = await createDatabase(file);
+    fn = await startFunction(scope, { source });
+    const databaseUrl = await createDatabase(scope);
     journal = new pg.Pool({ connectionString: databaseUrl, max: 1, options: '-c search_path=stateferry' });
-    file.onTestFinished(() => journal.end());
+    scope.onTestFinished(() => journal.end());
     config = {
-      'deployment.name': deploymentName(file),
+      'deployment.name': deploymentName(scope),
       'deployment.shards': 4,
       'postgres.url': databaseUrl,
       'function.url': `http://${fn.url}`,
-      'function.maxStreams': MAX_STREAMS,
+      ...(maxStreams && { 'function.maxStreams': maxStreams }),
       'doors.enabled': true,
       'doors.port': 0,
     };
@@ -119,7 +120,7 @@ describe.for(CARTS)('$source', ({ source, failureOf, snapshots }) => {
   const ok = (body: unknown) => ({ status: 200, body: JSON.stringify(body) });
   /** Lets others have all the streams, one after the other. */
   async function passivate(userId: string): Promise<void> {
-    for (let n = 0; n < MAX_STREAMS; n += 1) await items(`another than ${userId}, ${n}`);
+    for (let n = 0; n < MANY; n += 1) await items(`another than ${userId}, ${n}`);
   }
   const tooFew = failureOf('Cannot add negative quantity of item pen');
   const notThere = failureOf('Cannot remove item nib because it is not in the cart.');
@@ -168,7 +169,7 @@ describe.for(CARTS)('$source', ({ source, failureOf, snapshots }) => {
   });
 
   it('is one of more carts than the function may have open at once', async () => {
-    const users = ['u1', 'u2', 'u3', 'u4', 'u5'];
+    const users = Array.from({ length: MANY }, (_, n) => `u${n}`);
     for (const quantity of [1, 2]) await Promise.all(users.map((user) => add(user, user, quantity)));
     for (const user of users) expect(await items(user)).toEqual([item(user, 3)]);
     expect((await Promise.all(users.map(items))).flat()).toEqual(users.map((user) => item(user, 3)));
@@ -192,7 +193,7 @@ describe.for(CARTS)('$source', ({ source, failureOf, snapshots }) => {
   it('is as it was after the function was killed and started again', async () => {
     fn.kill();
     await fn.exited;
-    fn = await startFunction(file, { source, port: fn.port });
+    fn = await startFunction(scope, { source, port: fn.port });
     expect(await items('eve')).toEqual([item('pen', SNAPSHOT_EVERY + 2)]);
     await add('eve', 'ink');
     expect(await items('eve')).toEqual([item('pen', SNAPSHOT_EVERY + 2), item('ink', 1)]);

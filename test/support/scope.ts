@@ -5,7 +5,17 @@ export interface Scope {
   onTestFinished(cleanUp: () => Promise<void>): void;
 }
 
-/** For what the tests of a file, or of a describe block, share. */
+/**
+ * For what the tests of a file, or of a describe block, share. Made outside of hooks and tests; what is given to it, in
+ * them too, is cleaned up after the last test, the latest first, and all of it whatever fails.
+ */
 export function fileScope(): Scope {
-  return { onTestFinished: (cleanUp) => afterAll(cleanUp) };
+  const cleanUps: (() => Promise<void>)[] = [];
+  afterAll(async () => {
+    const failures: unknown[] = [];
+    for (const cleanUp of cleanUps.reverse()) await cleanUp().catch((error: unknown) => failures.push(error));
+    if (failures.length > 0)
+      throw new AggregateError(failures, `cleaning up failed: ${failures.map(String).join('; ')}`);
+  });
+  return { onTestFinished: (cleanUp) => void cleanUps.push(cleanUp) };
 }

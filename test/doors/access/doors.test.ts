@@ -1,0 +1,167 @@
+import { request } from 'node:http';
+import { text } from 'node:stream/consumers';
+import * as grpc from '@grpc/grpc-js';
+import { expect, it } from 'vitest';
+import { createAccess } from '../../../src/doors/access/access.ts';
+import { createBearers } from '../../../src/doors/access/bearers.ts';
+import { createCallers } from '../../../src/doors/access/caller.ts';
+import { guardCalls } from '../../../src/doors/access/guard-calls.ts';
+import type { DoorCall } from '../../../src/doors/calls.ts';
+import { createDoors } from '../../../src/doors/doors.ts';
+import { kalix } from '../../../src/protocol/kalix.ts';
+import type { Scope } from '../../support/scope.ts';
+import { annotated } from './annotated.ts';
+
+/* Both doors as they are, on a free port of this host; the runtime behind them is the test. */
+
+const TOKEN = 'the-token-of-shop-1234';
+const { rules, component, descriptors } = annotated({
+  body: `
+    rpc Bare(Item) returns (Item);
+    rpc Shop(Item) returns (Item) { option (kalix.method).acl = { allow: { service: "shop" } }; }
+    rpc Feed(stream Item) returns (Item) { option (kalix.method).acl = { allow: { service: "shop" } }; }
+    rpc Talk(stream Item) returns (stream Item) { option (kalix.method).acl = { allow: { service: "shop" } }; }
+    rpc Token(Item) returns (Item) { option (kalix.method).jwt = { validate: BEARER_TOKEN }; }
+    rpc Hidden(Item) returns (Item) { option (kalix.method).acl = { deny_code: 5 }; }
+  `,
+});
+
+async function openDoors(t: Scope) {
+  const through: DoorCall[] = [];
+  const reply = { payload: { typeUrl: 'type.googleapis.com/app.Item', value: new Uint8Array() }, metadata: [] };
+  const access = createAccess({
+    rules,
+    withoutAcl: 'local',
+    identify: createCallers({ services: [{ name: 'shop', token: TOKEN }] }),
+    bearers: createBearers([]),
+    callerKeys: kalix().callerKeys,
+  });
+  const calls = guardCalls(
+    {
+      async unary(call) {
+        through.push(call);
+        return reply;
+      },
+      async *streamed(call, input) {
+        through.push(call);
+        for await (const _ of input);
+        yield reply;
+      },
+    },
+    access,
+  );
+  let at = '';
+  const doors = createDoors({
+    host: '127.0.0.1',
+    port: 0,
+    maxCalls: 10,
+    maxMessageBytes: 1_000,
+    corsOrigins: [],
+    isFunctionUp: () => true,
+    onListening: ({ host, port }) => {
+      at = `${host}:${port}`;
+    },
+    onFault: () => undefined,
+  });
+  await doors.serve({ components: new Map([['app.Api', component]]), descriptors }, calls);
+  t.onTestFinished(() => doors.close());
+  const client = new grpc.Client(at, grpc.credentials.createInsecure());
+  t.onTestFinished(async () => client.close());
+
+  const identity = (bytes: Buffer): Buffer => bytes;
+  const sent = (metadata: Readonly<Record<string, string>>): grpc.Metadata => {
+    const made = new grpc.Metadata();
+    for (const [key, value] of Object.entries(metadata)) made.add(key, value);
+    return made;
+  };
+  return {
+    through,
+    grpc: (name: string, metadata: Readonly<Record<string, string>> = {}) =>
+      new Promise<string>((resolve) => {
+        const done = (error: grpc.ServiceError | null) =>
+          resolve(error === null ? 'OK' : (grpc.status[error.code] as string));
+        const path = `/app.Api/${name}`;
+        client.makeUnaryRequest(path, identity, identity, Buffer.alloc(0), sent(metadata), done);
+      }),
+    grpcStream: (name: 'Feed' | 'Talk', metadata: Readonly<Record<string, string>> = {}) =>
+      new Promise<string>((resolve) => {
+        const call = client.makeBidiStreamRequest(`/app.Api/${name}`, identity, identity, sent(metadata));
+        call.on('error', () => undefined);
+        call.on('status', ({ code }) => resolve(grpc.status[code] as string));
+        call.resume();
+        call.write(Buffer.alloc(0));
+        call.end();
+      }),
+    http: (name: string, headers: Readonly<Record<string, string>> = {}) =>
+      new Promise<{ status: number; authenticate: string | undefined; text: string }>((resolve, reject) => {
+        // A connection that is kept for the next request would hold the doors open.
+        const options = { method: 'POST', agent: false, headers: { 'content-type': 'application/json', ...headers } };
+        const sending = request(`http://${at}/app.Api/${name}`, options, (response) => {
+          text(response).then(
+            (body) =>
+              resolve({
+                status: response.statusCode ?? 0,
+                authenticate: response.headers['www-authenticate'],
+                text: body,
+              }),
+            reject,
+          );
+        });
+        sending.on('error', reject);
+        sending.end('{}');
+      }),
+  };
+}
+
+const AUTHORIZED = { authorization: `Bearer ${TOKEN}` };
+
+it('know at both doors that a caller is on this host', async (t) => {
+  const doors = await openDoors(t);
+  expect(await doors.grpc('Bare')).toBe('OK');
+  expect((await doors.http('Bare')).status).toBe(200);
+  expect(doors.through.map(({ peer }) => peer)).toEqual([{ address: '127.0.0.1' }, { address: '127.0.0.1' }]);
+});
+
+it('let a service in by its token at both doors, and refuse everybody else there before the function is called', async (t) => {
+  const doors = await openDoors(t);
+  expect(await doors.grpc('Shop')).toBe('PERMISSION_DENIED');
+  expect(await doors.grpcStream('Feed')).toBe('PERMISSION_DENIED');
+  expect(await doors.grpcStream('Talk')).toBe('PERMISSION_DENIED');
+  expect((await doors.http('Shop')).status).toBe(403);
+  expect((await doors.http('Hidden')).status).toBe(404);
+  expect(doors.through).toEqual([]);
+  expect(await doors.grpc('Shop', AUTHORIZED)).toBe('OK');
+  expect(await doors.grpcStream('Feed', AUTHORIZED)).toBe('OK');
+  expect(await doors.grpcStream('Talk', AUTHORIZED)).toBe('OK');
+  expect((await doors.http('Shop', AUTHORIZED)).status).toBe(200);
+  expect(doors.through.length).toBe(4);
+});
+
+it('drop at both doors what a caller says of itself under reserved keys, and the token that told who it is', async (t) => {
+  const doors = await openDoors(t);
+  const claimed = {
+    '_kalix-src': 'self',
+    '_Kalix-Src-Svc': 'bank',
+    '_kalix-jwt-claim-sub': 'ann',
+    'stateferry-door': '1',
+    kept: 'yes',
+  };
+  expect(await doors.grpc('Shop', { ...claimed, ...AUTHORIZED })).toBe('OK');
+  expect((await doors.http('Shop', { ...claimed, ...AUTHORIZED })).status).toBe(200);
+  for (const { metadata } of doors.through) {
+    expect(metadata.filter(({ key }) => /^_kalix-|^stateferry-|^authorization$|^kept$/.test(key))).toEqual([
+      { key: 'kept', value: 'yes' },
+      { key: '_kalix-src-svc', value: 'shop' },
+    ]);
+  }
+});
+
+it('tell a caller without a token over HTTP which kind is wanted', async (t) => {
+  const doors = await openDoors(t);
+  const answer = await doors.http('Token');
+  expect(answer).toEqual({
+    status: 401,
+    authenticate: 'Bearer',
+    text: 'the call needs a bearer token in its authorization',
+  });
+});
