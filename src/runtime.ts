@@ -25,6 +25,7 @@ import { messageOf, StateferryError } from './errors.ts';
 import { linkFunction } from './function-link.ts';
 import type { Discovered } from './functions/discovery.ts';
 import type { FunctionLink } from './functions/link.ts';
+import { streamLimit } from './functions/stream-limit.ts';
 import { appendChunks } from './journal/append.ts';
 import { loadControls, loadOperations, loadParked } from './journal/control.ts';
 import { claimDeployment, type Deployment } from './journal/deployment.ts';

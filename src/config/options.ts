@@ -220,9 +220,9 @@ export const OPTIONS = {
     doc: 'A command that the function has not answered after this time has failed.',
   }),
   'function.maxStreams': option({
-    kind: integer({ unit: 'streams', min: 1 }),
-    default: 10_000,
-    doc: 'Entity streams open at once; above it the entity that was used longest ago is passivated.',
+    kind: integer({ unit: 'streams', min: 0 }),
+    default: 0,
+    doc: 'Entity streams open at once; above it the entity that was used longest ago is passivated. 0: 9 for the Cloudstate SDK in Python and 1 for that of Akka Serverless, which hold a thread for each stream and need one more; 10000 for all others.',
   }),
   'function.backoffMinMs': option({
     kind: ms(1),

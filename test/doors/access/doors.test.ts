@@ -1,8 +1,10 @@
 import { request } from 'node:http';
 import { text } from 'node:stream/consumers';
 import * as grpc from '@grpc/grpc-js';
+import { SignJWT } from 'jose';
 import { expect, it } from 'vitest';
 import { createAccess } from '../../../src/doors/access/access.ts';
+import { readBearerKey } from '../../../src/doors/access/bearer-keys.ts';
 import { createBearers } from '../../../src/doors/access/bearers.ts';
 import { createCallers } from '../../../src/doors/access/caller.ts';
 import { guardCalls } from '../../../src/doors/access/guard-calls.ts';
@@ -14,6 +16,7 @@ import { annotated } from './annotated.ts';
 
 /* Both doors as they are, on a free port of this host; the runtime behind them is the test. */
 
+const SECRET = 'a secret of at least thirty-two characters';
 const TOKEN = 'the-token-of-shop-1234';
 const { rules, component, descriptors } = annotated({
   body: `
@@ -22,6 +25,10 @@ const { rules, component, descriptors } = annotated({
     rpc Feed(stream Item) returns (Item) { option (kalix.method).acl = { allow: { service: "shop" } }; }
     rpc Talk(stream Item) returns (stream Item) { option (kalix.method).acl = { allow: { service: "shop" } }; }
     rpc Token(Item) returns (Item) { option (kalix.method).jwt = { validate: BEARER_TOKEN }; }
+    rpc Both(Item) returns (Item) {
+      option (kalix.method).acl = { allow: { service: "shop" } };
+      option (kalix.method).jwt = { validate: BEARER_TOKEN };
+    }
     rpc Hidden(Item) returns (Item) { option (kalix.method).acl = { deny_code: 5 }; }
   `,
 });
@@ -33,7 +40,7 @@ async function openDoors(t: Scope) {
     rules,
     withoutAcl: 'local',
     identify: createCallers({ services: [{ name: 'shop', token: TOKEN }] }),
-    bearers: createBearers([]),
+    bearers: createBearers([{ id: 'k', algorithm: 'HS256', key: readBearerKey(SECRET, 'HS256') }]),
     callerKeys: kalix().callerKeys,
   });
   const calls = guardCalls(
@@ -92,7 +99,7 @@ async function openDoors(t: Scope) {
         call.write(Buffer.alloc(0));
         call.end();
       }),
-    http: (name: string, headers: Readonly<Record<string, string>> = {}) =>
+    http: (name: string, headers: Readonly<Record<string, string | string[]>> = {}) =>
       new Promise<{ status: number; authenticate: string | undefined; text: string }>((resolve, reject) => {
         // A connection that is kept for the next request would hold the doors open.
         const options = { method: 'POST', agent: false, headers: { 'content-type': 'application/json', ...headers } };
@@ -154,6 +161,15 @@ it('drop at both doors what a caller says of itself under reserved keys, and the
       { key: '_kalix-src-svc', value: 'shop' },
     ]);
   }
+});
+
+it('take two tokens of one call over HTTP, one of the service and one of who stands behind it', async (t) => {
+  const doors = await openDoors(t);
+  const user = new SignJWT({ sub: 'ann' }).setProtectedHeader({ alg: 'HS256' });
+  const both = [`Bearer ${TOKEN}`, `Bearer ${await user.sign(Buffer.from(SECRET))}`];
+  expect((await doors.http('Both', { authorization: both })).status).toBe(200);
+  expect((await doors.http('Both', { authorization: both.slice(0, 1) })).status).toBe(401);
+  expect((await doors.http('Both', { authorization: both.slice(1) })).status).toBe(403);
 });
 
 it('tell a caller without a token over HTTP which kind is wanted', async (t) => {
