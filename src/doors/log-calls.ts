@@ -20,6 +20,8 @@ import { CallFailure } from './calls.ts';
 const ANSWER_WAIT_MS = 500;
 const REOPEN_MIN_MS = 100;
 const REOPEN_MAX_MS = 5_000;
+/** A Node timer that is longer ends at once. */
+const MAX_TIMER_MS = 2_147_483_647;
 /** Records of one produce request at most. */
 const SEND_RECORDS = 500;
 
@@ -254,7 +256,7 @@ export function createLogCalls(options: LogCallsOptions): LogCalls & { start(): 
                 'no answer within the deadline: whether the command takes effect is not known, and if so, it does once',
               ),
             ),
-          Math.max(0, deadline - Date.now()),
+          Math.min(MAX_TIMER_MS, Math.max(0, deadline - Date.now())),
         );
         pending.set(id, { expected: 1, received: 0, outcome: undefined, settle });
         if (signal.aborted) onAbort();

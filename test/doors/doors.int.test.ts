@@ -137,6 +137,15 @@ describe('a command of an entity at the door', () => {
     expect((await client.call(`${LEDGER}/Get`, { id })).output).toMatchObject({ balance: 1, changes: 1 });
   });
 
+  it('is answered by HTTP where its caller would wait for a month', async () => {
+    const response = await fetch(`http://${at}/${LEDGER}/Add`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json', 'x-server-timeout': String(31 * 24 * 3_600) },
+      body: JSON.stringify({ id: fresh(), amount: 2 }),
+    });
+    expect([response.status, await response.json()]).toEqual([200, expect.objectContaining({ balance: 2 })]);
+  });
+
   it('is refused without an entity key', async () => {
     expect(await failure(client.call(`${LEDGER}/Add`, { amount: 1 }))).toMatchObject({
       code: 'INVALID_ARGUMENT',

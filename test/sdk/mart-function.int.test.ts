@@ -1,5 +1,6 @@
 import type { JsonObject } from '@bufbuild/protobuf';
-import { describe, expect, it } from 'vitest';
+import { type ServiceError, status } from '@grpc/grpc-js';
+import { beforeAll, describe, expect, it } from 'vitest';
 import { asBuffer } from '../../src/bytes.ts';
 import { createFunctionClient, type FunctionClient } from '../../src/functions/client.ts';
 import { discover } from '../../src/functions/discovery.ts';
@@ -8,9 +9,11 @@ import type { Effect } from '../../src/model/effect.ts';
 import type { Payload } from '../../src/model/payload.ts';
 import type { EntityInit } from '../../src/protocol/dialect.ts';
 import { allDialects } from '../../src/protocol/dialects.ts';
+import { createDoorClient, type DoorClient } from '../support/door-client.ts';
 import { startFunction } from '../support/function-process.ts';
 import { createTopic, produce, type ReadRecord, readCommitted } from '../support/kafka.ts';
 import { createDatabase } from '../support/postgres.ts';
+import { eventually } from '../support/processes.ts';
 import { discoverRaw } from '../support/raw-function.ts';
 import { fileScope, type Scope } from '../support/scope.ts';
 import { deploymentName, startRuntime } from '../support/start-runtime.ts';
@@ -74,7 +77,7 @@ describe('discovery', () => {
       code: 'FUNCTION_PROTOCOL',
       message: expect.stringContaining(sentence),
     });
-    expect(other.output()).toContain(sentence);
+    await eventually('the function has printed it', () => other.output().includes(sentence));
   });
 });
 
@@ -261,5 +264,93 @@ describe('behind a runtime', () => {
     const pen = { items: [{ product: 'pen', quantity: 1 }] };
     expect(await read(contents, 1)).toEqual([pen]);
     expect(runtime.status().function).toMatchObject({ up: true, dialect: 'cloudstate' });
+  });
+});
+
+describe('at the doors', () => {
+  const scope = fileScope();
+  let at: string;
+  let door: DoorClient;
+
+  beforeAll(async () => {
+    const runtime = startRuntime(scope, {
+      'deployment.name': deploymentName(scope),
+      'deployment.shards': 4,
+      'postgres.url': await createDatabase(scope),
+      'function.url': `http://${fn.url}`,
+      'function.maxStreams': 2,
+      'doors.enabled': true,
+      'doors.port': 0,
+    });
+    at = await runtime.doors();
+    await runtime.ready();
+    door = await createDoorClient(scope, { at, source: 'mart' });
+  });
+
+  const ask = async (method: string, message: JsonObject) => (await door.call(method, message)).output;
+  const refusal = (asked: Promise<unknown>) =>
+    asked.then(
+      () => Promise.reject(new Error('the call was expected to fail')),
+      ({ code, details }: ServiceError) => `${status[code]} ${details}`,
+    );
+  const post = async (method: string, message: object) => {
+    const headers = { 'content-type': 'application/json' };
+    const response = await fetch(`http://${at}/${method}`, { method: 'POST', headers, body: JSON.stringify(message) });
+    return `${response.status} ${await response.text()}`;
+  };
+  const one = (product: string) => ({ product, quantity: 1 });
+  async function texts(stream: AsyncIterable<unknown>): Promise<unknown[]> {
+    const found: unknown[] = [];
+    for await (const message of stream) found.push((message as JsonObject).text);
+    return found;
+  }
+
+  it('carts are changed, passivated and read', async () => {
+    const carts = ['c1', 'c2', 'c3', 'c4', 'c5'];
+    await Promise.all(carts.map((cart) => ask('mart.Cart/Add', { cart, item: one(cart) })));
+    await Promise.all(carts.map((cart) => ask('mart.Cart/AddAll', { cart, items: 'vwxyz'.split('').map(one) })));
+    for (const cart of carts) {
+      const items = [cart, ...'vwxyz'].map(one);
+      expect(await ask('mart.Cart/Look', { cart })).toEqual({ items });
+      expect(await post('mart.Cart/Look', { cart })).toBe(`200 ${JSON.stringify({ items })}`);
+    }
+  });
+
+  it('a failure is told in its own words and changes nothing, also one that asks for the entity to be opened again', async () => {
+    await ask('mart.Cart/Add', { cart: 'c6', item: one('a') });
+    const bad = { cart: 'c6', item: { product: 'a', quantity: -1 } };
+    expect(await refusal(ask('mart.Cart/Add', bad))).toBe('UNKNOWN Cannot add -1 of a.');
+    expect(await post('mart.Cart/Add', bad)).toBe('500 Cannot add -1 of a.');
+    expect(await refusal(ask('mart.Cart/Drop', { cart: 'c6' }))).toBe('UNKNOWN dropped as told');
+    expect(await ask('mart.Cart/Look', { cart: 'c6' })).toEqual({ items: [one('a')] });
+  });
+
+  it('a reply without an action is the default of the output', async () => {
+    expect(await ask('mart.Cart/Shrug', { cart: 'c7' })).toEqual({});
+  });
+
+  it('counters are changed, deleted, forwarded to and reached by side effects', async () => {
+    expect(await ask('mart.Counter/Increase', { counter: 'n1', amount: 2 })).toEqual({ value: 2 });
+    expect(await ask('mart.Desk/PassOn', { counter: 'n1', amount: 3 })).toEqual({ value: 5 });
+    expect(await ask('mart.Desk/Tally', { counter: 'n1', amount: 4, synchronous: true })).toEqual({ text: 'n1' });
+    expect(await post('mart.Counter/Read', { counter: 'n1' })).toBe('200 {"value":9}');
+    await ask('mart.Counter/Reset', { counter: 'n1' });
+    expect(await ask('mart.Counter/Read', { counter: 'n1' })).toEqual({});
+  });
+
+  it('actions answer one message, and streams of them in, out and both ways', async () => {
+    expect(await ask('mart.Desk/Echo', { text: 'a' })).toEqual({ text: 'a' });
+    expect(await refusal(ask('mart.Desk/Echo', {}))).toBe('UNKNOWN There is nothing to echo.');
+    const gather = door.stream('mart.Desk/Gather');
+    gather.write({ text: 'a' });
+    gather.end({ text: 'b' });
+    expect(await texts(gather)).toEqual(['a b']);
+    const repeat = door.stream('mart.Desk/Repeat');
+    repeat.end({ text: 'a', times: 2 });
+    expect(await texts(repeat)).toEqual(['a 1', 'a 2']);
+    const shout = door.stream('mart.Desk/Shout');
+    shout.write({ text: 'a' });
+    shout.end({ text: 'b' });
+    expect(await texts(shout)).toEqual(['A', 'B']);
   });
 });

@@ -139,6 +139,12 @@ describe('a bearer token', () => {
     });
   });
 
+  it('is verified with the keys of its algorithm, whatever others there are', async () => {
+    const other: BearerKey = { id: 'r', algorithm: 'RS256', key: readBearerKey(pem(RSA.publicKey), 'RS256') };
+    await expect(verify([await token({})], [other, shared])).resolves.toBeDefined();
+    await expect(verify([await token({}, { kid: 'r' })], [other, shared])).resolves.toBeDefined();
+  });
+
   it('of an issuer that has keys of its own is verified with no other, and these keys verify for no other', async () => {
     const bound: BearerKey = { id: 'b', issuer: 'bank', algorithm: 'HS256', key: readBearerKey(OTHER_SECRET, 'HS256') };
     const keys = [shared, bound];
