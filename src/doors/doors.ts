@@ -89,9 +89,10 @@ export function createDoors(options: {
       if (!listening) return;
       listening = false;
       const closed = listener.close();
-      httpServer.closeIdleConnections();
-      await grpcDoor.stop(CLOSE_GRACE_MS);
-      httpServer.closeAllConnections();
+      await Promise.all([grpcDoor.stop(CLOSE_GRACE_MS), calls.settled(CLOSE_GRACE_MS)]);
+      // The answers of the last calls are written in the turn in which the calls end.
+      await new Promise(setImmediate);
+      listener.endHttp1();
       await closed;
     },
   };

@@ -10,8 +10,10 @@ const SILENT_MS = 10_000;
 export interface Listener {
   /** @throws StateferryError HTTP_ADDRESS when the address cannot be listened on. */
   listen(host: string, port: number): Promise<{ host: string; port: number }>;
-  /** Takes no further connections. */
+  /** Takes no further connections; resolves when there are none any more. */
   close(): Promise<void>;
+  /** Ends the connections of HTTP/1.1, once what was written to them is sent. */
+  endHttp1(): void;
 }
 
 export function createListener(options: {
@@ -20,6 +22,7 @@ export function createListener(options: {
   http2: (socket: net.Socket) => void;
 }): Listener {
   const undecided = new Set<net.Socket>();
+  const http1 = new Set<net.Socket>();
   const server = net.createServer({ noDelay: true }, (socket) => {
     let seen = Buffer.alloc(0);
     undecided.add(socket);
@@ -48,6 +51,8 @@ export function createListener(options: {
         // It reads from the handle below the socket from here on, after what is in the socket already.
         options.http2(socket);
       } else {
+        http1.add(socket);
+        socket.on('close', () => http1.delete(socket));
         options.http1(socket);
         socket.resume();
       }
@@ -73,5 +78,8 @@ export function createListener(options: {
         for (const socket of undecided) socket.destroy();
         server.close(() => resolve());
       }),
+    endHttp1() {
+      for (const socket of http1) socket.destroySoon();
+    },
   };
 }

@@ -57,7 +57,7 @@ await buildFunction(FUNCTIONS[CLIENT]);
 const lacking = new Map<string, string>();
 for (const { source } of CARTS) {
   const missing = await missingTools(FUNCTIONS[source]);
-  if (missing.length > 0) lacking.set(source, `(skipped: no ${missing.join(', ')} on PATH)`);
+  if (missing.length > 0) lacking.set(source, `(skipped: this machine has no ${missing.join(', ')})`);
 }
 
 const item = (productId: string, quantity: number) => ({ productId, name: `A ${productId}`, quantity });

@@ -31,10 +31,26 @@ export interface JavaScriptSource {
 export interface ScriptedSource {
   /** Relative to the repository. */
   readonly folder: string;
-  /** The programs without which it can be neither built nor started. */
-  readonly tools: readonly string[];
+  readonly tools: readonly Tool[];
   readonly dialect: WireDialect;
 }
+
+/** A program without which a function can be neither built nor started. */
+interface Tool {
+  readonly name: string;
+  readonly command: string;
+  /** Arguments with which it succeeds only if it is of use; absent: it is enough that it is there. */
+  readonly probe?: readonly string[];
+}
+
+const PYTHON: readonly Tool[] = [
+  {
+    name: 'Python 3.8 to 3.12 with venv',
+    command: 'python3',
+    probe: ['-c', 'import ensurepip, sys, venv; sys.exit(not (3, 8) <= sys.version_info < (3, 13))'],
+  },
+];
+const JAVA: readonly Tool[] = ['java', 'javac', 'mvn'].map((command) => ({ name: command, command }));
 
 /** The functions that tests start: the examples, one that can be told to misbehave, and one without an SDK. */
 export const FUNCTIONS = {
@@ -51,22 +67,22 @@ export const FUNCTIONS = {
   },
   'cart-akkaserverless-python': {
     folder: 'examples/cart-akkaserverless-python',
-    tools: ['python3'],
+    tools: PYTHON,
     dialect: 'akkaserverless',
   },
   'cart-cloudstate': { folder: 'examples/cart-cloudstate', sdk: 'cloudstate', dialect: 'cloudstate-first' },
   'cart-cloudstate-java': {
     folder: 'examples/cart-cloudstate-java',
-    tools: ['java', 'javac', 'mvn'],
+    tools: JAVA,
     dialect: 'cloudstate-first',
   },
   'cart-cloudstate-python': {
     folder: 'examples/cart-cloudstate-python',
-    tools: ['python3'],
+    tools: PYTHON,
     dialect: 'cloudstate-first',
   },
   'cart-kalix': { folder: 'examples/cart-kalix', sdk: '@kalix-io/kalix-javascript-sdk', dialect: 'kalix' },
-  'cart-kalix-java': { folder: 'examples/cart-kalix-java', tools: ['java', 'javac', 'mvn'], dialect: 'kalix' },
+  'cart-kalix-java': { folder: 'examples/cart-kalix-java', tools: JAVA, dialect: 'kalix' },
   trouble: { folder: 'test/support/functions/trouble', sdk: '@kalix-io/kalix-javascript-sdk', dialect: 'kalix' },
   mart: { folder: 'test/support/functions/mart', sdk: packagePath('.'), dialect: 'cloudstate' },
 } as const satisfies Record<string, FunctionSource>;
@@ -123,11 +139,19 @@ export async function buildFunction(source: FunctionSource): Promise<void> {
   await promisify(execFile)(command, args, { cwd: packagePath(source.folder) });
 }
 
-/** Which of the programs that a function needs are not on PATH. */
+/** The names of what a function needs and this machine does not have. */
 export async function missingTools(source: FunctionSource): Promise<string[]> {
   const missing: string[] = [];
-  for (const tool of 'tools' in source ? source.tools : []) {
-    if ((await findCommand(tool, process.env)) === undefined) missing.push(tool);
+  for (const { name, command, probe } of 'tools' in source ? source.tools : []) {
+    const found = await findCommand(command, process.env);
+    const fit =
+      found !== undefined &&
+      (probe === undefined ||
+        (await promisify(execFile)(found, [...probe]).then(
+          () => true,
+          () => false,
+        )));
+    if (!fit) missing.push(name);
   }
   return missing;
 }
