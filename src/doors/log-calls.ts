@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { status } from '@grpc/grpc-js';
-import type { Kafka, Message, Producer } from 'kafkajs';
+import kafkajs, { type Kafka, type Message, type Producer } from 'kafkajs';
 import { asBuffer } from '../bytes.ts';
 import { type Answer, type AnswerOutcome, CORRELATION_BYTES, decodeAnswer } from '../codec/answer-record.ts';
 import { encodeCommandRecord } from '../codec/command-record.ts';
@@ -15,6 +15,8 @@ import { partitionFor } from '../topics/partition.ts';
 import { BATCH_BYTES, recordBytes } from '../topics/record-bytes.ts';
 import { createTail, type Tail } from '../topics/tail.ts';
 import { CallFailure } from './calls.ts';
+
+const { Partitioners } = kafkajs;
 
 /** How long a broker holds a fetch of answers open when there are none, in ms. */
 const ANSWER_WAIT_MS = 500;
@@ -88,7 +90,12 @@ export function createLogCalls(options: LogCallsOptions): LogCalls & { start(): 
   const pending = new Map<string, Pending>();
   const waiting: ToSend[] = [];
   // Nothing is sent twice: a command that came to the log two times would take effect two times.
-  const producer: Producer = kafka.producer({ allowAutoTopicCreation: false, retry: { retries: 0 } });
+  const producer: Producer = kafka.producer({
+    // Every record names its partition.
+    createPartitioner: Partitioners.DefaultPartitioner,
+    allowAutoTopicCreation: false,
+    retry: { retries: 0 },
+  });
   let tail: Tail | undefined;
   let reopening: NodeJS.Timeout | undefined;
   let stopped = false;
