@@ -28,7 +28,19 @@ it('brings up servers, topics and the function, goes on after a change and after
   const copy = await copyFlights(t, { ownTopics: false });
   const [port] = (await freePorts(1)) as [number];
   const url = `http://127.0.0.1:${port}`;
-  const argv = ['dev', '--function-url', url, '--http-port', '0', '--door-port', '0', '--set', 'log.format=json', '--', ...copy.command];
+  const argv = [
+    'dev',
+    '--function-url',
+    url,
+    '--http-port',
+    '0',
+    '--door-port',
+    '0',
+    '--set',
+    'log.format=json',
+    '--',
+    ...copy.command,
+  ];
   const started = /^\[function\] Kalix service started/m;
 
   const first = startCli(t, { compiled: folder, argv, cwd: copy.folder });

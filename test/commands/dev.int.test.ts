@@ -32,7 +32,18 @@ async function startDev(
     }),
   );
   const url = `http://127.0.0.1:${port}`;
-  const flags = ['--name', name, '--function-url', url, '--http-port', '0', '--door-port', '0', '--set', 'log.format=json'];
+  const flags = [
+    '--name',
+    name,
+    '--function-url',
+    url,
+    '--http-port',
+    '0',
+    '--door-port',
+    '0',
+    '--set',
+    'log.format=json',
+  ];
   const dev = startCli(t, {
     compiled: folder,
     argv: ['dev', ...flags, ...more, '--', ...command],
