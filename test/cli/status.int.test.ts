@@ -78,6 +78,7 @@ test('shows process, function, a row for each topic of each shard, and the total
     err: '',
     out: `Deployment carts, process carts-1: running
 Function at http://127.0.0.1:8080: up; shop, kalix; shop.Cart (event-sourced)
+Doors: open at 127.0.0.1:9000
 
 SHARD  STATE       EPOCH  OWNER    TOPIC          APPLIED  COMMITTED  END  LAG  IN FLIGHT  ENTITIES
     0  running         3  carts-1  cart-commands       90         80  100   10          4         7

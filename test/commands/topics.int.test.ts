@@ -36,7 +36,7 @@ function createDeployment(t: Scope, functionUrl = `http://${url}`) {
       },
     },
   });
-  const names = ['adds', 'puts', 'out', 'commands', 'dead-letters'].map((topic) => `${name}-${topic}`);
+  const names = ['adds', 'puts', 'out', 'commands', 'answers', 'dead-letters'].map((topic) => `${name}-${topic}`);
   t.onTestFinished(() =>
     withAdmin(async (admin) => {
       const existing = new Set(await admin.listTopics());
@@ -72,11 +72,12 @@ describe('topics', () => {
         ['puts', 'input', '-', 'missing'],
         ['out', 'replies, events', '-', 'missing'],
         ['commands', 'commands', '-', 'missing'],
+        ['answers', 'answers', '-', 'missing'],
         ['dead-letters', 'dead letters', '-', 'missing'],
       ],
       notes: [
         'Missing: "adds", "puts", "out". `stateferry topics --create` creates them.',
-        'Created by `stateferry run` when it starts: "commands", "dead-letters".',
+        'Created by `stateferry run` when it starts: "commands", "answers", "dead-letters".',
       ],
     });
   });
@@ -86,7 +87,7 @@ describe('topics', () => {
     const created = await deployment.topics({ create: true, partitions: 3 });
     expect(created.code).toBe(0);
     expect(created.rows.map(([topic, , partitions, state]) => [topic, partitions, state])).toEqual(
-      ['adds', 'puts', 'out', 'commands', 'dead-letters'].map((topic) => [topic, '3', 'created']),
+      ['adds', 'puts', 'out', 'commands', 'answers', 'dead-letters'].map((topic) => [topic, '3', 'created']),
     );
     const again = await deployment.topics({ create: true });
     expect(again.code).toBe(0);
@@ -108,7 +109,7 @@ describe('topics', () => {
       message: expect.stringContaining('has 5 partitions, and --partitions asks for 4'),
     });
     const { rows } = await deployment.topics({ create: false });
-    expect(rows.map(([, , , state]) => state)).toEqual(['missing', 'present', 'missing', 'missing', 'missing']);
+    expect(rows.map(([, , , state]) => state)).toEqual(['missing', 'present', 'missing', 'missing', 'missing', 'missing']);
   });
 
   it('shows input topics that do not fit together, and the exit code is 1', async (t) => {
@@ -128,6 +129,7 @@ describe('topics', () => {
       ['puts', 'misfit'],
       ['out', 'present'],
       ['commands', 'present'],
+      ['answers', 'missing'],
       ['dead-letters', 'missing'],
     ]);
     expect(notes[0]).toContain('"puts" differ');
