@@ -109,7 +109,14 @@ describe('topics', () => {
       message: expect.stringContaining('has 5 partitions, and --partitions asks for 4'),
     });
     const { rows } = await deployment.topics({ create: false });
-    expect(rows.map(([, , , state]) => state)).toEqual(['missing', 'present', 'missing', 'missing', 'missing', 'missing']);
+    expect(rows.map(([, , , state]) => state)).toEqual([
+      'missing',
+      'present',
+      'missing',
+      'missing',
+      'missing',
+      'missing',
+    ]);
   });
 
   it('shows input topics that do not fit together, and the exit code is 1', async (t) => {
