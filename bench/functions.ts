@@ -3,12 +3,14 @@ import path from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
+import { messageOf } from '../src/errors.ts';
 import { freePorts, portTaken } from '../src/local/ports.ts';
 import { packagePath } from '../src/package-path.ts';
 import type { Ground, Started } from './ground.ts';
 import type { FunctionName } from './options.ts';
 
 const UP_WITHIN_MS = 20_000;
+const TRIES = 4;
 
 export interface RunningFunction extends Started {
   readonly url: string;
@@ -25,6 +27,17 @@ export async function buildDescriptor(): Promise<void> {
 
 /** Starts a function in a process of its own and resolves when it listens. */
 export async function startCounter(ground: Ground, name: FunctionName): Promise<RunningFunction> {
+  for (let nth = 1; ; nth++) {
+    try {
+      return await launch(ground, name);
+    } catch (error) {
+      // Somebody else has taken the port since it was found free.
+      if (nth >= TRIES || !messageOf(error).includes('EADDRINUSE')) throw error;
+    }
+  }
+}
+
+async function launch(ground: Ground, name: FunctionName): Promise<RunningFunction> {
   const [port = 0] = await freePorts(1);
   const kalix = packagePath('bench/kalix-counter');
   const started =
