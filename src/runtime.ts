@@ -8,11 +8,7 @@ import { createDecoder } from './codec/decode.ts';
 import { createEncoder } from './codec/encode.ts';
 import type { Config } from './config/config.ts';
 import { planDeployment } from './deployment-plan.ts';
-import { type AccessOf, readDoorAccess } from './door-access.ts';
-import { guardCalls } from './doors/access/guard-calls.ts';
-import { createDoors, type Doors } from './doors/doors.ts';
-import { createFunctionCalls } from './doors/function-calls.ts';
-import { createLogCalls, type LogCallsOptions } from './doors/log-calls.ts';
+import { readDoorAccess } from './door-access.ts';
 import { decide } from './engine/decide.ts';
 import { Engine, type EngineOptions } from './engine/engine.ts';
 import { createFailures } from './engine/failures.ts';
@@ -44,6 +40,7 @@ import { placeShards, type ShardPlace } from './observe/places.ts';
 import { createSignals } from './observe/signals.ts';
 import { healthOf, type Status } from './observe/status.ts';
 import { createTally, totalsOf } from './observe/tally.ts';
+import { type DoorLog, openDoors, type ProcessDoors } from './process-doors.ts';
 import { createKafka } from './topics/client.ts';
 import { registerCodecs } from './topics/codecs.ts';
 import { createConsumption } from './topics/consumption.ts';
@@ -97,7 +94,7 @@ export function createRuntime(options: RuntimeOptions): Runtime {
   let engine: Engine | undefined;
   let link: FunctionLink | undefined;
   let discovered: Discovered | undefined;
-  let doors: DoorsOfProcess | undefined;
+  let doors: ProcessDoors | undefined;
   const selfToken = randomBytes(SELF_TOKEN_BYTES).toString('base64url');
   const accessOf = readDoorAccess(config.doors, selfToken);
   let survey = async (): Promise<readonly ShardPlace[]> => [];
@@ -144,7 +141,7 @@ export function createRuntime(options: RuntimeOptions): Runtime {
     try {
       const open = doors;
       if (open !== undefined) {
-        const opened = persist({ log, signal }, 'Kafka', 'KAFKA_UNAVAILABLE', () => open.serve(found, built));
+        const opened = persist({ log, signal }, 'Kafka', 'KAFKA_UNAVAILABLE', () => open.serve(found, built.log));
         await Promise.race([opened, current.failure, watch.failure]);
       }
       await Promise.race([aborted(AbortSignal.any([signal, changed])), current.failure, watch.failure]);
@@ -213,7 +210,8 @@ export function createRuntime(options: RuntimeOptions): Runtime {
           ),
         ]);
         discovered = await link.connect(signal);
-        if (config.doors.enabled) doors = openDoors(options, { kafka, link, accessOf });
+        if (config.doors.enabled)
+          doors = openDoors(config, { kafka, link, accessOf, log: scoped(log, 'doors'), onListening: options.onDoors });
         hub.signals.functionUp();
         while (!signal.aborted) {
           changed = new AbortController();
@@ -230,72 +228,6 @@ export function createRuntime(options: RuntimeOptions): Runtime {
         await admin.disconnect().catch(() => undefined);
         await pool.end().catch(() => undefined);
       }
-    },
-  };
-}
-
-/** The deployment's own topics, as its doors use them. */
-type LogOfDeployment = Omit<LogCallsOptions, 'kafka' | 'onTrouble'>;
-
-/** The doors of this process, and the log calls behind them. */
-interface DoorsOfProcess extends Pick<Doors, 'changed' | 'close'> {
-  /** host:port; undefined: they are not open. */
-  address(): string | undefined;
-  /** Opens them, or goes on with another version of the function. */
-  serve(found: Discovered, built: { readonly log: LogOfDeployment }): Promise<void>;
-}
-
-function openDoors(
-  { config, log: root, onDoors }: RuntimeOptions,
-  { kafka, link, accessOf }: Pick<Parts, 'kafka' | 'link'> & { readonly accessOf: AccessOf },
-): DoorsOfProcess {
-  const log = scoped(root, 'doors');
-  let logCalls: ReturnType<typeof createLogCalls> | undefined;
-  let opened: string | undefined;
-  const doors = createDoors({
-    ...config.doors,
-    isFunctionUp: () => link.isUp(),
-    onListening(address) {
-      opened = `${address.host}:${address.port}`;
-      log.info(address, 'The doors are open');
-      onDoors?.(address);
-    },
-    onFault: (what) => log.warn({ what }, 'Part of the HTTP door is not served'),
-  });
-  return {
-    async serve(found, built) {
-      const { dialect, spec, descriptors } = found;
-      if (logCalls === undefined) {
-        const opened = createLogCalls({
-          kafka,
-          ...built.log,
-          onTrouble: (reason) => log.warn({ reason }, 'Trouble with the answers'),
-        });
-        await opened.start();
-        logCalls = opened;
-      }
-      const calls = createFunctionCalls({
-        client: link.client,
-        dialect,
-        descriptors,
-        resolve: (service, method) => spec.components.get(service)?.methods.get(method),
-        isFunctionUp: () => link.isUp(),
-        onLost: (reason) => link.suspect(reason),
-        log: logCalls,
-        timeoutMs: config.doors.timeoutMs,
-        functionDeadlineMs: config.function.deadlineMs,
-        maxRecordBytes: config.engine.maxRecordBytes,
-      });
-      await doors.serve({ components: spec.components, descriptors }, guardCalls(calls, accessOf(found)));
-    },
-    address: () => opened,
-    changed: () => doors.changed(),
-    async close() {
-      opened = undefined;
-      await doors.close();
-      const closing = logCalls;
-      logCalls = undefined;
-      await closing?.stop();
     },
   };
 }
@@ -321,7 +253,7 @@ async function buildEngine(
   /** Where all shards of the deployment are. */
   survey: () => Promise<ShardPlace[]>;
   /** What the doors have to know of it. */
-  log: LogOfDeployment;
+  log: DoorLog;
 }> {
   const { config, log } = options;
   const { routes: routePlan, topics } = planDeployment(config, spec);
@@ -490,7 +422,7 @@ async function buildEngine(
     const own = { shards: shardStatuses(engine), opening: engine.opening };
     return placeShards({ count: shards, rows, members, own, now: Date.now() });
   };
-  const ofLog: LogOfDeployment = {
+  const ofLog: DoorLog = {
     deployment: config.deployment.name,
     commandTopic: internal.commands,
     commandBytes: messageBytesOf(internal.commands),

@@ -18,6 +18,11 @@ export type AnyContent =
   /** An integer, float or bool as its JSON text. */
   | { readonly kind: 'number' | 'bool'; readonly type: string; readonly text: string };
 
+/** A protobuf message as a payload; `typeName` without a leading dot. */
+export function asProtobuf(typeName: string, value: Uint8Array): Payload {
+  return { typeUrl: PROTOBUF_URL + typeName, value };
+}
+
 /** JSON text as a payload of the dialect. `text` must be UTF-8; `type` is the name after the prefix. */
 export function wrapJson(urls: AnyUrls, type: string, text: Uint8Array): Payload {
   return { typeUrl: urls.json + type, value: oneField(text) };

@@ -6,7 +6,7 @@ import { type Metadata, type Payload, typeNameOf } from '../model/payload.ts';
 import type { InputRecord } from '../model/record.ts';
 import type { AnyUrls } from '../protocol/any-urls.ts';
 import { type Descriptors, messageType } from '../protocol/descriptors.ts';
-import { PROTOBUF_URL, wrapBytes, wrapJson, wrapString } from './any.ts';
+import { asProtobuf, PROTOBUF_URL, wrapBytes, wrapJson, wrapString } from './any.ts';
 import { readHeaders } from './cloudevents.ts';
 import { type ContentKind, contentKind } from './content-type.ts';
 import { checkedEntityId } from './entity-id.ts';
@@ -228,7 +228,7 @@ export function createDecoder({
         const type = descriptors.registry.getMessage(typeName);
         if (type === undefined) return wrapBytes(anyUrls, value);
         wellFormedOf(type)(value);
-        return { typeUrl: PROTOBUF_URL + typeName, value };
+        return asProtobuf(typeName, value);
       }
       case 'structured':
         throw structuredMode();

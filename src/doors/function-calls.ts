@@ -1,9 +1,10 @@
 import { type ServiceError, status } from '@grpc/grpc-js';
 import { asBuffer } from '../bytes.ts';
+import { asProtobuf } from '../codec/any.ts';
 import { entityIdFromPayload } from '../codec/entity-key.ts';
 import { createWellFormed, type WellFormed } from '../codec/well-formed.ts';
 import { messageOf, StateferryError } from '../errors.ts';
-import type { FunctionClient, RawStream } from '../functions/client.ts';
+import type { FunctionClient } from '../functions/client.ts';
 import type { Method } from '../model/component.ts';
 import type { Call, Effect } from '../model/effect.ts';
 import { statusOf } from '../model/grpc-status.ts';
@@ -12,6 +13,7 @@ import { type Descriptors, messageType } from '../protocol/descriptors.ts';
 import type { Dialect } from '../protocol/dialect.ts';
 import { CallFailure, type Calls, type DoorCall, type DoorReply } from './calls.ts';
 import type { LogCalls, LogCommand } from './log-calls.ts';
+import { untilWritable } from './writable.ts';
 
 const EMPTY = new Uint8Array();
 
@@ -49,7 +51,7 @@ export function createFunctionCalls(options: FunctionCallsOptions): Calls {
       checks.set(method.inputType, check);
     }
     orInvalid(() => check(input));
-    return { typeUrl: `type.googleapis.com/${method.inputType}`, value: input };
+    return asProtobuf(method.inputType, input);
   }
 
   const deadlineOf = ({ deadline }: DoorCall): number => deadline ?? Date.now() + options.timeoutMs;
@@ -214,7 +216,7 @@ export function createFunctionCalls(options: FunctionCallsOptions): Calls {
       if (request.first !== undefined) stream.write(asBuffer(request.first));
       for await (const bytes of input) {
         if (stream.destroyed) return;
-        if (!stream.write(asBuffer(request.encode(checked(method, bytes))))) await writable(stream);
+        if (!stream.write(asBuffer(request.encode(checked(method, bytes))))) await untilWritable(stream);
       }
       stream.end();
     }
@@ -243,11 +245,11 @@ function actionCall({ method, metadata }: DoorCall) {
 }
 
 function payloadFor(target: Method, { payload }: Call): Payload {
-  return { typeUrl: `type.googleapis.com/${target.inputType}`, value: payload.value };
+  return asProtobuf(target.inputType, payload.value);
 }
 
 function emptyReply(method: Method): DoorReply {
-  return { payload: { typeUrl: `type.googleapis.com/${method.outputType}`, value: EMPTY }, metadata: NO_METADATA };
+  return { payload: asProtobuf(method.outputType, EMPTY), metadata: NO_METADATA };
 }
 
 function nameOf(method: Method): string {
@@ -266,17 +268,4 @@ function orInvalid<T>(read: () => T): T {
 function asFailure(error: unknown): CallFailure {
   if (error instanceof CallFailure) return error;
   return new CallFailure(status.INTERNAL, `the runtime failed: ${messageOf(error)}`, { cause: error });
-}
-
-/** Resolves when the stream takes more, or is over. */
-function writable(stream: RawStream): Promise<void> {
-  return new Promise((resolve) => {
-    const done = (): void => {
-      stream.off('drain', done);
-      stream.off('close', done);
-      resolve();
-    };
-    stream.on('drain', done);
-    stream.on('close', done);
-  });
 }

@@ -6,6 +6,7 @@ import type { Method } from '../model/component.ts';
 import { CallFailure, type Calls, type DoorCall } from './calls.ts';
 import { fromGrpc, toGrpc } from './grpc-metadata.ts';
 import type { Services } from './services.ts';
+import { untilWritable } from './writable.ts';
 
 const identity = (bytes: Buffer): Buffer => bytes;
 
@@ -114,7 +115,7 @@ export function createGrpcDoor(options: {
         if (call.cancelled) return;
         // The union of both streams' overloads is not callable as it is.
         const out: Writable = call;
-        if (!out.write(asBuffer(payload.value))) await drained(out);
+        if (!out.write(asBuffer(payload.value))) await untilWritable(out);
       }
       call.end();
     } catch (error) {
@@ -175,17 +176,4 @@ function toStatus(error: unknown): Partial<grpc.StatusObject> & { name: string; 
 
 async function* once(message: Buffer): AsyncGenerator<Uint8Array> {
   yield message;
-}
-
-/** Resolves when the caller takes more, or is gone. */
-function drained(call: Writable): Promise<void> {
-  return new Promise((resolve) => {
-    const done = (): void => {
-      call.off('drain', done);
-      call.off('cancelled', done);
-      resolve();
-    };
-    call.on('drain', done);
-    call.on('cancelled', done);
-  });
 }

@@ -204,7 +204,8 @@ export function createLogCalls(options: LogCallsOptions): LogCalls & { start(): 
 
   /** What is answered while nobody listens is not heard: whoever waits is told so. */
   function lost(was: Tail, reason: string, pause: number): void {
-    if (stopped || (tail !== undefined && tail !== was)) return;
+    // One that never began is told of by its start.
+    if (stopped || tail !== was) return;
     tail = undefined;
     void was.stop().catch(() => undefined);
     options.onTrouble(`answers cannot be read: ${reason}`);

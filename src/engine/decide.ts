@@ -1,4 +1,5 @@
 import { encodeAnswer } from '../codec/answer-record.ts';
+import { asProtobuf } from '../codec/any.ts';
 import { encodeCommandRecord } from '../codec/command-record.ts';
 import type { Destination, Encode } from '../codec/encode.ts';
 import { entityIdFromPayload } from '../codec/entity-key.ts';
@@ -266,7 +267,7 @@ function derive(
     service: call.service,
     method: call.method,
     entityId,
-    payload: { typeUrl: `type.googleapis.com/${target.inputType}`, value: call.payload.value },
+    payload: asProtobuf(target.inputType, call.payload.value),
     metadata: call.metadata,
     ...answering,
     key,
@@ -277,7 +278,7 @@ function derive(
 }
 
 function emptyOutput(command: Command): Payload {
-  return { typeUrl: `type.googleapis.com/${command.method.outputType}`, value: EMPTY };
+  return asProtobuf(command.method.outputType, EMPTY);
 }
 
 /** The type url, if Postgres and a header can hold it. */

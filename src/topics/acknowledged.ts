@@ -11,12 +11,17 @@ export function checkAcknowledged(
   sent: readonly { readonly topic: string; readonly messages: readonly Message[] }[],
   acknowledged: readonly RecordMetadata[],
 ): void {
-  const places = new Set(acknowledged.map(({ topicName, partition }) => placeOf(topicName, partition)));
+  const heard = new Map<string, Set<number>>();
+  for (const { topicName, partition } of acknowledged) {
+    const partitions = heard.get(topicName);
+    if (partitions === undefined) heard.set(topicName, new Set([partition]));
+    else partitions.add(partition);
+  }
   const lacking = new Set<string>();
   for (const { topic, messages } of sent) {
+    const partitions = heard.get(topic);
     for (const { partition = -1 } of messages) {
-      const place = placeOf(topic, partition);
-      if (!places.has(place)) lacking.add(place);
+      if (partitions?.has(partition) !== true) lacking.add(`${topic}/${partition}`);
     }
   }
   if (lacking.size === 0) return;
@@ -24,8 +29,4 @@ export function checkAcknowledged(
     'EMIT_UNKNOWN',
     `the brokers acknowledged nothing for ${[...lacking].join(', ')}: the client does not know who leads there at present`,
   );
-}
-
-function placeOf(topic: string, partition: number): string {
-  return `${topic}/${partition}`;
 }

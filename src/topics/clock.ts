@@ -27,3 +27,21 @@ export function watchClock(options: {
   timer.unref();
   return () => clearInterval(timer);
 }
+
+/** A jump of the clock by this part of the session is no matter. */
+const JUMP_PART = 3;
+const LOOK_MS = 500;
+
+/**
+ * Calls `onLost` when the heartbeats of a kafkajs consumer have stopped: it sends the next one when the time of day says
+ * so. An hour back, and it sends none for an hour, while the group has long given its partitions away and it fetches on.
+ * Answers a function that ends it.
+ */
+export function watchHeartbeats(sessionTimeoutMs: number, onLost: (error: Error) => void): () => void {
+  return watchClock({
+    everyMs: LOOK_MS,
+    toleranceMs: sessionTimeoutMs / JUMP_PART,
+    onBack: (byMs) =>
+      onLost(new Error(`the time of day went back by ${Math.round(byMs / 1_000)} s, and heartbeats with it`)),
+  });
+}

@@ -1,7 +1,7 @@
 import type { Consumer, EachBatchPayload, Kafka } from 'kafkajs';
 import type { InputRecord } from '../model/record.ts';
 import { createAssigner } from './assigner.ts';
-import { watchClock } from './clock.ts';
+import { watchHeartbeats } from './clock.ts';
 import { toInputRecord } from './input-record.ts';
 
 export interface ConsumptionOptions {
@@ -47,15 +47,11 @@ export interface Consumption {
   stop(): Promise<void>;
 }
 
-/** A jump of the clock by this part of the session is no matter. */
-const JUMP_PART = 3;
-const CLOCK_LOOK_MS = 500;
-
 export function createConsumption(options: ConsumptionOptions): Consumption {
   const { topics } = options;
   let shards: readonly number[] = [];
   let confirmations: (() => void)[] = [];
-  let unwatchClock: (() => void) | undefined;
+  let unwatch: (() => void) | undefined;
 
   const consumer: Consumer = options.kafka.consumer({
     groupId: options.groupId,
@@ -112,19 +108,11 @@ export function createConsumption(options: ConsumptionOptions): Consumption {
       await consumer.connect();
       await consumer.subscribe({ topics: [...topics], fromBeginning: true });
       await consumer.run({ autoCommit: false, eachBatchAutoResolve: false, eachBatch });
-      // kafkajs sends the next heartbeat when the time of day says so: an hour back, and it sends none for an hour, while
-      // the group has long given its shards away and it fetches on.
-      unwatchClock = watchClock({
-        everyMs: CLOCK_LOOK_MS,
-        toleranceMs: options.sessionTimeoutMs / JUMP_PART,
-        onBack(byMs) {
-          unwatchClock?.();
-          void consumer.disconnect().catch(() => undefined);
-          options.onCrash(
-            new Error(`the time of day went back by ${Math.round(byMs / 1_000)} s, and heartbeats with it`),
-          );
-          confirmed();
-        },
+      unwatch = watchHeartbeats(options.sessionTimeoutMs, (error) => {
+        unwatch?.();
+        void consumer.disconnect().catch(() => undefined);
+        options.onCrash(error);
+        confirmed();
       });
     },
     assigned: () => shards,
@@ -133,7 +121,7 @@ export function createConsumption(options: ConsumptionOptions): Consumption {
     pause: (partition) => consumer.pause(perTopic([partition])),
     resume: (partition) => consumer.resume(perTopic([partition])),
     async stop() {
-      unwatchClock?.();
+      unwatch?.();
       await consumer.disconnect();
       confirmed();
     },

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import kafkajs, { type Consumer, type EachBatchPayload, type Kafka, type PartitionAssigner } from 'kafkajs';
 import type { InputRecord } from '../model/record.ts';
-import { watchClock } from './clock.ts';
+import { watchHeartbeats } from './clock.ts';
 import { toInputRecord } from './input-record.ts';
 import { offsetRanges } from './offsets.ts';
 
@@ -9,7 +9,6 @@ const { AssignerProtocol } = kafkajs;
 
 /** A member that is silent for so long is no member any more, in ms: Kafka's default. */
 const SESSION_MS = 30_000;
-const CLOCK_LOOK_MS = 1_000;
 
 /** Reads one partition from its present end on, read_committed, for this process alone. */
 export interface Tail {
@@ -46,7 +45,7 @@ export function createTail(options: {
     retry: { initialRetryTime: 100, maxRetryTime: 2_000, retries: 8, restartOnFailure: async () => false },
   });
   let next: bigint | undefined;
-  let unwatchClock: (() => void) | undefined;
+  let unwatch: (() => void) | undefined;
 
   async function eachBatch({ batch, isStale, isRunning, resolveOffset }: EachBatchPayload): Promise<void> {
     if (isStale() || !isRunning()) return;
@@ -83,15 +82,10 @@ export function createTail(options: {
       });
       await consumer.run({ autoCommit: false, eachBatchAutoResolve: false, eachBatch });
       await joined;
-      // As in consumption.ts: its heartbeats follow the time of day.
-      unwatchClock = watchClock({
-        everyMs: CLOCK_LOOK_MS,
-        toleranceMs: SESSION_MS / 3,
-        onBack: (byMs) => options.onCrash(new Error(`the time of day went back by ${Math.round(byMs / 1_000)} s`)),
-      });
+      unwatch = watchHeartbeats(SESSION_MS, options.onCrash);
     },
     async stop() {
-      unwatchClock?.();
+      unwatch?.();
       await consumer.disconnect();
     },
   };

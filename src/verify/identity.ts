@@ -2,7 +2,6 @@ import { createHash, type Hash } from 'node:crypto';
 import {
   DEAD_LETTER_HEADERS,
   DOOR_HEADER,
-  NUDGE_HEADER,
   ORIGIN_HEADER,
   PLACE_HEADER,
   PUT_BACK_HEADER,
@@ -114,11 +113,6 @@ function deadLetter(header: (name: string) => string | undefined, commandTopic: 
     stood,
     service: header(DEAD_LETTER_HEADERS.service) ?? '',
   };
-}
-
-/** Whether a record of the command topic is for nobody (codec/put-back.ts). */
-export function isNudge(record: InputRecord): boolean {
-  return record.value === null && record.headers[NUDGE_HEADER] !== undefined;
 }
 
 /** Whether a record of the command topic came in at a door: it is input. */

@@ -1,8 +1,8 @@
 import { ORIGIN_HEADER } from '../codec/header-names.ts';
+import { isNudge } from '../codec/put-back.ts';
 import type { InputRecord } from '../model/record.ts';
 import { type CheckResult, gather, number } from './findings.ts';
 import { type Ground, isInFlight } from './ground.ts';
-import { isNudge } from './identity.ts';
 import type { ChunkRow, ShardRow } from './journal.ts';
 import type { InputTrace, Traces } from './traces.ts';
 

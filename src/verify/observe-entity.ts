@@ -1,5 +1,6 @@
 import { Writer } from 'protobufjs/minimal.js';
 import { asBuffer } from '../bytes.ts';
+import { asProtobuf } from '../codec/any.ts';
 import { StateferryError } from '../errors.ts';
 import type { FunctionClient } from '../functions/client.ts';
 import { openEntitySession } from '../functions/session.ts';
@@ -93,7 +94,7 @@ export function probeWith(client: FunctionClient, dialect: Dialect, method: Meth
             session.send(
               {
                 name: method.name,
-                payload: { typeUrl: `type.googleapis.com/${method.inputType}`, value: inputOf(method, init.entityId) },
+                payload: asProtobuf(method.inputType, inputOf(method, init.entityId)),
                 metadata: [],
               },
               (outcome) => {

@@ -1,5 +1,6 @@
 import { createEncoder } from '../codec/encode.ts';
 import { decodeOutbox } from '../codec/outbox.ts';
+import { isNudge } from '../codec/put-back.ts';
 import { messageOf } from '../errors.ts';
 import type { InputRecord, OutputRecord } from '../model/record.ts';
 import { partitionFor } from '../topics/partition.ts';
@@ -7,16 +8,7 @@ import { beyondApplied } from './check-sequences.ts';
 import { type CheckResult, type Gathering, gather, number } from './findings.ts';
 import { type Fingerprint, FingerprintTable, isSame } from './fingerprints.ts';
 import { type Ground, isInFlight } from './ground.ts';
-import {
-  asOutput,
-  bodyPrint,
-  fingerprintOf,
-  type Identity,
-  identify,
-  isFromDoor,
-  isNudge,
-  wholePrint,
-} from './identity.ts';
+import { asOutput, bodyPrint, fingerprintOf, type Identity, identify, isFromDoor, wholePrint } from './identity.ts';
 import type { EventWithPayload, OutboxChunk } from './journal.ts';
 import type { Traces } from './traces.ts';
 

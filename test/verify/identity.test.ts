@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { encodeCommandRecord } from '../../src/codec/command-record.ts';
 import { deadLetter } from '../../src/codec/dead-letter.ts';
-import { putBack } from '../../src/codec/put-back.ts';
-import { asOutput, bodyPrint, identify, isNudge, parentOf, rootOf, wholePrint } from '../../src/verify/identity.ts';
+import { isNudge, putBack } from '../../src/codec/put-back.ts';
+import { asOutput, bodyPrint, identify, parentOf, rootOf, wholePrint } from '../../src/verify/identity.ts';
 import { inputRecord } from '../support/records.ts';
 
 const where = { topic: 'out', commandTopic: 'd-commands', answerTopic: 'd-answers', deployment: 'd' };

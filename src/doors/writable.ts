@@ -1,0 +1,14 @@
+import type { Duplex, Writable } from 'node:stream';
+
+/** Resolves when a gRPC stream takes more, or is over: closed, or cancelled by the one at its other end. */
+export function untilWritable(stream: Writable | Duplex): Promise<void> {
+  return new Promise((resolve) => {
+    const done = (): void => {
+      for (const event of EVENTS) stream.off(event, done);
+      resolve();
+    };
+    for (const event of EVENTS) stream.on(event, done);
+  });
+}
+
+const EVENTS = ['drain', 'close', 'cancelled'] as const;

@@ -1,0 +1,83 @@
+import type { Kafka } from 'kafkajs';
+import type { Config } from './config/config.ts';
+import type { AccessOf } from './door-access.ts';
+import { guardCalls } from './doors/access/guard-calls.ts';
+import { createDoors, type Doors } from './doors/doors.ts';
+import { createFunctionCalls } from './doors/function-calls.ts';
+import { createLogCalls, type LogCallsOptions } from './doors/log-calls.ts';
+import type { Discovered } from './functions/discovery.ts';
+import type { FunctionLink } from './functions/link.ts';
+import type { Log } from './observe/log.ts';
+
+/** The deployment's own topics, as its doors use them. */
+export type DoorLog = Omit<LogCallsOptions, 'kafka' | 'onTrouble'>;
+
+/** The doors of this process, and what stands behind them. */
+export interface ProcessDoors extends Pick<Doors, 'changed' | 'close'> {
+  /** host:port; undefined: they are not open. */
+  address(): string | undefined;
+  /** Opens them, or goes on with another version of the function. May be called again after it has failed. */
+  serve(found: Discovered, topics: DoorLog): Promise<void>;
+}
+
+/** Doors that open with the first `serve`. */
+export function openDoors(
+  config: Config,
+  options: {
+    readonly kafka: Kafka;
+    readonly link: FunctionLink;
+    readonly accessOf: AccessOf;
+    readonly log: Log;
+    readonly onListening: ((address: { host: string; port: number }) => void) | undefined;
+  },
+): ProcessDoors {
+  const { kafka, link, accessOf, log } = options;
+  let address: string | undefined;
+  let logCalls: ReturnType<typeof createLogCalls> | undefined;
+  let isListening = false;
+  const doors = createDoors({
+    ...config.doors,
+    isFunctionUp: () => link.isUp(),
+    onListening(at) {
+      address = `${at.host}:${at.port}`;
+      log.info(at, 'The doors are open');
+      options.onListening?.(at);
+    },
+    onFault: (what) => log.warn({ what }, 'Part of the HTTP door is not served'),
+  });
+  return {
+    async serve(found, topics) {
+      const { dialect, spec, descriptors } = found;
+      // Kept when it does not start, so that what it has opened is closed in the end.
+      logCalls ??= createLogCalls({
+        kafka,
+        ...topics,
+        onTrouble: (reason) => log.warn({ reason }, 'Trouble with the answers'),
+      });
+      if (!isListening) await logCalls.start();
+      isListening = true;
+      const calls = createFunctionCalls({
+        client: link.client,
+        dialect,
+        descriptors,
+        resolve: (service, method) => spec.components.get(service)?.methods.get(method),
+        isFunctionUp: () => link.isUp(),
+        onLost: (reason) => link.suspect(reason),
+        log: logCalls,
+        timeoutMs: config.doors.timeoutMs,
+        functionDeadlineMs: config.function.deadlineMs,
+        maxRecordBytes: config.engine.maxRecordBytes,
+      });
+      await doors.serve({ components: spec.components, descriptors }, guardCalls(calls, accessOf(found)));
+    },
+    address: () => address,
+    changed: () => doors.changed(),
+    async close() {
+      address = undefined;
+      await doors.close();
+      const closing = logCalls;
+      logCalls = undefined;
+      await closing?.stop();
+    },
+  };
+}
