@@ -1,3 +1,4 @@
+import { writeFile } from 'node:fs/promises';
 import { aborted } from '../src/abort.ts';
 import { buildDescriptor } from './functions.ts';
 import { type Ground, prepareGround } from './ground.ts';
@@ -12,6 +13,20 @@ export interface Benchmark<Results> {
   readonly measure: (ground: Ground) => Promise<Results>;
   /** Prints and keeps the results; resolves to the exit code. */
   readonly report: (results: Results) => Promise<number>;
+}
+
+/** Prints what was measured and writes it to a file where one is named; resolves to the exit code, 1 where something was wrong. */
+export async function tellResults(told: {
+  /** For people. */
+  readonly text: string;
+  readonly file: string | undefined;
+  /** For programs. */
+  readonly json: () => string;
+  readonly problems: readonly string[];
+}): Promise<number> {
+  process.stdout.write(told.text);
+  if (told.file !== undefined) await writeFile(told.file, told.json());
+  return told.problems.length === 0 ? 0 : 1;
 }
 
 async function main<Results>(prepare: () => Promise<Benchmark<Results>>, signal: AbortSignal): Promise<number> {

@@ -1,16 +1,14 @@
 /** `npm run bench:doors`: argv in; a table and the exit code out, 1 when an answer was wrong, however late. */
-import { writeFile } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
 import * as grpc from '@grpc/grpc-js';
-import { Command } from 'commander';
 import { freePorts } from '../src/local/ports.ts';
-import { runBenchmark } from './benchmark.ts';
+import { runBenchmark, tellResults } from './benchmark.ts';
 import { METHOD, SERVICE, totalOf } from './counter.ts';
 import { ownsShards, startEngine } from './engine-process.ts';
 import { startCounter } from './functions.ts';
 import type { Ground } from './ground.ts';
 import { type Latencies, latencies } from './latencies.ts';
-import { collect, list, whole } from './options.ts';
+import { whole, withCommonOptions } from './options.ts';
 import { align, machine, number } from './report.ts';
 import { openScene, type Scene } from './scene.ts';
 
@@ -40,7 +38,7 @@ interface Results {
 }
 
 function readDoors(argv: readonly string[]): DoorsOptions {
-  return new Command('bench:doors')
+  return withCommonOptions('bench:doors')
     .description(
       'How long a caller at a door waits for an entity, beside one small Kafka transaction. See bench/README.md.',
     )
@@ -48,10 +46,6 @@ function readDoors(argv: readonly string[]): DoorsOptions {
     .option('--seconds <n>', 'how long, at each door', whole, 20)
     .option('--entities <n>', 'entities that are called in turn', whole, 1_000)
     .option('--partitions <n>', 'shards', whole, 8)
-    .option('--json <file>', 'write the results to this file too')
-    .option('--set <name=value>', 'an option of the engine; repeat as needed', collect, [])
-    .option('--brokers <list>', 'host:port,... of a Kafka to use instead of starting one', list)
-    .option('--database-url <url>', 'a Postgres to use instead of starting one')
     .parse([...argv], { from: 'user' })
     .opts<DoorsOptions>();
 }
@@ -201,15 +195,15 @@ await runBenchmark(async () => {
   return {
     servers: { brokers: options.brokers, databaseUrl: options.databaseUrl },
     measure: (ground) => measure(ground, options),
-    async report(results) {
-      process.stdout.write(table(options, results));
-      if (options.json !== undefined) {
-        await writeFile(
-          options.json,
-          `${JSON.stringify({ at: new Date().toISOString(), machine: machine(), ...results }, undefined, 2)}\n`,
-        );
-      }
-      return results.problems.length === 0 ? 0 : 1;
+    report(results) {
+      const { brokers: _, databaseUrl: __, ...job } = options;
+      const all = { at: new Date().toISOString(), machine: machine(), job, ...results };
+      return tellResults({
+        text: table(options, results),
+        file: options.json,
+        json: () => `${JSON.stringify(all, undefined, 2)}\n`,
+        problems: results.problems,
+      });
     },
   };
 });

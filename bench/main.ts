@@ -1,8 +1,8 @@
 /** `npm run bench`: argv in; a table and the exit code out, 1 when the outputs were wrong, however fast they came. */
-import { mkdir, writeFile } from 'node:fs/promises';
+import { mkdir } from 'node:fs/promises';
 import path from 'node:path';
 import { type Baseline, type BaselineResult, measureBaseline } from './baseline-case.ts';
-import { runBenchmark } from './benchmark.ts';
+import { runBenchmark, tellResults } from './benchmark.ts';
 import { type EngineResult, measureEngine } from './engine-case.ts';
 import type { Ground } from './ground.ts';
 import { type BenchOptions, type FunctionName, readOptions } from './options.ts';
@@ -35,10 +35,12 @@ await runBenchmark(async () => {
   return {
     servers: options,
     measure: (ground) => measure(ground, options),
-    async report(results) {
-      process.stdout.write(table(options, results));
-      if (options.json !== undefined) await writeFile(options.json, json(options, results));
-      return problemsOf(results).length === 0 ? 0 : 1;
-    },
+    report: (results) =>
+      tellResults({
+        text: table(options, results),
+        file: options.json,
+        json: () => json(options, results),
+        problems: problemsOf(results),
+      }),
   };
 });

@@ -39,7 +39,7 @@ const QUICK = { commands: 4_000, entities: 400, baselineCommands: 1_000, pacedSe
 
 /** Reads the command line; prints help or a refusal and ends the process where that is all there is to do. */
 export function readOptions(argv: readonly string[]): BenchOptions {
-  const program = new Command('bench')
+  const program = withCommonOptions('bench')
     .description('The counter job on the engine, and on two programs written by hand. See bench/README.md.')
     .option('--commands <n>', `commands of one run (${FULL.commands})`, whole)
     .option('--entities <n>', `entities that they go to (${FULL.entities})`, whole)
@@ -52,17 +52,13 @@ export function readOptions(argv: readonly string[]): BenchOptions {
     .option('--only <parts>', `some of ${PARTS.join(', ')} (all but long)`, parts)
     .option('--long', 'the long part too')
     .option('--quick', 'small numbers: checks the outputs, says nothing about speed')
-    .option('--json <file>', 'write the results to this file too')
     .option('--profile <dir>', 'write CPU profiles of the engine, one a part, and their summaries to this folder')
-    .option('--set <name=value>', 'an option of the engine; repeat as needed', collect, [])
     .option(
       '--node <flag>',
       'a flag of Node for the engine, as --node=--max-semi-space-size=64; repeat as needed',
       collect,
       [],
     )
-    .option('--brokers <list>', 'host:port,... of a Kafka to use instead of starting one', list)
-    .option('--database-url <url>', 'a Postgres to use instead of starting one')
     .parse([...argv], { from: 'user' });
   const given = program.opts<{
     commands?: number;
@@ -107,6 +103,15 @@ export function readOptions(argv: readonly string[]): BenchOptions {
   };
 }
 
+/** A benchmark's command line, with what all of them take. */
+export function withCommonOptions(name: string): Command {
+  return new Command(name)
+    .option('--json <file>', 'write the results to this file too')
+    .option('--set <name=value>', 'an option of the engine; repeat as needed', collect, [])
+    .option('--brokers <list>', 'host:port,... of a Kafka to use instead of starting one', list)
+    .option('--database-url <url>', 'a Postgres to use instead of starting one');
+}
+
 export function whole(text: string): number {
   const n = Number(text);
   if (!Number.isSafeInteger(n) || n < 1) throw new InvalidArgumentError('It is a whole number of at least 1.');
@@ -121,10 +126,10 @@ function parts(text: string): Part[] {
   });
 }
 
-export function list(text: string): string[] {
+function list(text: string): string[] {
   return text.split(',').map((item) => item.trim());
 }
 
-export function collect(value: string, earlier: string[]): string[] {
+function collect(value: string, earlier: string[]): string[] {
   return [...earlier, value];
 }

@@ -1,14 +1,12 @@
 /** `npm run bench:scale-out`: argv in; a table and the exit code out, 1 when the outputs were wrong, however short the pauses. */
-import { writeFile } from 'node:fs/promises';
-import { Command } from 'commander';
 import { OPTIONS } from '../src/config/options.ts';
 import type { Status } from '../src/observe/status.ts';
-import { runBenchmark } from './benchmark.ts';
+import { runBenchmark, tellResults } from './benchmark.ts';
 import { checkJournal } from './engine-case.ts';
 import { startEngine } from './engine-process.ts';
 import { type RunningFunction, startCounter } from './functions.ts';
 import type { Ground } from './ground.ts';
-import { collect, list, whole } from './options.ts';
+import { whole, withCommonOptions } from './options.ts';
 import { EVENTS, measurePauses, type Pause, startFlow } from './pauses.ts';
 import { type History, measureRecovery, type Recovery } from './recovery.ts';
 import { align, machine, number } from './report.ts';
@@ -41,17 +39,13 @@ interface Results {
 }
 
 function readScaleOut(argv: readonly string[]): ScaleOutOptions {
-  return new Command('bench:scale-out')
+  return withCommonOptions('bench:scale-out')
     .description('How long a shard gives no output when processes come and go. See bench/README.md.')
     .option('--partitions <n>', 'partitions of the topics in and out', whole, 8)
     .option('--entities <n>', 'entities that the commands go to while processes come and go', whole, 1_000)
     .option('--rate <n>', 'commands a second, over all shards', whole, 400)
     .option('--repetitions <n>', 'how often a process joins and leaves, and joins and is killed', whole, 3)
     .option('--quick', 'once, with short histories: checks the outputs, says little about time')
-    .option('--json <file>', 'write the results to this file too')
-    .option('--set <name=value>', 'an option of the engine; repeat as needed', collect, [])
-    .option('--brokers <list>', 'host:port,... of a Kafka to use instead of starting one', list)
-    .option('--database-url <url>', 'a Postgres to use instead of starting one')
     .parse([...argv], { from: 'user' })
     .opts<ScaleOutOptions>();
 }
@@ -190,14 +184,15 @@ await runBenchmark(async () => {
   return {
     servers: { brokers: options.brokers, databaseUrl: options.databaseUrl },
     measure: (ground) => measure(ground, options),
-    async report(results) {
-      process.stdout.write(table(options, results));
-      if (options.json !== undefined) {
-        const { brokers: _, databaseUrl: __, ...job } = options;
-        const all = { at: new Date().toISOString(), machine: machine(), job, ...results };
-        await writeFile(options.json, `${JSON.stringify(all, undefined, 2)}\n`);
-      }
-      return results.problems.length === 0 ? 0 : 1;
+    report(results) {
+      const { brokers: _, databaseUrl: __, ...job } = options;
+      const all = { at: new Date().toISOString(), machine: machine(), job, ...results };
+      return tellResults({
+        text: table(options, results),
+        file: options.json,
+        json: () => `${JSON.stringify(all, undefined, 2)}\n`,
+        problems: results.problems,
+      });
     },
   };
 });
