@@ -1,4 +1,5 @@
 import type { Config } from './config/config.ts';
+import type { FunctionTls } from './functions/client.ts';
 import { createLink, type FunctionLink, type LinkOptions } from './functions/link.ts';
 import { allDialects } from './protocol/dialects.ts';
 import { version } from './version.ts';
@@ -13,18 +14,19 @@ export function linkFunction(
     readonly devMode: boolean;
     /** By which the doors know the function's own calls; absent: they do not. */
     readonly selfToken?: string;
+    /** As `function.tls` says; read by `readNamedFiles`. */
+    readonly tls: FunctionTls | undefined;
   } & Pick<LinkOptions, 'onAway' | 'onBack' | 'onRefused'>,
 ): FunctionLink {
-  const { devMode, selfToken, ...handlers } = options;
+  const { devMode, selfToken, tls, ...handlers } = options;
   return createLink({
     url: new URL(config.function.url),
+    tls,
     dialects: allDialects(),
     proxy: {
       name: 'stateferry',
       version: version(),
-      // Where its component clients find the runtime: its own services.
-      hostname: ANY_ADDRESS.has(config.doors.host) ? 'localhost' : config.doors.host,
-      port: config.doors.port,
+      ...doorsOf(config.doors),
       devMode,
       ...(selfToken !== undefined && {
         selfIdentification: { header: 'authorization', value: `Bearer ${selfToken}` },
@@ -34,4 +36,10 @@ export function linkFunction(
     backoffMaxMs: config.function.backoffMaxMs,
     ...handlers,
   });
+}
+
+/** Where the function's component clients find the runtime. They speak clear text (PROTOCOLS 2). */
+function doorsOf({ host, port, tls }: Config['doors']): { readonly hostname: string; readonly port: number } {
+  if (tls.plainPort !== undefined) return { hostname: '127.0.0.1', port: tls.plainPort };
+  return { hostname: ANY_ADDRESS.has(host) ? 'localhost' : host, port };
 }

@@ -5,6 +5,7 @@ import { guardCalls } from './doors/access/guard-calls.ts';
 import { createDoors, type Doors } from './doors/doors.ts';
 import { createFunctionCalls } from './doors/function-calls.ts';
 import { createLogCalls, type LogCallsOptions } from './doors/log-calls.ts';
+import type { DoorTls } from './doors/tls.ts';
 import type { Discovered } from './functions/discovery.ts';
 import type { FunctionLink } from './functions/link.ts';
 import type { Log } from './observe/log.ts';
@@ -27,16 +28,25 @@ export function openDoors(
     readonly kafka: Kafka;
     readonly link: FunctionLink;
     readonly accessOf: AccessOf;
+    readonly tls: DoorTls | undefined;
     readonly log: Log;
     readonly onListening: ((address: { host: string; port: number }) => void) | undefined;
   },
 ): ProcessDoors {
-  const { kafka, link, accessOf, log } = options;
+  const { kafka, link, accessOf, tls, log } = options;
   let address: string | undefined;
   let logCalls: ReturnType<typeof createLogCalls> | undefined;
   let isListening = false;
   const doors = createDoors({
     ...config.doors,
+    tls: tls && {
+      ...tls,
+      onRefused: (reason, from) => log.debug({ reason, from }, 'A connection was refused by TLS'),
+      onRenewed: () => log.info('The certificates of the doors were read again'),
+      onBrokenFiles: (reason) =>
+        log.warn({ reason }, 'The certificates of the doors have changed and cannot be used; those before stay'),
+    },
+    onPlainListening: (at) => log.info(at, 'The doors speak clear text, too, to this host'),
     isFunctionUp: () => link.isUp(),
     onListening(at) {
       address = `${at.host}:${at.port}`;

@@ -1,4 +1,3 @@
-import { randomBytes } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Admin, Kafka } from 'kafkajs';
 import type pg from 'pg';
@@ -8,7 +7,6 @@ import { createDecoder } from './codec/decode.ts';
 import { createEncoder } from './codec/encode.ts';
 import type { Config } from './config/config.ts';
 import { planDeployment } from './deployment-plan.ts';
-import { readDoorAccess } from './door-access.ts';
 import { decide } from './engine/decide.ts';
 import { Engine, type EngineOptions } from './engine/engine.ts';
 import { createFailures } from './engine/failures.ts';
@@ -32,6 +30,7 @@ import { heldShards, openShards, releaseShard, settleShards } from './journal/op
 import { readOutbox } from './journal/outbox.ts';
 import { readOwners } from './journal/owners.ts';
 import { createPool } from './journal/pool.ts';
+import { readNamedFiles } from './named-files.ts';
 import { createHttp } from './observe/http.ts';
 import { kafkaLogCreator } from './observe/kafka-log.ts';
 import { type Log, scoped } from './observe/log.ts';
@@ -55,8 +54,6 @@ import { type TopicWatch, watchTopics } from './topics/watch.ts';
 
 const WAIT_MIN_MS = 200;
 const WAIT_MAX_MS = 5_000;
-/** What the function proves to be itself with, made anew for each process. */
-const SELF_TOKEN_BYTES = 32;
 
 /** A runtime in this process: the function's link, the engine, and the server for metrics, health and status. */
 export interface Runtime {
@@ -86,7 +83,7 @@ export interface RuntimeOptions {
   readonly replace?: (parts: EngineOptions) => EngineOptions;
 }
 
-/** @throws StateferryError CONFIG_INVALID for files with tokens or keys that cannot be used. */
+/** @throws StateferryError CONFIG_INVALID for files with tokens, keys or certificates that cannot be used. */
 export function createRuntime(options: RuntimeOptions): Runtime {
   const { config, log } = options;
   const hub = createSignals();
@@ -95,8 +92,7 @@ export function createRuntime(options: RuntimeOptions): Runtime {
   let link: FunctionLink | undefined;
   let discovered: Discovered | undefined;
   let doors: ProcessDoors | undefined;
-  const selfToken = randomBytes(SELF_TOKEN_BYTES).toString('base64url');
-  const accessOf = readDoorAccess(config.doors, selfToken);
+  const { accessOf, selfToken, doorTls, functionTls } = readNamedFiles(config);
   let survey = async (): Promise<readonly ShardPlace[]> => [];
 
   const status = (): Status => ({
@@ -181,6 +177,7 @@ export function createRuntime(options: RuntimeOptions): Runtime {
       const functionLog = scoped(log, 'function');
       link = linkFunction(config, {
         devMode: options.devMode,
+        tls: functionTls,
         ...(config.doors.enabled && { selfToken }),
         onAway(reason) {
           functionLog.warn({ url: config.function.url, reason }, 'Waiting for the function');
@@ -211,7 +208,14 @@ export function createRuntime(options: RuntimeOptions): Runtime {
         ]);
         discovered = await link.connect(signal);
         if (config.doors.enabled)
-          doors = openDoors(config, { kafka, link, accessOf, log: scoped(log, 'doors'), onListening: options.onDoors });
+          doors = openDoors(config, {
+            kafka,
+            link,
+            accessOf,
+            tls: doorTls,
+            log: scoped(log, 'doors'),
+            onListening: options.onDoors,
+          });
         hub.signals.functionUp();
         while (!signal.aborted) {
           changed = new AbortController();

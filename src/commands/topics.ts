@@ -5,6 +5,7 @@ import { type DeploymentPlan, planDeployment } from '../deployment-plan.ts';
 import { messageOf, StateferryError } from '../errors.ts';
 import { linkFunction } from '../function-link.ts';
 import type { Discovered } from '../functions/discovery.ts';
+import { readFunctionFiles } from '../named-files.ts';
 import { kafkaLogCreator } from '../observe/kafka-log.ts';
 import { createLog } from '../observe/log.ts';
 import { createKafka } from '../topics/client.ts';
@@ -68,6 +69,7 @@ async function discoverNow(config: Config, io: Io): Promise<Discovered> {
   let reason = 'it does not answer';
   const link = linkFunction(config, {
     devMode: false,
+    tls: readFunctionFiles(config),
     onAway(why) {
       reason = why;
       io.err.write(`Waiting for the function at ${config.function.url}: ${why}\n`);

@@ -8,6 +8,7 @@ import { createFunctionClient, type FunctionClient } from '../functions/client.t
 import { type Discovered, discover } from '../functions/discovery.ts';
 import { createPool } from '../journal/pool.ts';
 import type { Method } from '../model/component.ts';
+import { readFunctionFiles } from '../named-files.ts';
 import { kafkaLogCreator } from '../observe/kafka-log.ts';
 import { createLog } from '../observe/log.ts';
 import { maskSecrets } from '../observe/mask.ts';
@@ -61,7 +62,7 @@ export async function judge(
   io: Pick<Io, 'err' | 'signal'>,
 ): Promise<Report> {
   registerCodecs();
-  const client = createFunctionClient(new URL(config.function.url));
+  const client = createFunctionClient(new URL(config.function.url), readFunctionFiles(config));
   const kafka = createKafka({
     ...config.kafka,
     logCreator: kafkaLogCreator(createLog({ level: 'silent', format: 'json' })),

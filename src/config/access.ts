@@ -24,6 +24,7 @@ const ALGORITHMS = [
 ] as const;
 
 const NAME_EXPECTED = 'a name: up to 253 of A-Z a-z 0-9 . _ -, with a letter or digit first';
+const CERTIFICATE_EXPECTED = 'a name as certificates have it, for example shop.internal';
 const text = (expected: string) => z.string({ error: expected }).min(1, { error: expected });
 const filePath = () => text('the path of a file');
 
@@ -42,6 +43,13 @@ export const doorServiceFields = fields({
     .optional()
     .describe('What it sends: `authorization: Bearer <token>`.'),
   tokenFile: filePath().optional().describe('A file that holds the token, in the place of `token`.'),
+  certificateName: z
+    .string({ error: CERTIFICATE_EXPECTED })
+    .regex(/^[A-Za-z0-9*._-]{1,253}$/, { error: CERTIFICATE_EXPECTED })
+    .optional()
+    .describe(
+      'The name in its client certificate: a DNS name of it or, of one that has no DNS names, its common name. It needs `doors.tls.clientCaFile`.',
+    ),
 });
 
 export const jwtKeyFields = fields({
@@ -60,23 +68,40 @@ export const jwtKeyFields = fields({
   keyFile: filePath().optional().describe('A file that holds the key, in the place of `key`.'),
 });
 
-/** Exactly one of a secret and the file that holds it. */
+/** A secret or the file that holds it, and not both; none of them where `instead` is there. */
 const oneOf =
-  <K extends string>(secret: K, file: string) =>
+  <K extends string>(secret: K, file: string, instead?: string) =>
   (entry: { readonly [key: string]: unknown }, context: z.RefinementCtx): void => {
-    const both = entry[secret] !== undefined && entry[file] !== undefined;
-    const neither = entry[secret] === undefined && entry[file] === undefined;
-    if (both) context.addIssue({ code: 'custom', path: [file], message: `either ${secret} or ${file}` });
-    if (neither) context.addIssue({ code: 'custom', path: [secret], message: `${secret}, or ${file}` });
+    const has = (name: string | undefined): boolean => name !== undefined && entry[name] !== undefined;
+    if (has(secret) && has(file)) {
+      context.addIssue({ code: 'custom', path: [file], message: `either ${secret} or ${file}` });
+    }
+    if (!has(secret) && !has(file) && !has(instead)) {
+      const names = [secret, file, ...(instead === undefined ? [] : [instead])].join(', or ');
+      context.addIssue({ code: 'custom', path: [secret], message: names });
+    }
   };
 
-export const doorServiceSchema = doorServiceFields.superRefine(oneOf('token', 'tokenFile'));
+export const doorServiceSchema = doorServiceFields.superRefine(oneOf('token', 'tokenFile', 'certificateName'));
 export const jwtKeySchema = jwtKeyFields.superRefine(oneOf('key', 'keyFile'));
 
-/** A service that the doors know by its token. */
+/** A service that the doors know, by its token or by its certificate. */
 export type DoorService = z.output<typeof doorServiceSchema>;
 /** A key that bearer tokens are verified with. */
 export type JwtKey = z.output<typeof jwtKeySchema>;
 
-export const doorServicesSchema = distinct(doorServiceSchema, ({ name }) => name, 'a name');
+export const doorServicesSchema = distinct(doorServiceSchema, ({ name }) => name, 'a name').superRefine(
+  (services, context) => {
+    const whose = new Map<string, string>();
+    for (const [index, { name, certificateName }] of services.entries()) {
+      if (certificateName === undefined) continue;
+      const other = whose.get(certificateName.toLowerCase());
+      if (other === undefined) whose.set(certificateName.toLowerCase(), name);
+      else {
+        const message = `another name than that of ${other}: it tells who calls`;
+        context.addIssue({ code: 'custom', path: [index, 'certificateName'], message });
+      }
+    }
+  },
+);
 export const jwtKeysSchema = distinct(jwtKeySchema, ({ id }) => id, 'an id');

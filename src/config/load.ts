@@ -76,7 +76,7 @@ export function loadConfig(options: LoadOptions): LoadedConfig {
     const [first, second] = pair.map((name) => `${name} (${shown(config, name)}${values.get(name)?.source.label})`);
     faults.push(`${first} and ${second}: ${rule}`);
   }
-  if (faults.length > 0) throw invalid(faults);
+  if (faults.length > 0) throw configInvalid(faults);
   return {
     config: deepFreeze(config),
     sources: new Map([...values].map(([name, { source }]) => [name, source])),
@@ -141,7 +141,8 @@ function shown(config: Config, name: OptionName): string {
   return typeof value === 'object' ? '' : `${String(value)}, `;
 }
 
-function invalid(faults: readonly string[]): StateferryError {
+/** CONFIG_INVALID with a line for each fault. */
+export function configInvalid(faults: readonly string[]): StateferryError {
   const count = faults.length === 1 ? 'one fault' : `${faults.length} faults`;
   const listed = faults.map((fault) => `  - ${maskSecrets(fault)}`).join('\n');
   return new StateferryError(

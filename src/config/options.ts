@@ -10,6 +10,7 @@ import { type ConfiguredFailurePolicy, failurePoliciesSchema } from './failures.
 import { type IdempotencyKeySource, idempotencyKeysSchema } from './idempotency.ts';
 import { choice, integer, type Kind, list, structure, text, toggle } from './kinds.ts';
 import { type Destinations, destinationsSchema, type Subscription, subscriptionsSchema, TOPIC_NAME } from './routes.ts';
+import { type DoorTlsConfig, doorTlsSchema, type FunctionTlsConfig, functionTlsSchema } from './tls.ts';
 
 /** One row of the table. Exactly one of `default`, `inherits` and `required` is set. */
 export interface Option<T> {
@@ -74,14 +75,14 @@ const postgresUrl = text({
 });
 
 const functionUrl = text({
-  label: 'http URL',
-  expected: 'http://host:port, for example http://127.0.0.1:8080',
+  label: 'http or https URL',
+  expected: 'http://host:port or https://host:port, for example http://127.0.0.1:8080',
   accepts: (value) => {
     if (!URL.canParse(value)) return false;
     const url = new URL(value);
     const bare =
       url.pathname === '/' && url.search === '' && url.hash === '' && url.username === '' && url.password === '';
-    return url.protocol === 'http:' && url.hostname !== '' && bare;
+    return (url.protocol === 'http:' || url.protocol === 'https:') && url.hostname !== '' && bare;
   },
 });
 
@@ -212,7 +213,12 @@ export const OPTIONS = {
     default: 'http://127.0.0.1:8080',
     env: 'FUNCTION_URL',
     flag: { name: 'function-url', placeholder: 'url' },
-    doc: 'Where the function listens for gRPC, in clear text; `USER_FUNCTION_HOST` and `USER_FUNCTION_PORT` are read where `FUNCTION_URL` is not set.',
+    doc: 'Where the function listens for gRPC, in clear text or, with https, in TLS; `USER_FUNCTION_HOST` and `USER_FUNCTION_PORT` are read where `FUNCTION_URL` is not set.',
+  }),
+  'function.tls': option<FunctionTlsConfig>({
+    kind: structure('map of files', functionTlsSchema),
+    default: {},
+    doc: 'Whom to trust and what to show where `function.url` begins with https. The files are read once, at the start.',
   }),
   'function.deadlineMs': option({
     kind: ms(1),
@@ -338,6 +344,11 @@ export const OPTIONS = {
     flag: { name: 'door-port', placeholder: 'port' },
     doc: 'Port of the doors; 0 takes any free one.',
   }),
+  'doors.tls': option<DoorTlsConfig>({
+    kind: structure('map of files', doorTlsSchema),
+    default: {},
+    doc: 'The files that make the doors speak TLS (1.2 and later), and nothing else, on their port. They are read again when they change.',
+  }),
   'doors.timeoutMs': option({
     kind: ms(1),
     default: 30_000,
@@ -347,6 +358,11 @@ export const OPTIONS = {
     kind: integer({ unit: 'calls', min: 1 }),
     default: 10_000,
     doc: 'Calls under way at once; further ones are refused with RESOURCE_EXHAUSTED, or 429.',
+  }),
+  'doors.maxConnections': option({
+    kind: integer({ unit: 'connections', min: 1 }),
+    default: 5_000,
+    doc: 'Connections that are open at once; further ones are closed at once. One that has not said in 10 s what it wants is closed, too.',
   }),
   'doors.maxMessageBytes': option({
     kind: integer({ unit: 'bytes', min: 1 }),
@@ -372,7 +388,16 @@ export const OPTIONS = {
     kind: structure('list of services', doorServicesSchema),
     default: [],
     secret: SERVICE_SECRETS,
-    doc: 'Services that ACLs can name, each known by its token; every other caller is the internet.',
+    doc: 'Services that ACLs can name, each known by its token or by the name in its certificate; every other caller is the internet.',
+  }),
+  'doors.selfTokenFile': option({
+    kind: text({
+      label: 'path',
+      expected: 'the path of a file, or nothing',
+      accepts: (value) => value.length <= 4_096,
+    }),
+    default: '',
+    doc: 'A file with the token that the function proves with that it calls itself, the same for all processes of a deployment; empty: each process makes one of its own, and a function that several processes share knows only that of the last one.',
   }),
   'doors.jwtKeys': option<readonly JwtKey[]>({
     kind: structure('list of keys', jwtKeysSchema),

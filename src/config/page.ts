@@ -5,6 +5,7 @@ import { idempotencyKeyFields } from './idempotency.ts';
 import { defaultText, GROUP_NAMES, GROUPS, type OptionGroup, optionOf, optionsOf, variableOf } from './options.ts';
 import { RELATIONS } from './relations.ts';
 import { eventSchema, replySchema, subscriptionSchema } from './routes.ts';
+import { doorTlsFields, functionTlsFields } from './tls.ts';
 
 const INTRODUCTION = `# Configuration
 
@@ -60,6 +61,8 @@ export function configurationPage(): string {
     fieldTable('Each of `topics.destinations.events`', eventSchema),
     fieldTable('Each of `failures.policies`', failurePolicyFields),
     fieldTable('Each of `idempotency.keys`', idempotencyKeyFields),
+    fieldTable('`function.tls`', functionTlsFields),
+    fieldTable('`doors.tls`', doorTlsFields),
     fieldTable('Each of `doors.services`', doorServiceFields),
     fieldTable('Each of `doors.jwtKeys`', jwtKeyFields),
     '## What options must hold together\n',

@@ -55,6 +55,13 @@ export const RELATIONS: readonly Relation[] = [
     rule: 'the dead-letter topic must not be one of the deployment’s own (`<name>-commands` and `<name>-answers`)',
     holds: (config) => !ownTopics(config).includes(config.deadLetters.topic),
   },
+  {
+    options: ['doors.services', 'doors.tls'],
+    rule: 'a service that is known by its certificate needs a `clientCaFile`: without one no certificate is asked for',
+    holds: ({ doors }) =>
+      doors.tls.clientCaFile !== undefined ||
+      doors.services.every(({ certificateName }) => certificateName === undefined),
+  },
 ];
 
 function ownTopics(config: Config): string[] {

@@ -2,12 +2,7 @@ import type { status } from '@grpc/grpc-js';
 import type { Method } from '../model/component.ts';
 import type { Metadata, Payload } from '../model/payload.ts';
 import { NO_METADATA } from '../model/payload.ts';
-
-/** The other end of a call's connection, as the connection itself tells it. */
-export interface Peer {
-  /** IP address without a port, `::ffff:` before that of IPv4 where the door listens on both; undefined: it is gone. */
-  readonly address: string | undefined;
-}
+import type { Peer } from './peer.ts';
 
 /** One call at a door, whichever door that is. */
 export interface DoorCall {
@@ -41,13 +36,16 @@ export class CallFailure extends Error {
   }
 }
 
+/** The bytes of a call's input type, got only once it is known that the caller may call: whatever they throw, the call does too. */
+export type Input = () => Uint8Array | Promise<Uint8Array>;
+
 /** What stands behind the doors: calls of the function's methods, with the guarantees that the runtime gives them. */
 export interface Calls {
   /**
-   * A method that takes one message and answers one. `input`: the bytes of its input type.
-   * @throws CallFailure, and nothing else
+   * A method that takes one message and answers one.
+   * @throws CallFailure, and nothing else but what `input` throws
    */
-  unary(call: DoorCall, input: Uint8Array): Promise<DoorReply>;
+  unary(call: DoorCall, input: Input): Promise<DoorReply>;
   /**
    * A method that streams in, out, or both. Where it does not stream in, `input` gives one message; where it does not
    * stream out, the answer has one. The answer may begin before the input has ended. Ending the iteration early ends the call.

@@ -1,5 +1,6 @@
 import { createServer } from 'node:http';
-import { ServerCredentials } from '@grpc/grpc-js';
+import { createServer as createHttp2Server } from 'node:http2';
+import type { Socket } from 'node:net';
 import type { Calls } from './calls.ts';
 import { createGrpcDoor } from './grpc-door.ts';
 import { createHealth } from './health.ts';
@@ -8,13 +9,17 @@ import { limitCalls } from './limited-calls.ts';
 import { createListener } from './listener.ts';
 import { createReflection } from './reflection.ts';
 import type { Services } from './services.ts';
+import type { DoorTls, TlsEvents } from './tls.ts';
 
 /** How long calls that are under way may take to end when the doors close, in ms. */
 const CLOSE_GRACE_MS = 5_000;
+/** Where clear text beside TLS is spoken, and nowhere else. */
+const THIS_HOST = '127.0.0.1';
 /** How deep a caller's JSON may nest: what the protobuf libraries accept of messages. */
 const MAX_JSON_DEPTH = 100;
-/** Connections for each call that may be under way, at most: most clients keep one, and some of them are idle. */
-const CONNECTIONS_PER_CALL = 2;
+/** How long a client of HTTP/1.1 may take for the head of a request, in ms; it is looked at each second. */
+const HEAD_MS = 10_000;
+const HEAD_LOOK_MS = 1_000;
 
 /** The gRPC and the HTTP door, on one port. */
 export interface Doors {
@@ -28,15 +33,22 @@ export interface Doors {
 export function createDoors(options: {
   host: string;
   port: number;
+  maxConnections: number;
   maxCalls: number;
   maxMessageBytes: number;
+  /** How long the one message of a call may take to come, in ms. */
+  timeoutMs: number;
   corsOrigins: readonly string[];
   isFunctionUp: () => boolean;
   onListening: (address: { host: string; port: number }) => void;
+  /** TLS on the port; absent: clear text. */
+  tls?: (DoorTls & TlsEvents) | undefined;
+  /** Where the doors speak clear text beside TLS. */
+  onPlainListening?: (address: { host: string; port: number }) => void;
   /** A rule of the function's HTTP annotations that cannot be served. */
   onFault: (sentence: string) => void;
 }): Doors {
-  const { maxCalls, maxMessageBytes } = options;
+  const { maxCalls, maxMessageBytes, timeoutMs, tls } = options;
   let services: Services | undefined;
   let current: Calls | undefined;
   let listening = false;
@@ -52,27 +64,37 @@ export function createDoors(options: {
     isServing: options.isFunctionUp,
     knows: (service) => services?.components.has(service) ?? false,
   });
+  const httpDoor = createHttpDoor({
+    calls,
+    services: () => services,
+    limits: { maxMessageBytes, bodyMs: timeoutMs, maxJsonDepth: MAX_JSON_DEPTH },
+    cors: { origins: options.corsOrigins },
+    onFault: options.onFault,
+  });
+  // Neither of the two servers listens: they are given what is theirs.
+  const http1 = createServer({ headersTimeout: HEAD_MS, connectionsCheckingInterval: HEAD_LOOK_MS }, httpDoor.listener);
+  // A call may stream in for as long as it likes; its headers may not, which is looked after from this event on.
+  http1.requestTimeout = 0;
+  http1.emit('listening');
+  const http2 = createHttp2Server(httpDoor.listener);
   const grpcDoor = createGrpcDoor({
     calls,
     own: [...health.methods, ...createReflection(() => services)],
     maxMessageBytes,
-    credentials: ServerCredentials.createInsecure(),
+    maxStreams: maxCalls,
+    inputMs: timeoutMs,
+    others: ({ stream, headers, flags, rawHeaders }) => http2.emit('stream', stream, headers, flags, rawHeaders),
   });
-  const httpDoor = createHttpDoor({
-    calls,
-    services: () => services,
-    limits: { maxMessageBytes, maxJsonDepth: MAX_JSON_DEPTH },
-    cors: { origins: options.corsOrigins },
-    onFault: options.onFault,
-  });
-  const httpServer = createServer(httpDoor.listener);
-  // A call may stream in for as long as it likes; its headers may not.
-  httpServer.requestTimeout = 0;
-  const listener = createListener({
-    maxConnections: maxCalls * CONNECTIONS_PER_CALL,
-    http1: (socket) => httpServer.emit('connection', socket),
+  const taken = {
+    maxConnections: options.maxConnections,
+    http1: (socket: Socket) => http1.emit('connection', socket),
     http2: grpcDoor.inject,
-  });
+  };
+  const listener = createListener({ ...taken, tls });
+  const plain =
+    tls?.plainPort === undefined
+      ? undefined
+      : { port: tls.plainPort, listener: createListener({ ...taken, setBy: 'doors.tls.plainPort' }) };
   return {
     async serve(next, nextCalls) {
       services = next;
@@ -81,18 +103,22 @@ export function createDoors(options: {
       httpDoor.prepare(next);
       health.changed();
       if (listening) return;
-      options.onListening(await listener.listen(options.host, options.port));
+      // Before it is so: what is open by then is closed in the end, if the rest fails.
       listening = true;
+      if (plain !== undefined) options.onPlainListening?.(await plain.listener.listen(THIS_HOST, plain.port));
+      options.onListening(await listener.listen(options.host, options.port));
     },
     changed: () => health.changed(),
     async close() {
       if (!listening) return;
       listening = false;
-      const closed = listener.close();
+      const closed = Promise.all([listener.close(), plain?.listener.close()]);
       await Promise.all([grpcDoor.stop(CLOSE_GRACE_MS), calls.settled(CLOSE_GRACE_MS)]);
       // The answers of the last calls are written in the turn in which the calls end.
       await new Promise(setImmediate);
       listener.endHttp1();
+      plain?.listener.endHttp1();
+      http1.close();
       await closed;
     },
   };

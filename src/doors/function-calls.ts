@@ -224,12 +224,14 @@ export function createFunctionCalls(options: FunctionCallsOptions): Calls {
 
   return {
     // Not the functions themselves: whatever else is thrown is a fault of ours, and is told as one.
-    unary: (call, input) =>
-      Promise.resolve()
-        .then(() => once(call, checked(call.method, input)))
-        .catch((error: unknown) => {
-          throw asFailure(error);
-        }),
+    async unary(call, input) {
+      const bytes = await input();
+      try {
+        return await once(call, checked(call.method, bytes));
+      } catch (error) {
+        throw asFailure(error);
+      }
+    },
     async *streamed(call, input) {
       try {
         yield* streamed(call, input);

@@ -1,10 +1,14 @@
 import type { EventEmitter } from 'node:events';
+import { constants, type IncomingHttpHeaders, type ServerHttp2Stream } from 'node:http2';
 import type { Writable } from 'node:stream';
 import * as grpc from '@grpc/grpc-js';
 import { asBuffer } from '../bytes.ts';
 import type { Method } from '../model/component.ts';
 import { CallFailure, type Calls, type DoorCall } from './calls.ts';
 import { fromGrpc, toGrpc } from './grpc-metadata.ts';
+import { readGrpcTimeout } from './grpc-timeout.ts';
+import { type Arrival, showStreams } from './http2-streams.ts';
+import { namesOf, type Peer } from './peer.ts';
 import type { Services } from './services.ts';
 import { untilWritable } from './writable.ts';
 
@@ -23,6 +27,14 @@ export interface OwnMethod {
   readonly handler: grpc.UntypedHandleCall;
 }
 
+/** Streams of one connection that may be open at once; a client waits with further ones. */
+const STREAMS_PER_CONNECTION = 1_000;
+/** A connection whose client has not taken our settings by then speaks no HTTP/2, in ms. */
+const SETTINGS_MS = 10_000;
+/** In `grpc-timeout`, the longest that grpc-js counts right: it has 31 bits of milliseconds. */
+const LONGEST_TIMEOUT_MS = 2 ** 31 - 1;
+const LONGEST_TIMEOUT = `${Math.floor(LONGEST_TIMEOUT_MS / 1_000)}S`;
+
 /** Serves the methods of the function's services as they are, by name, on whatever connections it is given. */
 export interface GrpcDoor {
   /** Serves these in the place of those before. */
@@ -37,26 +49,73 @@ export function createGrpcDoor(options: {
   calls: Calls;
   own: readonly OwnMethod[];
   maxMessageBytes: number;
-  credentials: grpc.ServerCredentials;
+  /** Streams whose input has not ended, of all connections; further ones are refused. */
+  maxStreams: number;
+  /** How long a method that takes one message waits for it, in ms. */
+  inputMs: number;
+  /** Takes the requests on the same connections that are none of gRPC. */
+  others: (arrival: Arrival) => void;
 }): GrpcDoor {
-  const { calls } = options;
+  const { calls, inputMs } = options;
   const server = new grpc.Server({
     'grpc.max_receive_message_length': options.maxMessageBytes,
     'grpc.max_send_message_length': -1,
+    'grpc.max_concurrent_streams': STREAMS_PER_CONNECTION,
   });
-  const injector = server.createConnectionInjector(options.credentials);
+  // TLS, where there is any, has ended before.
+  const injector = server.createConnectionInjector(grpc.ServerCredentials.createInsecure());
   let served: string[] = [];
+  /** Paths of methods that take as many messages as their callers like, for as long as they like. */
+  let streamedIn: ReadonlySet<string> = new Set();
+  let unended = 0;
+
+  showStreams(server, {
+    session(session) {
+      const silent = setTimeout(() => session.destroy(), SETTINGS_MS);
+      const forget = (): void => clearTimeout(silent);
+      session.once('localSettings', forget);
+      session.once('close', forget);
+    },
+    stream(arrival, toGrpc) {
+      const { stream, headers } = arrival;
+      const isGrpc = isOfGrpc(headers);
+      if (!followInput(stream, isGrpc && !streamedIn.has(headers[':path'] ?? ''))) return;
+      if (isGrpc) toGrpc(withinTimers(headers));
+      else options.others(arrival);
+    },
+  });
+
+  /** Counts a stream until its input has ended; `once`: which it must have within `inputMs`. False: it was refused. */
+  function followInput(stream: ServerHttp2Stream, once: boolean): boolean {
+    if (unended >= options.maxStreams) {
+      stream.on('error', () => undefined);
+      stream.close(constants.NGHTTP2_REFUSED_STREAM);
+      return false;
+    }
+    unended++;
+    const late = once ? setTimeout(() => stream.close(constants.NGHTTP2_CANCEL), inputMs) : undefined;
+    let ended = false;
+    const end = (): void => {
+      if (ended) return;
+      ended = true;
+      unended--;
+      clearTimeout(late);
+    };
+    stream.once('end', end);
+    stream.once('close', end);
+    return true;
+  }
   for (const { path, type, handler } of options.own) server.register(path, handler, identity, identity, type);
 
   function register(method: Method): string {
-    const path = `/${method.component.service}/${method.name}`;
+    const path = pathOf(method);
     const { clientStreaming, serverStreaming } = method;
     if (!clientStreaming && !serverStreaming) {
       const handler: grpc.handleUnaryCall<Buffer, Buffer> = (call, answer) => void unary(method, call, answer);
       server.register(path, handler, identity, identity, 'unary');
     } else if (!serverStreaming) {
       const handler: grpc.handleClientStreamingCall<Buffer, Buffer> = (call, answer) =>
-        void streamedIn(method, call, answer);
+        void answerStream(method, call, answer);
       server.register(path, handler, identity, identity, 'clientStream');
     } else if (!clientStreaming) {
       const handler: grpc.handleServerStreamingCall<Buffer, Buffer> = (call) =>
@@ -77,7 +136,7 @@ export function createGrpcDoor(options: {
     answer: grpc.sendUnaryData<Buffer>,
   ): Promise<void> {
     try {
-      const { payload, metadata } = await calls.unary(toDoorCall(method, call), call.request);
+      const { payload, metadata } = await calls.unary(toDoorCall(method, call), () => call.request);
       if (metadata.length > 0) call.sendMetadata(toGrpc(metadata));
       answer(null, asBuffer(payload.value));
     } catch (error) {
@@ -85,7 +144,7 @@ export function createGrpcDoor(options: {
     }
   }
 
-  async function streamedIn(
+  async function answerStream(
     method: Method,
     call: grpc.ServerReadableStream<Buffer, Buffer>,
     answer: grpc.sendUnaryData<Buffer>,
@@ -126,7 +185,12 @@ export function createGrpcDoor(options: {
   return {
     serve({ components }) {
       for (const path of served) server.unregister(path);
-      served = [...components.values()].flatMap(({ methods }) => [...methods.values()].map(register));
+      const methods = [...components.values()].flatMap((component) => [...component.methods.values()]);
+      served = methods.map(register);
+      streamedIn = new Set([
+        ...methods.filter(({ clientStreaming }) => clientStreaming).map(pathOf),
+        ...options.own.filter(({ type }) => type === 'bidi').map(({ path }) => path),
+      ]);
     },
     inject: (socket) => injector.injectConnection(socket),
     async stop(graceMs) {
@@ -139,6 +203,22 @@ export function createGrpcDoor(options: {
   };
 }
 
+function pathOf({ component, name }: Method): string {
+  return `/${component.service}/${name}`;
+}
+
+/** By what grpc-js takes for its own; gRPC-Web is the HTTP door's. */
+function isOfGrpc({ 'content-type': contentType = '' }: IncomingHttpHeaders): boolean {
+  return contentType.startsWith('application/grpc') && !contentType.startsWith('application/grpc-web');
+}
+
+/** A longer wait would end at once: it is as good as the longest that can be counted. */
+function withinTimers(headers: IncomingHttpHeaders): IncomingHttpHeaders {
+  const timeout = headers['grpc-timeout'];
+  if (typeof timeout !== 'string' || (readGrpcTimeout(timeout) ?? 0) <= LONGEST_TIMEOUT_MS) return headers;
+  return { ...headers, 'grpc-timeout': LONGEST_TIMEOUT };
+}
+
 function toDoorCall(method: Method, call: Call): DoorCall {
   const gone = new AbortController();
   // The deadline counts as one too: grpc-js cancels what is late.
@@ -147,11 +227,17 @@ function toDoorCall(method: Method, call: Call): DoorCall {
   const at = deadline instanceof Date ? deadline.getTime() : deadline;
   return {
     method,
-    peer: { address: addressOf(call.getPeer()) },
+    peer: peerOf(call),
     metadata: fromGrpc(call.metadata),
     signal: gone.signal,
     ...(Number.isFinite(at) && { deadline: at }),
   };
+}
+
+function peerOf(call: Call): Peer {
+  const address = addressOf(call.getPeer());
+  const certificate = call.getAuthContext()?.sslPeerCertificate;
+  return certificate === undefined ? { address } : { address, names: namesOf(certificate) };
 }
 
 /** The address in `address:port`; undefined for `unknown`, which is what grpc-js says of a connection that is gone. */

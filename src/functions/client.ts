@@ -33,11 +33,27 @@ export interface FunctionClient {
   close(): void;
 }
 
-export function createFunctionClient(url: URL): FunctionClient {
-  const port = url.port || (url.protocol === 'https:' ? '443' : '80');
-  const credentials = url.protocol === 'https:' ? grpc.credentials.createSsl() : grpc.credentials.createInsecure();
+/** What TLS to a function needs, in PEM. */
+export interface FunctionTls {
+  /** Those that the function's certificate must be of; absent: those that Node.js knows. */
+  readonly ca?: string;
+  /** What the function is shown, if it asks. */
+  readonly client?: { readonly certificate: string; readonly key: string };
+  /** The name that its certificate must have; absent: the one of the URL. */
+  readonly serverName?: string;
+}
+
+/** `tls` counts where the URL begins with https. */
+export function createFunctionClient(url: URL, tls: FunctionTls = {}): FunctionClient {
+  const isSecure = url.protocol === 'https:';
+  const port = url.port || (isSecure ? '443' : '80');
+  const credentials = isSecure ? secureCredentials(tls) : grpc.credentials.createInsecure();
   const connect = () =>
     new grpc.Client(`dns:${url.hostname}:${port}`, credentials, {
+      ...(tls.serverName !== undefined && {
+        'grpc.ssl_target_name_override': tls.serverName,
+        'grpc.default_authority': tls.serverName,
+      }),
       'grpc.max_receive_message_length': MAX_MESSAGE_BYTES,
       'grpc.max_send_message_length': -1,
       'grpc.initial_reconnect_backoff_ms': 100,
@@ -91,4 +107,9 @@ export function createFunctionClient(url: URL): FunctionClient {
       for (const one of clients) one.close();
     },
   };
+}
+
+function secureCredentials({ ca, client }: FunctionTls): grpc.ChannelCredentials {
+  const bytes = (text: string | undefined): Buffer | null => (text === undefined ? null : Buffer.from(text));
+  return grpc.credentials.createSsl(bytes(ca), bytes(client?.key), bytes(client?.certificate));
 }

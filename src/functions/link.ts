@@ -1,13 +1,14 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { messageOf, StateferryError } from '../errors.ts';
 import type { Dialect, ProxyInfo } from '../protocol/dialect.ts';
-import { createFunctionClient, type FunctionClient } from './client.ts';
+import { createFunctionClient, type FunctionClient, type FunctionTls } from './client.ts';
 import { type Discovered, discover } from './discovery.ts';
 
 const DISCOVERY_TIMEOUT_MS = 5_000;
 
 export interface LinkOptions {
   readonly url: URL;
+  readonly tls?: FunctionTls | undefined;
   readonly dialects: readonly Dialect[];
   readonly proxy: ProxyInfo;
   readonly backoffMinMs: number;
@@ -32,7 +33,7 @@ export interface FunctionLink {
 }
 
 export function createLink(options: LinkOptions): FunctionLink {
-  const client = createFunctionClient(options.url);
+  const client = createFunctionClient(options.url, options.tls);
   const closing = new AbortController();
   let up = false;
   let watching = false;

@@ -52,7 +52,7 @@ it('calls that are under way are waited for, no longer than asked', async () => 
     2,
   );
   await calls.settled(1_000_000);
-  const call = calls.unary({} as Parameters<typeof calls.unary>[0], new Uint8Array());
+  const call = calls.unary({} as Parameters<typeof calls.unary>[0], () => new Uint8Array());
   await calls.settled(1);
   const settled = calls.settled(1_000_000);
   finish?.();
@@ -72,7 +72,7 @@ it('a call more than may be under way is refused with RESOURCE_EXHAUSTED, and a 
     },
     1,
   );
-  const call = () => calls.unary({} as Parameters<typeof calls.unary>[0], new Uint8Array());
+  const call = () => calls.unary({} as Parameters<typeof calls.unary>[0], () => new Uint8Array());
   const first = call();
   await expect(call()).rejects.toMatchObject({ code: 8 });
   done[0]?.();

@@ -34,6 +34,7 @@ const ARROWS: Readonly<Record<string, readonly string[]>> = {
     'model',
     'deployment-plan.ts',
     'function-link.ts',
+    'named-files.ts',
     'runtime.ts',
   ],
   demo: ['cli', 'config', 'commands', 'local', 'observe', 'topics', 'verify'],

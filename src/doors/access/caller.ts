@@ -1,7 +1,8 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
 import { BlockList, isIPv4, isIPv6 } from 'node:net';
 import type { Metadata } from '../../model/payload.ts';
-import type { DoorCall, Peer } from '../calls.ts';
+import type { DoorCall } from '../calls.ts';
+import type { Peer } from '../peer.ts';
 
 /** Who calls, as far as it has proved it. */
 export type Identity =
@@ -12,10 +13,11 @@ export type Identity =
   /** A service of the configuration. */
   | { readonly kind: 'service'; readonly name: string };
 
-/** A service that is known by a token. */
+/** A service that is known by a token, by the name in its certificate, or by each of them. */
 export interface KnownService {
   readonly name: string;
-  readonly token: string;
+  readonly token?: string | undefined;
+  readonly certificateName?: string | undefined;
 }
 
 /** A call with what was learnt of its caller. */
@@ -30,18 +32,22 @@ export interface Identified {
 const BEARER = /^bearer +([a-z0-9._~+/-]+=*) *$/i;
 
 /**
- * The one place where a call becomes somebody's: by the bearer token of its `authorization`, whatever else it says. Names
- * of client certificates would count here, too, and come from the call's peer.
+ * The one place where a call becomes somebody's: by the bearer token of its `authorization` and, where that is nobody's, by
+ * the first name of its peer's certificate that is somebody's. Nothing else that it says counts.
  */
 export function createCallers(known: {
   readonly services: readonly KnownService[];
   /** By which the function is known; absent: it is not. */
   readonly selfToken?: string;
-}): (call: Pick<DoorCall, 'metadata'>) => Identified {
-  const entries: { digest: Buffer; identity: Identity }[] = known.services.map(({ name, token }) => ({
-    digest: digestOf(token),
-    identity: { kind: 'service', name },
-  }));
+}): (call: Pick<DoorCall, 'metadata' | 'peer'>) => Identified {
+  const entries: { digest: Buffer; identity: Identity }[] = [];
+  const byCertificate = new Map<string, Identity>();
+  for (const { name, token, certificateName } of known.services) {
+    const identity = { kind: 'service', name } as const;
+    if (token !== undefined) entries.push({ digest: digestOf(token), identity });
+    // Names of hosts are the same in capitals (RFC 4343).
+    if (certificateName !== undefined) byCertificate.set(certificateName.toLowerCase(), identity);
+  }
   if (known.selfToken !== undefined) {
     entries.push({ digest: digestOf(known.selfToken), identity: { kind: 'self' } });
   }
@@ -54,8 +60,13 @@ export function createCallers(known: {
     return found;
   };
 
-  return ({ metadata }) => {
-    let identity: Identity = { kind: 'internet' };
+  const certified = ({ names = [] }: Peer): Identity =>
+    names.map((name) => byCertificate.get(name.toLowerCase())).find((found) => found !== undefined) ?? {
+      kind: 'internet',
+    };
+
+  return ({ metadata, peer }) => {
+    let identity: Identity | undefined;
     const bearers: string[] = [];
     const kept = metadata.filter(({ key, value }) => {
       const token =
@@ -66,7 +77,11 @@ export function createCallers(known: {
       else identity = proved;
       return proved === undefined;
     });
-    return { identity, metadata: kept.length === metadata.length ? metadata : kept, bearers };
+    return {
+      identity: identity ?? certified(peer),
+      metadata: kept.length === metadata.length ? metadata : kept,
+      bearers,
+    };
   };
 }
 

@@ -1,23 +1,42 @@
 import { status } from '@grpc/grpc-js';
 import { CallFailure } from '../calls.ts';
 import type { DoorRequest, Exchange } from './exchange.ts';
-import { badRequest, HttpFailure, quoted, tooLarge } from './http-failure.ts';
+import { badRequest, HttpFailure, quoted, tooLarge, tooSlow } from './http-failure.ts';
 
 const NEWLINE = 0x0a;
 
+/** What the body of one message may be. */
+export interface BodyLimits {
+  /** Bytes of it. */
+  readonly maxMessageBytes: number;
+  /** How long it may take to come, in ms. */
+  readonly bodyMs: number;
+}
+
 /**
- * The whole body of a request. Throws HttpFailure 413 as soon as it is known to be longer than `limitBytes`, 415 for one
- * that is compressed, and the signal's reason when the caller is gone or its deadline has passed.
+ * The whole body of a request. Throws HttpFailure 413 as soon as it is known to be longer than it may be, 408 when its end
+ * has not come in time, 415 for one that is compressed, and the signal's reason when the caller is gone or its deadline
+ * has passed.
  */
-export async function readBody(exchange: Exchange, limitBytes: number): Promise<Buffer> {
+export async function readBody(exchange: Exchange, { maxMessageBytes, bodyMs }: BodyLimits): Promise<Buffer> {
   const announced = exchange.request.headers['content-length'];
-  if (typeof announced === 'string' && Number(announced) > limitBytes) throw tooLarge('The body', limitBytes);
+  if (typeof announced === 'string' && Number(announced) > maxMessageBytes) throw tooLarge('The body', maxMessageBytes);
+  const late = new AbortController();
+  const timer = setTimeout(() => {
+    // Nobody waits for the rest of it.
+    exchange.response.once('finish', () => exchange.request.destroy());
+    late.abort(tooSlow(bodyMs));
+  }, bodyMs);
   const chunks: Buffer[] = [];
   let length = 0;
-  for await (const chunk of chunksOf(exchange)) {
-    length += chunk.length;
-    if (length > limitBytes) throw tooLarge('The body', limitBytes);
-    chunks.push(chunk);
+  try {
+    for await (const chunk of chunksOf(exchange, AbortSignal.any([exchange.signal, late.signal]))) {
+      length += chunk.length;
+      if (length > maxMessageBytes) throw tooLarge('The body', maxMessageBytes);
+      chunks.push(chunk);
+    }
+  } finally {
+    clearTimeout(timer);
   }
   return chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks, length);
 }
@@ -35,7 +54,7 @@ export async function* readLines(exchange: Exchange, limitBytes: number): AsyncG
     length = 0;
     return line;
   };
-  for await (const chunk of chunksOf(exchange)) {
+  for await (const chunk of chunksOf(exchange, exchange.signal)) {
     let from = 0;
     while (from < chunk.length) {
       const newline = chunk.indexOf(NEWLINE, from);
@@ -70,7 +89,7 @@ function stateAtFirst(request: DoorRequest, signal: AbortSignal): BodyState {
  * The body as it arrives, never more than a chunk ahead. When the iteration ends, or the response has gone out, what is
  * left of the body is dropped as it comes, so that the connection can go on to another request.
  */
-async function* chunksOf({ request, response, signal }: Exchange): AsyncGenerator<Buffer, void> {
+async function* chunksOf({ request, response }: Exchange, signal: AbortSignal): AsyncGenerator<Buffer, void> {
   const encoding = request.headers['content-encoding'];
   if (encoding !== undefined && encoding !== 'identity') {
     throw new HttpFailure(

@@ -1,7 +1,5 @@
+import { readGrpcTimeout } from '../grpc-timeout.ts';
 import { badRequest, quoted } from './http-failure.ts';
-
-/** Milliseconds of each unit of `grpc-timeout`. */
-const UNIT_MS: Readonly<Record<string, number>> = { H: 3_600_000, M: 60_000, S: 1_000, m: 1, u: 1e-3, n: 1e-6 };
 
 /** Headers as Node gives them. */
 export type Headers = Readonly<Record<string, string | readonly string[] | undefined>>;
@@ -28,8 +26,8 @@ function serverTimeout(value: Headers[string]): number | undefined {
 
 function grpcTimeout(value: Headers[string]): number | undefined {
   if (value === undefined) return undefined;
-  const [, digits, unit] = /^([0-9]{1,8})([HMSmun])$/.exec(String(value)) ?? [];
-  if (digits !== undefined && unit !== undefined) return Number(digits) * (UNIT_MS[unit] as number);
+  const wait = readGrpcTimeout(String(value));
+  if (wait !== undefined) return wait;
   throw badRequest(
     `The header grpc-timeout is ${quoted(String(value))}; it holds at most eight digits and one of H, M, S, m, u, n.`,
   );

@@ -1,6 +1,7 @@
 import type { Method } from '../../model/component.ts';
 import type { DoorCall } from '../calls.ts';
-import type { Exchange } from './exchange.ts';
+import { namesOf, type Peer } from '../peer.ts';
+import type { DoorRequest, Exchange } from './exchange.ts';
 import { requestMetadata } from './metadata-headers.ts';
 
 /** A request's call of `method`; its deadline begins to count. Throws HttpFailure 400 for headers that cannot be read. */
@@ -8,9 +9,17 @@ export function doorCall(exchange: Exchange, method: Method): DoorCall {
   const deadline = exchange.startDeadline();
   return {
     method,
-    peer: { address: exchange.request.socket.remoteAddress },
+    peer: peerOf(exchange.request.socket),
     metadata: requestMetadata(exchange.request.rawHeaders),
     signal: exchange.signal,
     ...(deadline === undefined ? {} : { deadline }),
   };
+}
+
+function peerOf(socket: DoorRequest['socket']): Peer {
+  const address = socket.remoteAddress;
+  // Only of a certificate that was verified.
+  return 'authorized' in socket && socket.authorized
+    ? { address, names: namesOf(socket.getPeerCertificate()) }
+    : { address };
 }

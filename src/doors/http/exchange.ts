@@ -1,4 +1,6 @@
+import type { Socket } from 'node:net';
 import type { Readable, Writable } from 'node:stream';
+import type { TLSSocket } from 'node:tls';
 import { status } from '@grpc/grpc-js';
 import { CallFailure } from '../calls.ts';
 import { type Headers, waitMs } from './deadline.ts';
@@ -9,7 +11,7 @@ export interface DoorRequest extends Readable {
   readonly url?: string | undefined;
   readonly headers: Headers;
   readonly rawHeaders: readonly string[];
-  readonly socket: { readonly remoteAddress?: string | undefined };
+  readonly socket: Socket | TLSSocket;
 }
 
 /** A response as both node:http and node:http2 have it. */

@@ -5,7 +5,7 @@ import { type Metadata, NO_METADATA } from '../../model/payload.ts';
 import { CallFailure, type Calls, type DoorCall, type DoorReply } from '../calls.ts';
 import type { Services } from '../services.ts';
 import { tellable, writeHead } from './answer.ts';
-import { readBody } from './body.ts';
+import { type BodyLimits, readBody } from './body.ts';
 import { doorCall } from './door-call.ts';
 import { type DoorRequest, type Exchange, iterateWhileWanted, whileWanted } from './exchange.ts';
 import { decodeText, FRAME_HEAD_BYTES, messageFrame, readOneFrame, trailersFrame } from './grpc-web-frames.ts';
@@ -33,7 +33,7 @@ export async function answerGrpcWeb(options: {
   readonly path: string;
   readonly services: Services | undefined;
   readonly calls: Calls;
-  readonly limits: { readonly maxMessageBytes: number };
+  readonly limits: BodyLimits;
   readonly onError: (error: unknown) => void;
 }): Promise<void> {
   const { exchange, calls, limits, onError } = options;
@@ -56,9 +56,13 @@ export async function answerGrpcWeb(options: {
     const call = doorCall(exchange, method);
     const framed = limits.maxMessageBytes + FRAME_HEAD_BYTES;
     // Base64 takes four characters for three bytes, and each of its parts may be padded.
-    const body = await readBody(exchange, isText ? Math.ceil(framed / 3) * 4 + 8 : framed);
-    const input = readOneFrame(isText ? decodeText(body) : body, limits.maxMessageBytes);
-    check(input);
+    const maxMessageBytes = isText ? Math.ceil(framed / 3) * 4 + 8 : framed;
+    const input = async (): Promise<Uint8Array> => {
+      const body = await readBody(exchange, { ...limits, maxMessageBytes });
+      const message = readOneFrame(isText ? decodeText(body) : body, limits.maxMessageBytes);
+      check(message);
+      return message;
+    };
     let metadata: Metadata | undefined;
     for await (const reply of repliesOf(calls, call, input)) {
       metadata ??= reply.metadata;
@@ -73,15 +77,30 @@ export async function answerGrpcWeb(options: {
   }
 }
 
-async function* repliesOf(calls: Calls, call: DoorCall, input: Uint8Array): AsyncGenerator<DoorReply, void> {
+async function* repliesOf(
+  calls: Calls,
+  call: DoorCall,
+  input: () => Promise<Uint8Array>,
+): AsyncGenerator<DoorReply, void> {
   if (!call.method.serverStreaming) {
     yield await whileWanted(calls.unary(call, input), call.signal);
     return;
   }
+  let fault: unknown;
   const messages = async function* () {
-    yield input;
+    try {
+      yield await input();
+    } catch (error) {
+      fault = error;
+      throw error;
+    }
   };
-  yield* iterateWhileWanted(calls.streamed(call, messages()), call.signal);
+  try {
+    yield* iterateWhileWanted(calls.streamed(call, messages()), call.signal);
+  } catch (error) {
+    // The call itself only says that it was cancelled.
+    throw fault ?? error;
+  }
 }
 
 const checks = new WeakMap<Services, ReturnType<typeof createWellFormed>>();

@@ -25,6 +25,8 @@ export interface HttpDoorOptions {
   readonly limits: {
     /** Bytes of one message: of a body, or of each line of a streamed one. */
     readonly maxMessageBytes: number;
+    /** How long the body of one message may take to come, in ms. */
+    readonly bodyMs: number;
     /** How deep JSON may nest; 100 is what protobuf libraries take. */
     readonly maxJsonDepth: number;
   };

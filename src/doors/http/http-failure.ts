@@ -66,6 +66,15 @@ export function tooLarge(what: string, limitBytes: number): HttpFailure {
   );
 }
 
+/** 408: the end of the body has not come in time. */
+export function tooSlow(withinMs: number): HttpFailure {
+  return new HttpFailure(
+    408,
+    status.DEADLINE_EXCEEDED,
+    `The body has not come to its end within ${withinMs} ms (doors.timeoutMs); send it again, and faster.`,
+  );
+}
+
 const QUOTED_CHARACTERS = 60;
 
 /** What a caller sent, for a sentence: in quotes, control characters escaped, cut after 60 characters. */

@@ -2,7 +2,7 @@ import { status } from '@grpc/grpc-js';
 import type { Descriptors } from '../../protocol/descriptors.ts';
 import { CallFailure, type Calls, type DoorReply } from '../calls.ts';
 import { failureAnswer, send, tellable } from './answer.ts';
-import { readBody, readLines } from './body.ts';
+import { type BodyLimits, readBody, readLines } from './body.ts';
 import { doorCall } from './door-call.ts';
 import { type Exchange, whileWanted } from './exchange.ts';
 import { mediaType } from './header-text.ts';
@@ -27,29 +27,30 @@ export async function answerJson(options: {
   readonly query: string;
   readonly calls: Calls;
   readonly descriptors: Descriptors;
-  readonly limits: { readonly maxMessageBytes: number; readonly maxJsonDepth: number };
+  readonly limits: BodyLimits & { readonly maxJsonDepth: number };
   readonly onError: (error: unknown) => void;
 }): Promise<void> {
   const { exchange, match, calls, descriptors, limits, onError } = options;
   const { rule } = match;
   const { method } = rule;
   try {
-    const reader = createRequestReader({
-      match,
-      query: options.query,
-      descriptors,
-      maxJsonDepth: limits.maxJsonDepth,
-    });
     const writer = createReplyWriter(rule, descriptors);
     const call = doorCall(exchange, method);
+    // Nothing of the request is judged before its caller is.
+    const reader = (): RequestReader =>
+      createRequestReader({ match, query: options.query, descriptors, maxJsonDepth: limits.maxJsonDepth });
+    const message = async (): Promise<Uint8Array> => {
+      const { message: read } = reader();
+      return read(await wholeBody(exchange, match, limits));
+    };
     if (!method.clientStreaming && !method.serverStreaming) {
-      const input = reader.message(await wholeBody(exchange, match, limits.maxMessageBytes));
-      sendReply(exchange, writer, await whileWanted(calls.unary(call, input), exchange.signal));
+      sendReply(exchange, writer, await whileWanted(calls.unary(call, message), exchange.signal));
       return;
     }
-    const input = method.clientStreaming
-      ? streamedInput(exchange, match, reader, limits.maxMessageBytes)
-      : oneInput(reader.message(await wholeBody(exchange, match, limits.maxMessageBytes)));
+    const input =
+      method.clientStreaming && rule.body !== 'none'
+        ? remembered(() => lines(exchange, match, reader(), limits.maxMessageBytes))
+        : remembered(() => once(message));
     const replies = calls.streamed(call, input.messages);
     if (method.serverStreaming) await sendStream({ exchange, writer, replies, inputFault: input.fault, onError });
     else sendReply(exchange, writer, await onlyReply(replies, exchange.signal, input.fault));
@@ -65,10 +66,10 @@ function sendReply(exchange: Exchange, writer: ReplyWriter, reply: DoorReply): v
   send(exchange, { httpStatus: askedStatus(reply.metadata) ?? 200, metadata: reply.metadata, contentType, body });
 }
 
-async function wholeBody(exchange: Exchange, { rule }: Match, limitBytes: number) {
+async function wholeBody(exchange: Exchange, { rule }: Match, limits: BodyLimits) {
   const contentType = contentTypeOf(exchange);
   // A body that no field takes is passed over unread, however long it is.
-  const bytes = rule.body === 'none' ? Buffer.alloc(0) : await readBody(exchange, limitBytes);
+  const bytes = rule.body === 'none' ? Buffer.alloc(0) : await readBody(exchange, limits);
   return { contentType, bytes };
 }
 
@@ -83,38 +84,41 @@ interface Input {
   readonly fault: () => unknown;
 }
 
-function oneInput(message: Uint8Array): Input {
-  return {
-    messages: (async function* () {
-      yield message;
-    })(),
-    fault: () => undefined,
-  };
-}
-
-/** A message for each line of the body, each with the fields of path and query; without a body, the one of those alone. */
-function streamedInput(exchange: Exchange, { rule }: Match, reader: RequestReader, limitBytes: number): Input {
-  if (rule.body === 'none') return oneInput(reader.message({ contentType: undefined, bytes: Buffer.alloc(0) }));
-  const contentType = contentTypeOf(exchange);
-  const wrongType = () =>
-    badRequest(
-      `The content type ${quoted(contentType ?? '')} is not the one of a streamed input; send ${LINES}, one JSON message a line.`,
-    );
-  if (isRaw(rule) || (contentType !== undefined && mediaType(contentType).type !== LINES)) throw wrongType();
+function remembered(source: () => AsyncIterable<Uint8Array>): Input {
   let fault: unknown;
   const messages = async function* (): AsyncGenerator<Uint8Array, void> {
     try {
-      for await (const bytes of readLines(exchange, limitBytes)) {
-        // Only now: a request without a body needs no content type.
-        if (contentType === undefined) throw wrongType();
-        yield reader.message({ contentType: 'application/json', bytes });
-      }
+      yield* source();
     } catch (error) {
       fault = error;
       throw error;
     }
   };
   return { messages: messages(), fault: () => fault };
+}
+
+async function* once(message: () => Promise<Uint8Array>): AsyncGenerator<Uint8Array, void> {
+  yield await message();
+}
+
+/** A message for each line of the body, each with the fields of path and query. */
+async function* lines(
+  exchange: Exchange,
+  { rule }: Match,
+  reader: RequestReader,
+  limitBytes: number,
+): AsyncGenerator<Uint8Array, void> {
+  const contentType = contentTypeOf(exchange);
+  const wrongType = () =>
+    badRequest(
+      `The content type ${quoted(contentType ?? '')} is not the one of a streamed input; send ${LINES}, one JSON message a line.`,
+    );
+  if (isRaw(rule) || (contentType !== undefined && mediaType(contentType).type !== LINES)) throw wrongType();
+  for await (const bytes of readLines(exchange, limitBytes)) {
+    // Only now: a request without a body needs no content type.
+    if (contentType === undefined) throw wrongType();
+    yield reader.message({ contentType: 'application/json', bytes });
+  }
 }
 
 /** The one reply of a method that streams in only. */

@@ -5,6 +5,7 @@ import { expect, it } from 'vitest';
 import type { Config } from '../../../src/config/config.ts';
 import { readDoorAccess } from '../../../src/door-access.ts';
 import { StateferryError } from '../../../src/errors.ts';
+import { readNamedFiles } from '../../../src/named-files.ts';
 import { kalix } from '../../../src/protocol/kalix.ts';
 import { temporaryFolder } from '../../support/folder.ts';
 import { annotated } from './annotated.ts';
@@ -19,7 +20,10 @@ const doors = (given: Partial<Config['doors']>): Doors => ({
 
 function refusal(given: Partial<Config['doors']>): string {
   try {
-    readDoorAccess(doors(given));
+    readNamedFiles({
+      doors: { ...doors(given), selfTokenFile: '', tls: {} } as Config['doors'],
+      function: { url: 'http://127.0.0.1:1', tls: {} } as Config['function'],
+    });
   } catch (error) {
     expect(error).toBeInstanceOf(StateferryError);
     expect((error as StateferryError).code).toBe('CONFIG_INVALID');
@@ -34,7 +38,10 @@ it('a token is the text of its file, without the newline at its end', async (t) 
   const { rules, method } = annotated({
     body: 'rpc Shop(Item) returns (Item) { option (kalix.method).acl = { allow: { service: "shop" } }; }',
   });
-  const access = readDoorAccess(doors({ services: [{ name: 'shop', tokenFile }] }))({
+  const access = readDoorAccess(
+    doors({ services: [{ name: 'shop', tokenFile }] }),
+    [],
+  )({
     access: rules,
     dialect: kalix(),
   });
@@ -71,7 +78,7 @@ it('every file and key that cannot be used is told at once, and no secret', asyn
       { id: 'f', algorithm: 'ES256', keyFile: await file('private', pem) },
     ],
   });
-  expect(message).toContain('the configuration of the doors has 5 faults:');
+  expect(message).toContain('the configuration has 5 faults:');
   for (const where of [
     'doors.services[0].tokenFile: found no file that can be read',
     'doors.services[1].tokenFile: found a text in',

@@ -3,22 +3,14 @@ import { text } from 'node:stream/consumers';
 import * as grpc from '@grpc/grpc-js';
 import { SignJWT } from 'jose';
 import { expect, it } from 'vitest';
-import { createAccess } from '../../../src/doors/access/access.ts';
-import { readBearerKey } from '../../../src/doors/access/bearer-keys.ts';
-import { createBearers } from '../../../src/doors/access/bearers.ts';
-import { createCallers } from '../../../src/doors/access/caller.ts';
-import { guardCalls } from '../../../src/doors/access/guard-calls.ts';
-import type { DoorCall } from '../../../src/doors/calls.ts';
-import { createDoors } from '../../../src/doors/doors.ts';
-import { kalix } from '../../../src/protocol/kalix.ts';
 import type { Scope } from '../../support/scope.ts';
+import { openDoors, SECRET } from '../open-doors.ts';
 import { annotated } from './annotated.ts';
 
 /* Both doors as they are, on a free port of this host; the runtime behind them is the test. */
 
-const SECRET = 'a secret of at least thirty-two characters';
 const TOKEN = 'the-token-of-shop-1234';
-const { rules, component, descriptors } = annotated({
+const api = annotated({
   body: `
     rpc Bare(Item) returns (Item);
     rpc Shop(Item) returns (Item) { option (kalix.method).acl = { allow: { service: "shop" } }; }
@@ -33,45 +25,8 @@ const { rules, component, descriptors } = annotated({
   `,
 });
 
-async function openDoors(t: Scope) {
-  const through: DoorCall[] = [];
-  const reply = { payload: { typeUrl: 'type.googleapis.com/app.Item', value: new Uint8Array() }, metadata: [] };
-  const access = createAccess({
-    rules,
-    withoutAcl: 'local',
-    identify: createCallers({ services: [{ name: 'shop', token: TOKEN }] }),
-    bearers: createBearers([{ id: 'k', algorithm: 'HS256', key: readBearerKey(SECRET, 'HS256') }]),
-    callerKeys: kalix().callerKeys,
-  });
-  const calls = guardCalls(
-    {
-      async unary(call) {
-        through.push(call);
-        return reply;
-      },
-      async *streamed(call, input) {
-        through.push(call);
-        for await (const _ of input);
-        yield reply;
-      },
-    },
-    access,
-  );
-  let at = '';
-  const doors = createDoors({
-    host: '127.0.0.1',
-    port: 0,
-    maxCalls: 10,
-    maxMessageBytes: 1_000,
-    corsOrigins: [],
-    isFunctionUp: () => true,
-    onListening: ({ host, port }) => {
-      at = `${host}:${port}`;
-    },
-    onFault: () => undefined,
-  });
-  await doors.serve({ components: new Map([['app.Api', component]]), descriptors }, calls);
-  t.onTestFinished(() => doors.close());
+async function openAnnotated(t: Scope) {
+  const { at, through } = await openDoors(t, { api, services: [{ name: 'shop', token: TOKEN }] });
   const client = new grpc.Client(at, grpc.credentials.createInsecure());
   t.onTestFinished(async () => client.close());
 
@@ -123,14 +78,14 @@ async function openDoors(t: Scope) {
 const AUTHORIZED = { authorization: `Bearer ${TOKEN}` };
 
 it('know at both doors that a caller is on this host', async (t) => {
-  const doors = await openDoors(t);
+  const doors = await openAnnotated(t);
   expect(await doors.grpc('Bare')).toBe('OK');
   expect((await doors.http('Bare')).status).toBe(200);
   expect(doors.through.map(({ peer }) => peer)).toEqual([{ address: '127.0.0.1' }, { address: '127.0.0.1' }]);
 });
 
 it('let a service in by its token at both doors, and refuse everybody else there before the function is called', async (t) => {
-  const doors = await openDoors(t);
+  const doors = await openAnnotated(t);
   expect(await doors.grpc('Shop')).toBe('PERMISSION_DENIED');
   expect(await doors.grpcStream('Feed')).toBe('PERMISSION_DENIED');
   expect(await doors.grpcStream('Talk')).toBe('PERMISSION_DENIED');
@@ -145,7 +100,7 @@ it('let a service in by its token at both doors, and refuse everybody else there
 });
 
 it('drop at both doors what a caller says of itself under reserved keys, and the token that told who it is', async (t) => {
-  const doors = await openDoors(t);
+  const doors = await openAnnotated(t);
   const claimed = {
     '_kalix-src': 'self',
     '_Kalix-Src-Svc': 'bank',
@@ -164,7 +119,7 @@ it('drop at both doors what a caller says of itself under reserved keys, and the
 });
 
 it('take two tokens of one call over HTTP, one of the service and one of who stands behind it', async (t) => {
-  const doors = await openDoors(t);
+  const doors = await openAnnotated(t);
   const user = new SignJWT({ sub: 'ann' }).setProtectedHeader({ alg: 'HS256' });
   const both = [`Bearer ${TOKEN}`, `Bearer ${await user.sign(Buffer.from(SECRET))}`];
   expect((await doors.http('Both', { authorization: both })).status).toBe(200);
@@ -173,7 +128,7 @@ it('take two tokens of one call over HTTP, one of the service and one of who sta
 });
 
 it('tell a caller without a token over HTTP which kind is wanted', async (t) => {
-  const doors = await openDoors(t);
+  const doors = await openAnnotated(t);
   const answer = await doors.http('Token');
   expect(answer).toEqual({
     status: 401,

@@ -93,12 +93,15 @@ function door(
     through,
     inputs: () => inputs,
     /** The status of a call, by name. */
-    call: (name: string, metadata: Metadata = []) => codeOf(guarded.unary(callOf(name, metadata), new Uint8Array())),
+    call: (name: string, metadata: Metadata = []) =>
+      codeOf(guarded.unary(callOf(name, metadata), () => new Uint8Array())),
     sentence: (name: string, metadata: Metadata = []) =>
-      guarded.unary(callOf(name, metadata), new Uint8Array()).then(
-        () => '',
-        (error: Error) => error.message,
-      ),
+      guarded
+        .unary(callOf(name, metadata), () => new Uint8Array())
+        .then(
+          () => '',
+          (error: Error) => error.message,
+        ),
     stream: (metadata: Metadata = []) => {
       const input = async function* () {
         inputs++;
@@ -205,7 +208,7 @@ describe('a method that wants a token', () => {
     await expect(
       guardCalls({} as Calls, {
         admit: () => createBearers([]).verify([], { issuers: [], claims: [] }) as never,
-      }).unary({} as DoorCall, new Uint8Array()),
+      }).unary({} as DoorCall, () => new Uint8Array()),
     ).rejects.toMatchObject({ metadata: [{ key: 'www-authenticate', value: 'Bearer' }] });
   });
 
@@ -276,7 +279,8 @@ describe('the function is told', () => {
 
 describe('a caller is known', () => {
   const identify = createCallers({ services: [{ name: 'shop', token: 'abcdefghijklmnop==' }] });
-  const who = (value: string | Uint8Array, key = 'authorization') => identify({ metadata: [{ key, value }] }).identity;
+  const who = (value: string | Uint8Array, key = 'authorization') =>
+    identify({ metadata: [{ key, value }], peer: { address: undefined } }).identity;
 
   it.each(['Bearer abcdefghijklmnop==', 'bearer   abcdefghijklmnop== ', 'BEARER abcdefghijklmnop=='])(
     'by %s',

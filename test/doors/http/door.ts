@@ -73,6 +73,7 @@ export async function startDoor(
     readonly script?: Script;
     readonly cors?: CorsOptions;
     readonly maxMessageBytes?: number;
+    readonly bodyMs?: number;
     readonly maxJsonDepth?: number;
     readonly http2?: boolean;
   },
@@ -95,10 +96,11 @@ export async function startDoor(
     jsonOf((services as Services).descriptors, call.method.inputType, bytes);
   const calls: Calls = {
     async unary(call, input) {
+      const bytes = await input();
       const entry = begin(call);
-      entry.inputs.push(inputJson(call, input));
+      entry.inputs.push(inputJson(call, bytes));
       if (script.unary !== undefined) return replyOf(entry, await script.unary(entry));
-      return replyOf(entry, call.method.inputType === call.method.outputType ? { bytes: input } : {});
+      return replyOf(entry, call.method.inputType === call.method.outputType ? { bytes } : {});
     },
     async *streamed(call, input) {
       const entry = begin(call);
@@ -123,7 +125,11 @@ export async function startDoor(
   const { listener: door } = createHttpDoor({
     calls,
     services: () => services,
-    limits: { maxMessageBytes: options.maxMessageBytes ?? 100_000, maxJsonDepth: options.maxJsonDepth ?? 100 },
+    limits: {
+      maxMessageBytes: options.maxMessageBytes ?? 100_000,
+      bodyMs: options.bodyMs ?? 60_000,
+      maxJsonDepth: options.maxJsonDepth ?? 100,
+    },
     cors: options.cors ?? { origins: [] },
     onFault: (sentence, error) => faults.push({ sentence, error }),
   });

@@ -1,0 +1,66 @@
+import { z } from 'zod';
+import { fields } from './routes.ts';
+
+const filePath = (what: string) =>
+  z.string({ error: 'the path of a file' }).min(1, { error: 'the path of a file' }).optional().describe(what);
+
+const CLIENTS = ['required', 'optional'] as const;
+const PORT_EXPECTED = 'a port, 0 to 65535';
+
+export const doorTlsFields = fields({
+  certificateFile: filePath('The certificate of the doors in PEM, with those between it and its CA behind it.'),
+  keyFile: filePath('Its private key in PEM, without a pass phrase.'),
+  clientCaFile: filePath('CAs in PEM that certificates of clients must be of; without it none is asked for.'),
+  clientCertificates: z
+    .enum(CLIENTS, { error: `one of ${CLIENTS.join(', ')}` })
+    .optional()
+    .describe(
+      'Whether a client must have a certificate, or may; `required` where there is a `clientCaFile`. A bad one is always refused.',
+    ),
+  plainPort: z
+    .number({ error: PORT_EXPECTED })
+    .int({ error: PORT_EXPECTED })
+    .min(0, { error: PORT_EXPECTED })
+    .max(65_535, { error: PORT_EXPECTED })
+    .optional()
+    .describe(
+      'A port of 127.0.0.1 where the doors speak clear text besides, for the function on this host; 0 takes any free one.',
+    ),
+});
+
+export const functionTlsFields = fields({
+  caFile: filePath('CAs in PEM that the function’s certificate must be of; without it those that Node.js knows.'),
+  certificateFile: filePath('A certificate in PEM that is shown to the function.'),
+  keyFile: filePath('Its private key in PEM, without a pass phrase.'),
+  serverName: z
+    .string({ error: 'a host name' })
+    .regex(/^[A-Za-z0-9.-]{1,253}$/, { error: 'a host name' })
+    .optional()
+    .describe('The name that the function’s certificate must have, where it is not the one in `function.url`.'),
+});
+
+type Entry = Readonly<Record<string, unknown>>;
+
+/** `name` alone says nothing: it is refused where `other` is not set. */
+const needs =
+  (name: string, other: string) =>
+  (entry: Entry, context: z.RefinementCtx): void => {
+    if (entry[name] === undefined || entry[other] !== undefined) return;
+    context.addIssue({ code: 'custom', path: [other], message: `the path of a file, as there is ${name}` });
+  };
+
+export const doorTlsSchema = doorTlsFields
+  .superRefine(needs('certificateFile', 'keyFile'))
+  .superRefine(needs('keyFile', 'certificateFile'))
+  .superRefine(needs('clientCaFile', 'certificateFile'))
+  .superRefine(needs('clientCertificates', 'clientCaFile'))
+  .superRefine(needs('plainPort', 'certificateFile'));
+
+export const functionTlsSchema = functionTlsFields
+  .superRefine(needs('certificateFile', 'keyFile'))
+  .superRefine(needs('keyFile', 'certificateFile'));
+
+/** TLS at the doors; without a `certificateFile` they speak clear text. */
+export type DoorTlsConfig = z.output<typeof doorTlsSchema>;
+/** TLS to the function, where its URL begins with https. */
+export type FunctionTlsConfig = z.output<typeof functionTlsSchema>;
