@@ -74,15 +74,18 @@ function choose(family: Family, raw: RawSpec): Dialect {
   return family.reduce((best, dialect) => (score(dialect) > score(best) ? dialect : best));
 }
 
+/** What grpc-js adds to a reason: when it was, which makes each time another sentence, and an empty note. */
+const ADDED = / \(\d{4}-\d\d-\d\dT[\d:.]+Z\)| Resolution note: $/g;
+
 function unavailable(error: ServiceError): StateferryError {
   const named = error.code === undefined ? '' : `${status[error.code]}: `;
-  return new StateferryError(
-    'FUNCTION_UNAVAILABLE',
-    `the function does not answer (${named}${error.details ?? error.message})`,
-    {
-      cause: error,
-    },
-  );
+  const reason = (error.details ?? error.message)
+    .replaceAll(/\s*\n\s*/g, ' ')
+    .replaceAll(ADDED, '')
+    .trimEnd();
+  return new StateferryError('FUNCTION_UNAVAILABLE', `the function does not answer (${named}${reason})`, {
+    cause: error,
+  });
 }
 
 /** Tells the function why it is refused, so that its developer reads it in the function's own log. */

@@ -95,6 +95,8 @@ export interface Script {
   onAction?(command: ScriptedCommand): Answer | Promise<Answer>;
   /** Port to listen on, where it matters. */
   readonly port?: number;
+  /** Of TLS; absent: clear text. */
+  readonly credentials?: ServerCredentials;
 }
 
 /** A payload of the reply in an answer: `{ client_action: ... }`. */
@@ -188,7 +190,7 @@ export async function startScriptedFunction(t: Scope, script: Script): Promise<S
     next.addService(definitionOf(TYPES.value), { Handle: handle });
     next.addService(definitionOf(TYPES.action), { HandleUnary: handleUnary });
     port = await new Promise<number>((resolve, reject) => {
-      next.bindAsync(`127.0.0.1:${port}`, ServerCredentials.createInsecure(), (error, bound) =>
+      next.bindAsync(`127.0.0.1:${port}`, script.credentials ?? ServerCredentials.createInsecure(), (error, bound) =>
         error === null ? resolve(bound) : reject(error),
       );
     });
@@ -198,7 +200,7 @@ export async function startScriptedFunction(t: Scope, script: Script): Promise<S
   await listen();
   t.onTestFinished(async () => server?.forceShutdown());
   return {
-    url: `http://127.0.0.1:${port}`,
+    url: `${script.credentials === undefined ? 'http' : 'https'}://127.0.0.1:${port}`,
     port,
     entities,
     reports,

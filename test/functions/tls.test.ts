@@ -1,0 +1,113 @@
+import { ServerCredentials } from '@grpc/grpc-js';
+import { describe, expect, it } from 'vitest';
+import type { FunctionTlsConfig } from '../../src/config/tls.ts';
+import { createLink, type FunctionLink } from '../../src/functions/link.ts';
+import { readFunctionFiles } from '../../src/named-files.ts';
+import { allDialects } from '../../src/protocol/dialects.ts';
+import { type Certified, createAuthority, filesOf } from '../support/certificates.ts';
+import { compileProtos } from '../support/compile-protos.ts';
+import { eventually } from '../support/processes.ts';
+import type { Scope } from '../support/scope.ts';
+import { type ScriptedFunction, startScriptedFunction } from '../support/scripted-function.ts';
+
+const authority = createAuthority();
+const stranger = createAuthority('Another CA');
+const HERE = authority.issue({ addresses: ['127.0.0.1'] });
+const RUNTIME = authority.issue({ commonName: 'stateferry' });
+
+const PROTO = compileProtos({
+  'shop.proto': `
+    syntax = "proto3";
+    package shop;
+    service Desk { rpc Ring(Item) returns (Item); }
+    message Item { string id = 1; }
+  `,
+});
+
+/** A function with this certificate; `mutual`: it wants one of its callers, too. */
+function startSecure(t: Scope, certified: Certified, mutual = false): Promise<ScriptedFunction> {
+  const pair = { private_key: Buffer.from(certified.key), cert_chain: Buffer.from(certified.certificate) };
+  return startScriptedFunction(t, {
+    descriptor: PROTO,
+    components: [{ kind: 'action', service: 'shop.Desk' }],
+    credentials: ServerCredentials.createSsl(Buffer.from(authority.certificate), [pair], mutual),
+  });
+}
+
+/** A link to it, with what the configuration names in files, and why it was away. */
+async function linkTo(t: Scope, url: string, wanted: readonly (keyof FunctionTlsConfig)[], serverName = 'door') {
+  const { paths } = await filesOf(t, {
+    caFile: authority.certificate,
+    certificateFile: RUNTIME.certificate,
+    keyFile: RUNTIME.key,
+  });
+  const tls: FunctionTlsConfig = Object.fromEntries(
+    Object.entries({ ...paths, serverName }).filter(([name]) => wanted.includes(name as keyof FunctionTlsConfig)),
+  );
+  const away: string[] = [];
+  const config = { url, tls } as Parameters<typeof readFunctionFiles>[0]['function'];
+  const link: FunctionLink = createLink({
+    url: new URL(url),
+    tls: readFunctionFiles({ function: config }),
+    dialects: allDialects(),
+    proxy: { name: 'test', version: '1', hostname: 'h', port: 9, devMode: false },
+    backoffMinMs: 20,
+    backoffMaxMs: 50,
+    onAway: (reason) => away.push(reason),
+    onBack: () => undefined,
+    onRefused: () => undefined,
+  });
+  t.onTestFinished(() => link.close());
+  return { link, away };
+}
+
+const never = new AbortController().signal;
+
+describe('a function in TLS', () => {
+  it('is discovered where its CA is known', async (t) => {
+    const fn = await startSecure(t, HERE);
+    const { link, away } = await linkTo(t, fn.url, ['caFile']);
+    expect((await link.connect(never)).spec.serviceName).toBe('scripted');
+    expect(away).toEqual([]);
+  });
+
+  it('is discovered by the name that its certificate has, where that is configured', async (t) => {
+    const fn = await startSecure(t, authority.issue({ dnsNames: ['function.internal'] }));
+    const { link } = await linkTo(t, fn.url, ['caFile', 'serverName'], 'function.internal');
+    expect((await link.connect(never)).spec.serviceName).toBe('scripted');
+  });
+
+  it('that wants a certificate is shown one', async (t) => {
+    const fn = await startSecure(t, HERE, true);
+    const { link } = await linkTo(t, fn.url, ['caFile', 'certificateFile', 'keyFile']);
+    expect((await link.connect(never)).spec.serviceName).toBe('scripted');
+  });
+
+  const other = authority.issue({ dnsNames: ['elsewhere.internal'] });
+  const expired = authority.issue({ addresses: ['127.0.0.1'], lastsMs: -1_000 });
+  const strange = stranger.issue({ addresses: ['127.0.0.1'] });
+  it.for<[string, Certified, boolean, RegExp]>([
+    ['with a certificate of another CA', strange, false, /unable to verify the first certificate/],
+    ['with a certificate that has expired', expired, false, /certificate has expired/],
+    ['with a certificate of another host', other, false, /127\.0\.0\.1 is not in the cert's list/],
+    [
+      'that wants a certificate and gets none',
+      HERE,
+      true,
+      /certificate required|handshake failure|ECONNRESET|EPIPE|hang up/,
+    ],
+  ])('%s is waited for, with the reason, once, and with back-off', async ([, certified, mutual, reason], t) => {
+    const fn = await startSecure(t, certified, mutual);
+    const { link, away } = await linkTo(t, fn.url, ['caFile']);
+    const stop = new AbortController();
+    const connecting = link.connect(stop.signal).catch(() => 'stopped');
+    await eventually('it is told', () => away.length > 0);
+    expect(away[0]).toMatch(reason);
+    const started = Date.now();
+    await eventually('a second has passed', () => Date.now() - started > 1_000);
+    stop.abort();
+    expect(await connecting).toBe('stopped');
+    expect(away).toHaveLength(1);
+    expect(fn.discoveries).toBe(0);
+  });
+});
