@@ -14,7 +14,6 @@ import { openScene, type Scene } from './scene.ts';
 
 /** A door's p50, in small transactions of the same run. */
 const MOST_TRANSACTIONS = 4;
-const WARM_UP_S = 3;
 const TRANSACTIONS = 300;
 /** Between two transactions: the markers of the one before are written by then. */
 const TRANSACTION_PAUSE_MS = 30;
@@ -22,6 +21,7 @@ const TRANSACTION_PAUSE_MS = 30;
 interface DoorsOptions {
   readonly rate: number;
   readonly seconds: number;
+  readonly warmUp: number;
   readonly entities: number;
   readonly partitions: number;
   readonly json?: string;
@@ -44,6 +44,7 @@ function readDoors(argv: readonly string[]): DoorsOptions {
     )
     .option('--rate <n>', 'calls a second', whole, 100)
     .option('--seconds <n>', 'how long, at each door', whole, 20)
+    .option('--warm-up <n>', 'seconds of calls at each door before either is measured', whole, 15)
     .option('--entities <n>', 'entities that are called in turn', whole, 1_000)
     .option('--partitions <n>', 'shards', whole, 8)
     .parse([...argv], { from: 'user' })
@@ -77,17 +78,15 @@ async function measureTransaction(ground: Ground, scene: Scene): Promise<Latenci
   return latencies(took);
 }
 
-/** Calls one counter after the other at a steady pace; `call` answers the counter's total. */
+/** Calls one counter after the other at a steady pace, for so many seconds; `call` answers the counter's total. */
 async function measureCalls(
-  options: DoorsOptions,
+  { rate, seconds }: { readonly rate: number; readonly seconds: number },
   expected: Int32Array,
   problems: string[],
   call: (counter: number) => Promise<number>,
 ): Promise<Latencies> {
-  const { rate, seconds } = options;
-  const skipped = rate * WARM_UP_S;
-  const total = skipped + rate * seconds;
-  const took = new Float64Array(rate * seconds);
+  const total = rate * seconds;
+  const took = new Float64Array(total);
   const calls: Promise<void>[] = [];
   const start = performance.now();
   for (let n = 0; n < total; ) {
@@ -97,11 +96,11 @@ async function measureCalls(
       const wanted = (expected[counter] as number) + 1;
       expected[counter] = wanted;
       const begun = performance.now();
-      const at = n - skipped;
+      const at = n;
       calls.push(
         call(counter).then(
           (answer) => {
-            if (at >= 0) took[at] = performance.now() - begun;
+            took[at] = performance.now() - begun;
             if (answer !== wanted) problems.push(`counter ${counter} answered ${answer}, and it should be ${wanted}`);
           },
           (error: Error) => void problems.push(`counter ${counter}: ${error.message}`),
@@ -143,21 +142,13 @@ async function measure(ground: Ground, options: DoorsOptions): Promise<Results> 
 
   const client = new grpc.Client(`127.0.0.1:${port}`, grpc.credentials.createInsecure());
   const same = (bytes: Buffer): Buffer => bytes;
-  say('the gRPC door');
-  const byGrpc = await measureCalls(
-    options,
-    expected,
-    problems,
-    (counter) =>
-      new Promise((resolve, reject) => {
-        client.makeUnaryRequest(`/${SERVICE}/${METHOD}`, same, same, increments[counter] as Buffer, (error, answer) =>
-          answer === undefined ? reject(error ?? new Error('no answer')) : resolve(totalOf(answer)),
-        );
-      }),
-  );
-  client.close();
-  say('the HTTP door');
-  const byHttp = await measureCalls(options, expected, problems, async (counter) => {
+  const callByGrpc = (counter: number): Promise<number> =>
+    new Promise((resolve, reject) => {
+      client.makeUnaryRequest(`/${SERVICE}/${METHOD}`, same, same, increments[counter] as Buffer, (error, answer) =>
+        answer === undefined ? reject(error ?? new Error('no answer')) : resolve(totalOf(answer)),
+      );
+    });
+  const callByHttp = async (counter: number): Promise<number> => {
     const response = await fetch(`http://127.0.0.1:${port}/${SERVICE}/${METHOD}`, {
       method: 'POST',
       headers: { 'content-type': 'application/json' },
@@ -165,7 +156,18 @@ async function measure(ground: Ground, options: DoorsOptions): Promise<Results> 
     });
     const answer = (await response.json()) as { total?: number };
     return answer.total ?? 0;
-  });
+  };
+  // Neither door is to be measured with an engine that the other one has warmed up.
+  const { rate, seconds, warmUp } = options;
+  say(`nothing: both doors are called for ${warmUp} s each`);
+  for (const call of [callByGrpc, callByHttp]) {
+    await measureCalls({ rate, seconds: warmUp }, expected, problems, call);
+  }
+  say('the gRPC door');
+  const byGrpc = await measureCalls({ rate, seconds }, expected, problems, callByGrpc);
+  say('the HTTP door');
+  const byHttp = await measureCalls({ rate, seconds }, expected, problems, callByHttp);
+  client.close();
   await engine.stop('SIGTERM');
   await fn.stop('SIGKILL');
   await scene.close();
@@ -187,7 +189,7 @@ function table(options: DoorsOptions, { transaction, grpc: byGrpc, http, problem
     row('an entity at the HTTP door', http),
   ];
   const wrong = problems.length === 0 ? 'Every answer was right.' : `Answers were WRONG:\n  ${problems.join('\n  ')}`;
-  return `${options.rate} calls/s, ${options.entities} entities\n${machine()}\n\n${align(rows)}\n\n${wrong}\n`;
+  return `${options.rate} calls/s, ${options.entities} entities, after ${options.warmUp} s of the same at each door\n${machine()}\n\n${align(rows)}\n\n${wrong}\n`;
 }
 
 await runBenchmark(async () => {

@@ -5,6 +5,12 @@ import { type AccessOf, readDoorAccess, readSelfToken } from './door-access.ts';
 import type { DoorTls } from './doors/tls.ts';
 import type { FunctionTls } from './functions/client.ts';
 
+/** The options that name files, and those that their contents are used with. */
+export interface NamingFiles {
+  readonly doors: Pick<Config['doors'], 'withoutAcl' | 'services' | 'jwtKeys' | 'tls' | 'selfTokenFile'>;
+  readonly function: Pick<Config['function'], 'url' | 'tls'>;
+}
+
 /** What is in the files that a configuration names. */
 export interface NamedFiles {
   readonly accessOf: AccessOf;
@@ -17,7 +23,7 @@ export interface NamedFiles {
 }
 
 /** Reads and checks them all. @throws StateferryError CONFIG_INVALID with a line for every fault, and never with a secret */
-export function readNamedFiles(config: Pick<Config, 'doors' | 'function'>): NamedFiles {
+export function readNamedFiles(config: NamingFiles): NamedFiles {
   return withoutFaults((faults) => {
     const selfToken = readSelfToken(config.doors, faults);
     return {
@@ -30,7 +36,7 @@ export function readNamedFiles(config: Pick<Config, 'doors' | 'function'>): Name
 }
 
 /** Only those that a client of the function needs. @throws as `readNamedFiles` */
-export function readFunctionFiles(config: Pick<Config, 'function'>): FunctionTls | undefined {
+export function readFunctionFiles(config: Pick<NamingFiles, 'function'>): FunctionTls | undefined {
   return withoutFaults((faults) => readFunctionTls(config.function, faults));
 }
 

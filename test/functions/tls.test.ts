@@ -45,10 +45,9 @@ async function linkTo(t: Scope, url: string, wanted: readonly (keyof FunctionTls
     Object.entries({ ...paths, serverName }).filter(([name]) => wanted.includes(name as keyof FunctionTlsConfig)),
   );
   const away: string[] = [];
-  const config = { url, tls } as Parameters<typeof readFunctionFiles>[0]['function'];
   const link: FunctionLink = createLink({
     url: new URL(url),
-    tls: readFunctionFiles({ function: config }),
+    tls: readFunctionFiles({ function: { url, tls } }),
     dialects: allDialects(),
     proxy: { name: 'test', version: '1', hostname: 'h', port: 9, devMode: false },
     backoffMinMs: 20,

@@ -5,7 +5,7 @@ import type { CallerKeys } from '../../protocol/dialect.ts';
 import { CallFailure, type DoorCall } from '../calls.ts';
 import { passes } from './acl.ts';
 import type { Bearers, Claims } from './bearers.ts';
-import { type createCallers, type Identity, isLocal } from './caller.ts';
+import { bearerOf, type createCallers, type Identity, isLocal } from './caller.ts';
 
 /** Who may call a method without an ACL: everybody, who is on this host, or nobody. */
 export type WithoutAcl = 'open' | 'local' | 'closed';
@@ -13,7 +13,7 @@ export type WithoutAcl = 'open' | 'local' | 'closed';
 /** Says who may call. */
 export interface Access {
   /**
-   * The call as it goes on: with what the function is told of its caller, and without the caller's secret.
+   * The call as it goes on: with what the function is told of its caller, and without the secrets that proved it.
    * @throws CallFailure for a caller that may not
    */
   admit(call: DoorCall): Promise<DoorCall>;
@@ -55,7 +55,9 @@ export function createAccess(options: {
       }
       const claims = rule.bearer === undefined ? undefined : await bearers.verify(tokens, rule.bearer);
       const told = callerKeys === undefined ? [] : tell(callerKeys, identity, claims);
-      return { ...call, metadata: [...metadata, ...told] };
+      // Its claims are told, and who reads the log could use it.
+      const kept = claims === undefined ? metadata : metadata.filter((entry) => bearerOf(entry) === undefined);
+      return { ...call, metadata: [...kept, ...told] };
     },
   };
 }

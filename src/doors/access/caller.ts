@@ -1,6 +1,6 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
 import { BlockList, isIPv4, isIPv6 } from 'node:net';
-import type { Metadata } from '../../model/payload.ts';
+import type { Metadata, MetadataEntry } from '../../model/payload.ts';
 import type { DoorCall } from '../calls.ts';
 import type { Peer } from '../peer.ts';
 
@@ -30,6 +30,11 @@ export interface Identified {
 }
 
 const BEARER = /^bearer +([a-z0-9._~+/-]+=*) *$/i;
+
+/** The bearer token in an entry; undefined where it has none. */
+export function bearerOf({ key, value }: MetadataEntry): string | undefined {
+  return key.toLowerCase() === 'authorization' && typeof value === 'string' ? BEARER.exec(value)?.[1] : undefined;
+}
 
 /**
  * The one place where a call becomes somebody's: by the bearer token of its `authorization` and, where that is nobody's, by
@@ -68,9 +73,8 @@ export function createCallers(known: {
   return ({ metadata, peer }) => {
     let identity: Identity | undefined;
     const bearers: string[] = [];
-    const kept = metadata.filter(({ key, value }) => {
-      const token =
-        key.toLowerCase() === 'authorization' && typeof value === 'string' ? BEARER.exec(value)?.[1] : undefined;
+    const kept = metadata.filter((entry) => {
+      const token = bearerOf(entry);
       if (token === undefined) return true;
       const proved = identityOf(token);
       if (proved === undefined) bearers.push(token);

@@ -21,8 +21,8 @@ const doors = (given: Partial<Config['doors']>): Doors => ({
 function refusal(given: Partial<Config['doors']>): string {
   try {
     readNamedFiles({
-      doors: { ...doors(given), selfTokenFile: '', tls: {} } as Config['doors'],
-      function: { url: 'http://127.0.0.1:1', tls: {} } as Config['function'],
+      doors: { ...doors(given), selfTokenFile: '', tls: {} },
+      function: { url: 'http://127.0.0.1:1', tls: {} },
     });
   } catch (error) {
     expect(error).toBeInstanceOf(StateferryError);
