@@ -78,7 +78,9 @@ export function openDoors(
         functionDeadlineMs: config.function.deadlineMs,
         maxRecordBytes: config.engine.maxRecordBytes,
       });
-      await doors.serve({ components: spec.components, descriptors }, guardCalls(calls, accessOf(found)));
+      const access = accessOf(found);
+      const { mustBeTold } = access;
+      await doors.serve({ components: spec.components, descriptors, mustBeTold }, guardCalls(calls, access));
     },
     address: () => address,
     changed: () => doors.changed(),

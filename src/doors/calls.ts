@@ -16,6 +16,9 @@ export interface DoorCall {
   readonly deadline?: number;
 }
 
+/** Whoever calls, as far as a door knows it. */
+export type Asker = Pick<DoorCall, 'peer' | 'metadata'>;
+
 /** One message of an answer. */
 export interface DoorReply {
   /** Of the method's output type. */

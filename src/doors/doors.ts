@@ -3,7 +3,7 @@ import { createServer as createHttp2Server } from 'node:http2';
 import type { Socket } from 'node:net';
 import type { Calls } from './calls.ts';
 import { createGrpcDoor } from './grpc-door.ts';
-import { createHealth } from './health.ts';
+import { createHealth, HEALTH_FILE } from './health.ts';
 import { createHttpDoor } from './http/http-door.ts';
 import { limitCalls } from './limited-calls.ts';
 import { createListener } from './listener.ts';
@@ -17,8 +17,9 @@ const CLOSE_GRACE_MS = 5_000;
 const THIS_HOST = '127.0.0.1';
 /** How deep a caller's JSON may nest: what the protobuf libraries accept of messages. */
 const MAX_JSON_DEPTH = 100;
-/** How long a client of HTTP/1.1 may take for the head of a request, in ms; it is looked at each second. */
-const HEAD_MS = 10_000;
+/** How long a client may take until it is known what it wants: for its protocol, for the head of a request, in ms. */
+const PATIENCE_MS = 10_000;
+/** How often the heads of HTTP/1.1 are looked at, in ms. */
 const HEAD_LOOK_MS = 1_000;
 
 /** The gRPC and the HTTP door, on one port. */
@@ -45,10 +46,12 @@ export function createDoors(options: {
   tls?: (DoorTls & TlsEvents) | undefined;
   /** Where the doors speak clear text beside TLS. */
   onPlainListening?: (address: { host: string; port: number }) => void;
+  /** In the place of PATIENCE_MS. */
+  patienceMs?: number;
   /** A rule of the function's HTTP annotations that cannot be served. */
   onFault: (sentence: string) => void;
 }): Doors {
-  const { maxCalls, maxMessageBytes, timeoutMs, tls } = options;
+  const { maxCalls, maxMessageBytes, timeoutMs, tls, patienceMs = PATIENCE_MS } = options;
   let services: Services | undefined;
   let current: Calls | undefined;
   let listening = false;
@@ -72,21 +75,26 @@ export function createDoors(options: {
     onFault: options.onFault,
   });
   // Neither of the two servers listens: they are given what is theirs.
-  const http1 = createServer({ headersTimeout: HEAD_MS, connectionsCheckingInterval: HEAD_LOOK_MS }, httpDoor.listener);
+  const http1 = createServer(
+    { headersTimeout: patienceMs, connectionsCheckingInterval: HEAD_LOOK_MS },
+    httpDoor.listener,
+  );
   // A call may stream in for as long as it likes; its headers may not, which is looked after from this event on.
   http1.requestTimeout = 0;
   http1.emit('listening');
   const http2 = createHttp2Server(httpDoor.listener);
   const grpcDoor = createGrpcDoor({
     calls,
-    own: [...health.methods, ...createReflection(() => services)],
+    own: [...health.methods, ...createReflection(() => services, [HEALTH_FILE])],
     maxMessageBytes,
     maxStreams: maxCalls,
     inputMs: timeoutMs,
+    settingsMs: patienceMs,
     others: ({ stream, headers, flags, rawHeaders }) => http2.emit('stream', stream, headers, flags, rawHeaders),
   });
   const taken = {
     maxConnections: options.maxConnections,
+    silentMs: patienceMs,
     http1: (socket: Socket) => http1.emit('connection', socket),
     http2: grpcDoor.inject,
   };

@@ -4,7 +4,7 @@ import type { Writable } from 'node:stream';
 import * as grpc from '@grpc/grpc-js';
 import { asBuffer } from '../bytes.ts';
 import type { Method } from '../model/component.ts';
-import { CallFailure, type Calls, type DoorCall } from './calls.ts';
+import { type Asker, CallFailure, type Calls, type DoorCall } from './calls.ts';
 import { fromGrpc, toGrpc } from './grpc-metadata.ts';
 import { readGrpcTimeout } from './grpc-timeout.ts';
 import { type Arrival, showStreams } from './http2-streams.ts';
@@ -29,8 +29,6 @@ export interface OwnMethod {
 
 /** Streams of one connection that may be open at once; a client waits with further ones. */
 const STREAMS_PER_CONNECTION = 1_000;
-/** A connection whose client has not taken our settings by then speaks no HTTP/2, in ms. */
-const SETTINGS_MS = 10_000;
 /** In `grpc-timeout`, the longest that grpc-js counts right: it has 31 bits of milliseconds. */
 const LONGEST_TIMEOUT_MS = 2 ** 31 - 1;
 const LONGEST_TIMEOUT = `${Math.floor(LONGEST_TIMEOUT_MS / 1_000)}S`;
@@ -53,6 +51,8 @@ export function createGrpcDoor(options: {
   maxStreams: number;
   /** How long a method that takes one message waits for it, in ms. */
   inputMs: number;
+  /** A connection whose client has not taken our settings by then speaks no HTTP/2, in ms. */
+  settingsMs: number;
   /** Takes the requests on the same connections that are none of gRPC. */
   others: (arrival: Arrival) => void;
 }): GrpcDoor {
@@ -71,7 +71,7 @@ export function createGrpcDoor(options: {
 
   showStreams(server, {
     session(session) {
-      const silent = setTimeout(() => session.destroy(), SETTINGS_MS);
+      const silent = setTimeout(() => session.destroy(), options.settingsMs);
       const forget = (): void => clearTimeout(silent);
       session.once('localSettings', forget);
       session.once('close', forget);
@@ -227,14 +227,18 @@ function toDoorCall(method: Method, call: Call): DoorCall {
   const at = deadline instanceof Date ? deadline.getTime() : deadline;
   return {
     method,
-    peer: peerOf(call),
-    metadata: fromGrpc(call.metadata),
+    ...asker(call),
     signal: gone.signal,
     ...(Number.isFinite(at) && { deadline: at }),
   };
 }
 
-function peerOf(call: Call): Peer {
+/** Who called, and what came with it. */
+export function asker(call: Pick<Call, 'getPeer' | 'getAuthContext' | 'metadata'>): Asker {
+  return { peer: peerOf(call), metadata: fromGrpc(call.metadata) };
+}
+
+function peerOf(call: Pick<Call, 'getPeer' | 'getAuthContext'>): Peer {
   const address = addressOf(call.getPeer());
   const certificate = call.getAuthContext()?.sslPeerCertificate;
   return certificate === undefined ? { address } : { address, names: namesOf(certificate) };
@@ -246,7 +250,8 @@ function addressOf(peer: string): string | undefined {
   return colon < 0 ? undefined : peer.slice(0, colon);
 }
 
-function toStatus(error: unknown): Partial<grpc.StatusObject> & { name: string; message: string } {
+/** Anything thrown as gRPC tells it. */
+export function toStatus(error: unknown): Partial<grpc.StatusObject> & { name: string; message: string } {
   const failure =
     error instanceof CallFailure
       ? error

@@ -1,3 +1,9 @@
+import { create } from '@bufbuild/protobuf';
+import {
+  FieldDescriptorProto_Label,
+  FieldDescriptorProto_Type,
+  FileDescriptorProtoSchema,
+} from '@bufbuild/protobuf/wkt';
 import * as grpc from '@grpc/grpc-js';
 import { Reader, Writer } from 'protobufjs/minimal.js';
 import { messageOf } from '../errors.ts';
@@ -9,6 +15,53 @@ const STATUS = 0x08;
 const SERVING = 1;
 const NOT_SERVING = 2;
 const SERVICE_UNKNOWN = 3;
+
+const { STRING, ENUM } = FieldDescriptorProto_Type;
+const { OPTIONAL } = FieldDescriptorProto_Label;
+
+/** What reflection tells of it: the service as its clients know it. */
+export const HEALTH_FILE = create(FileDescriptorProtoSchema, {
+  name: 'grpc/health/v1/health.proto',
+  package: 'grpc.health.v1',
+  syntax: 'proto3',
+  messageType: [
+    { name: 'HealthCheckRequest', field: [{ name: 'service', number: 1, type: STRING, label: OPTIONAL }] },
+    {
+      name: 'HealthCheckResponse',
+      field: [
+        {
+          name: 'status',
+          number: 1,
+          type: ENUM,
+          label: OPTIONAL,
+          typeName: '.grpc.health.v1.HealthCheckResponse.ServingStatus',
+        },
+      ],
+      enumType: [
+        {
+          name: 'ServingStatus',
+          value: [
+            { name: 'UNKNOWN', number: 0 },
+            { name: 'SERVING', number: SERVING },
+            { name: 'NOT_SERVING', number: NOT_SERVING },
+            { name: 'SERVICE_UNKNOWN', number: SERVICE_UNKNOWN },
+          ],
+        },
+      ],
+    },
+  ],
+  service: [
+    {
+      name: 'Health',
+      method: ['Check', 'Watch'].map((name) => ({
+        name,
+        inputType: '.grpc.health.v1.HealthCheckRequest',
+        outputType: '.grpc.health.v1.HealthCheckResponse',
+        serverStreaming: name === 'Watch',
+      })),
+    },
+  ],
+});
 
 /** The state of the function's services, for whoever asks by grpc.health.v1. */
 export interface Health {

@@ -5,8 +5,6 @@ import { createTlsLayer, type DoorTls, type TlsEvents } from './tls.ts';
 
 /** What an HTTP/2 client with prior knowledge sends first (RFC 9113, 3.4). */
 const PREFACE = Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n');
-/** A connection whose protocol is not known by then is closed, in ms. */
-const SILENT_MS = 10_000;
 /** A peer that is gone without a word is noticed by the kernel, which begins to ask after so long, in ms. */
 const KEEP_ALIVE_MS = 60_000;
 
@@ -23,6 +21,8 @@ export interface Listener {
 /** In clear text the first bytes of a connection tell what it speaks, with `tls` what was agreed on in its handshake. */
 export function createListener(options: {
   maxConnections: number;
+  /** A connection whose protocol is not known by then is closed, in ms. */
+  silentMs: number;
   http1: (socket: net.Socket) => void;
   http2: (socket: net.Socket) => void;
   tls?: (DoorTls & TlsEvents) | undefined;
@@ -37,7 +37,7 @@ export function createListener(options: {
   const server = net.createServer(
     { noDelay: true, keepAlive: true, keepAliveInitialDelay: KEEP_ALIVE_MS },
     (socket) => {
-      const silence = setTimeout(() => socket.destroy(), SILENT_MS);
+      const silence = setTimeout(() => socket.destroy(), options.silentMs);
       const decide = (): void => {
         clearTimeout(silence);
         undecided.delete(socket);

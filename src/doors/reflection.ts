@@ -1,9 +1,9 @@
-import { toBinary } from '@bufbuild/protobuf';
-import { type FileDescriptorProto, FileDescriptorProtoSchema } from '@bufbuild/protobuf/wkt';
+import { create, createFileRegistry, type FileRegistry, toBinary } from '@bufbuild/protobuf';
+import { type FileDescriptorProto, FileDescriptorProtoSchema, FileDescriptorSetSchema } from '@bufbuild/protobuf/wkt';
 import * as grpc from '@grpc/grpc-js';
 import { Reader, Writer } from 'protobufjs/minimal.js';
 import { messageOf } from '../errors.ts';
-import type { OwnMethod } from './grpc-door.ts';
+import { asker, type OwnMethod, toStatus } from './grpc-door.ts';
 import type { Services } from './services.ts';
 
 const VERSIONS = ['grpc.reflection.v1.ServerReflection', 'grpc.reflection.v1alpha.ServerReflection'] as const;
@@ -27,13 +27,43 @@ const ERROR_CODE = 0x08;
 const ERROR_MESSAGE = 0x12;
 const EXTENSION_NUMBER = 0x10;
 
-/** gRPC server reflection, v1 and v1alpha, over the descriptors that the function gave in discovery. */
-export function createReflection(services: () => Services | undefined): readonly OwnMethod[] {
+/** What is described. */
+interface Known {
+  readonly files: readonly FileDescriptorProto[];
+  readonly registries: readonly FileRegistry[];
+  /** Of the services, sorted. */
+  readonly services: readonly string[];
+}
+
+/**
+ * gRPC server reflection, v1 and v1alpha, over the descriptors that the function gave in discovery, and over the `own`
+ * services of the doors: a file for each.
+ */
+export function createReflection(
+  services: () => Services | undefined,
+  own: readonly FileDescriptorProto[],
+): readonly OwnMethod[] {
+  const ownRegistry = createFileRegistry(create(FileDescriptorSetSchema, { file: [...own] }));
+  const ownNames = own.flatMap((file) => file.service.map(({ name }) => `${file.package}.${name}`));
+  const known = (): Known => {
+    const now = services();
+    return {
+      files: [...(now?.descriptors.files ?? []), ...own],
+      registries: [...(now === undefined ? [] : [now.descriptors.registry]), ownRegistry],
+      services: [...new Set([...(now?.components.keys() ?? []), ...ownNames])].sort(),
+    };
+  };
   return VERSIONS.map((name): OwnMethod => {
     const handler: grpc.handleBidiStreamingCall<Buffer, Buffer> = (call) => {
+      try {
+        services()?.mustBeTold?.(asker(call));
+      } catch (error) {
+        call.emit('error', toStatus(error));
+        return;
+      }
       call.on('data', (request: Buffer) => {
         try {
-          call.write(Buffer.from(respond(request, name, services())));
+          call.write(Buffer.from(respond(request, name, known())));
         } catch (error) {
           call.emit('error', {
             code: grpc.status.INVALID_ARGUMENT,
@@ -47,7 +77,7 @@ export function createReflection(services: () => Services | undefined): readonly
   });
 }
 
-function respond(request: Buffer, self: string, services: Services | undefined): Uint8Array {
+function respond(request: Buffer, self: string, known: Known): Uint8Array {
   const reader = Reader.create(request);
   const writer = Writer.create();
   let host = '';
@@ -73,26 +103,26 @@ function respond(request: Buffer, self: string, services: Services | undefined):
       answer = files(
         name,
         withImports(
-          services,
-          services?.descriptors.files.find((file) => file.name === name),
+          known,
+          known.files.find((file) => file.name === name),
         ),
       );
     } else if (tag === FILE_CONTAINING_SYMBOL) {
-      const found = withImports(services, fileOf(services, reader.string()));
+      const found = withImports(known, fileOf(known, reader.string()));
       // No files for a symbol that is not known, and no error either (PROTOCOLS 12).
       answer = () => writeFiles(found);
     } else if (tag === FILE_CONTAINING_EXTENSION) {
       const { type, number } = readExtension(Reader.create(reader.bytes()));
-      const found = extensionsOf(services, type).find((extension) => extension.number === number);
-      answer = files(`extension ${number} of ${type}`, withImports(services, found?.file));
+      const found = extensionsOf(known, type).find((extension) => extension.number === number);
+      answer = files(`extension ${number} of ${type}`, withImports(known, found?.file));
     } else if (tag === ALL_EXTENSION_NUMBERS) {
       const type = reader.string();
       answer = () => {
-        if (services?.descriptors.registry.getMessage(type) === undefined) {
+        if (known.registries.every((registry) => registry.getMessage(type) === undefined)) {
           return error(grpc.status.NOT_FOUND, `${type} is not known here`);
         }
         writer.uint32(ALL_EXTENSION_NUMBERS_RESPONSE).fork().uint32(FIRST).string(type);
-        for (const { number } of extensionsOf(services, type)) writer.uint32(EXTENSION_NUMBER).int32(number);
+        for (const { number } of extensionsOf(known, type)) writer.uint32(EXTENSION_NUMBER).int32(number);
         writer.ldelim();
       };
     } else if (tag === LIST_SERVICES) {
@@ -100,7 +130,7 @@ function respond(request: Buffer, self: string, services: Services | undefined):
       answer = () => {
         writer.uint32(LIST_SERVICES_RESPONSE).fork();
         // The reflection service's own name comes first (PROTOCOLS 12).
-        for (const name of [self, ...[...(services?.components.keys() ?? [])].sort()]) {
+        for (const name of [self, ...known.services]) {
           writer.uint32(FIRST).fork().uint32(FIRST).string(name).ldelim();
         }
         writer.ldelim();
@@ -115,9 +145,9 @@ function respond(request: Buffer, self: string, services: Services | undefined):
 }
 
 /** The file first, then everything that it imports: clients ask for no more. */
-function withImports(services: Services | undefined, file: FileDescriptorProto | undefined): FileDescriptorProto[] {
-  if (services === undefined || file === undefined) return [];
-  const byName = new Map(services.descriptors.files.map((one) => [one.name, one]));
+function withImports({ files }: Known, file: FileDescriptorProto | undefined): FileDescriptorProto[] {
+  if (file === undefined) return [];
+  const byName = new Map(files.map((one) => [one.name, one]));
   const found = new Set([file]);
   for (const one of found) {
     for (const name of one.dependency) {
@@ -128,25 +158,29 @@ function withImports(services: Services | undefined, file: FileDescriptorProto |
   return [...found];
 }
 
-function fileOf(services: Services | undefined, symbol: string): FileDescriptorProto | undefined {
-  const registry = services?.descriptors.registry;
-  const type = registry?.get(symbol);
-  if (type !== undefined) return type.file.proto;
-  // A method, a field or a value of an enum is in the file of what it is in.
-  const parent = registry?.get(symbol.slice(0, symbol.lastIndexOf('.')));
-  const name = symbol.slice(symbol.lastIndexOf('.') + 1);
-  const has =
-    parent?.kind === 'service'
-      ? parent.methods.some((method) => method.name === name)
-      : parent?.kind === 'message' && parent.fields.some((field) => field.name === name);
-  return has ? parent?.file.proto : undefined;
+function fileOf({ registries }: Known, symbol: string): FileDescriptorProto | undefined {
+  for (const registry of registries) {
+    const type = registry.get(symbol);
+    if (type !== undefined) return type.file.proto;
+    // A method, a field or a value of an enum is in the file of what it is in.
+    const parent = registry.get(symbol.slice(0, symbol.lastIndexOf('.')));
+    const name = symbol.slice(symbol.lastIndexOf('.') + 1);
+    const has =
+      parent?.kind === 'service'
+        ? parent.methods.some((method) => method.name === name)
+        : parent?.kind === 'message' && parent.fields.some((field) => field.name === name);
+    if (has) return parent?.file.proto;
+  }
+  return undefined;
 }
 
-function extensionsOf(services: Services | undefined, type: string): { number: number; file: FileDescriptorProto }[] {
+function extensionsOf({ registries }: Known, type: string): { number: number; file: FileDescriptorProto }[] {
   const found: { number: number; file: FileDescriptorProto }[] = [];
-  for (const one of services?.descriptors.registry ?? []) {
-    if (one.kind === 'extension' && one.extendee.typeName === type) {
-      found.push({ number: one.number, file: one.file.proto });
+  for (const registry of registries) {
+    for (const one of registry) {
+      if (one.kind === 'extension' && one.extendee.typeName === type) {
+        found.push({ number: one.number, file: one.file.proto });
+      }
     }
   }
   return found;

@@ -9,6 +9,7 @@ async function listen(answer: http.RequestListener) {
   const server = http.createServer(answer);
   const listener = createListener({
     maxConnections: 10,
+    silentMs: 10_000,
     http1: (socket) => server.emit('connection', socket),
     http2: (socket) => void socket.destroy(),
   });

@@ -25,6 +25,7 @@ export async function openDoors(
     readonly maxConnections?: number;
     readonly maxCalls?: number;
     readonly timeoutMs?: number;
+    readonly patienceMs?: number;
   },
 ) {
   const { rules, component, descriptors } = options.api;
@@ -62,6 +63,7 @@ export async function openDoors(
     maxCalls: options.maxCalls ?? 10,
     maxMessageBytes: 1_000,
     timeoutMs: options.timeoutMs ?? 60_000,
+    ...(options.patienceMs !== undefined && { patienceMs: options.patienceMs }),
     corsOrigins: [],
     isFunctionUp: () => true,
     tls: options.tls && {
@@ -78,7 +80,8 @@ export async function openDoors(
     },
     onFault: () => undefined,
   });
-  await doors.serve({ components: new Map([['app.Api', component]]), descriptors }, calls);
+  const { mustBeTold } = access;
+  await doors.serve({ components: new Map([['app.Api', component]]), descriptors, mustBeTold }, calls);
   t.onTestFinished(() => doors.close());
   return {
     at,

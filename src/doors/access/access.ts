@@ -2,7 +2,8 @@ import { status } from '@grpc/grpc-js';
 import type { Metadata, MetadataEntry } from '../../model/payload.ts';
 import type { AccessRules, MethodAccess } from '../../protocol/describe-access.ts';
 import type { CallerKeys } from '../../protocol/dialect.ts';
-import { CallFailure, type DoorCall } from '../calls.ts';
+import { type Asker, CallFailure, type DoorCall } from '../calls.ts';
+import type { Peer } from '../peer.ts';
 import { passes } from './acl.ts';
 import type { Bearers, Claims } from './bearers.ts';
 import { bearerOf, type createCallers, type Identity, isLocal } from './caller.ts';
@@ -17,6 +18,11 @@ export interface Access {
    * @throws CallFailure for a caller that may not
    */
   admit(call: DoorCall): Promise<DoorCall>;
+  /**
+   * May this caller read what the function has, by reflection or as OpenAPI? It may as if that were a method without an ACL.
+   * @throws CallFailure for a caller that may not
+   */
+  mustBeTold(asker: Asker): void;
 }
 
 export function createAccess(options: {
@@ -30,18 +36,22 @@ export function createAccess(options: {
 }): Access {
   const { rules, withoutAcl, identify, bearers, callerKeys } = options;
 
+  const mustPassWithoutAcl = (what: string, peer: Peer, identity: Identity): void => {
+    if (identity.kind === 'self' || withoutAcl === 'open' || (withoutAcl === 'local' && isLocal(peer))) return;
+    const who = withoutAcl === 'local' ? 'only callers on its own host may' : 'nobody may';
+    throw new CallFailure(
+      status.PERMISSION_DENIED,
+      `${what} has no ACL, and ${who} call such methods (doors.withoutAcl: ${withoutAcl})`,
+    );
+  };
+
   /** Nobody is told of a method's rules whom the method's own ACL keeps out: it comes first. */
   const mustPass = (call: DoorCall, rule: MethodAccess, identity: Identity): void => {
     if (rule.acl !== undefined) {
       if (!passes(rule.acl, identity)) throw refusal(call, rule.acl.denyCode);
       return;
     }
-    if (identity.kind === 'self' || withoutAcl === 'open' || (withoutAcl === 'local' && isLocal(call.peer))) return;
-    const who = withoutAcl === 'local' ? 'only callers on its own host may' : 'nobody may';
-    throw new CallFailure(
-      status.PERMISSION_DENIED,
-      `${nameOf(call)} has no ACL, and ${who} call such methods (doors.withoutAcl: ${withoutAcl})`,
-    );
+    mustPassWithoutAcl(nameOf(call), call.peer, identity);
   };
 
   return {
@@ -59,6 +69,7 @@ export function createAccess(options: {
       const kept = claims === undefined ? metadata : metadata.filter((entry) => bearerOf(entry) === undefined);
       return { ...call, metadata: [...kept, ...told] };
     },
+    mustBeTold: (asker) => mustPassWithoutAcl('the description of the services', asker.peer, identify(asker).identity),
   };
 }
 

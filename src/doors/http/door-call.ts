@@ -1,5 +1,5 @@
 import type { Method } from '../../model/component.ts';
-import type { DoorCall } from '../calls.ts';
+import type { Asker, DoorCall } from '../calls.ts';
 import { namesOf, type Peer } from '../peer.ts';
 import type { DoorRequest, Exchange } from './exchange.ts';
 import { requestMetadata } from './metadata-headers.ts';
@@ -9,11 +9,15 @@ export function doorCall(exchange: Exchange, method: Method): DoorCall {
   const deadline = exchange.startDeadline();
   return {
     method,
-    peer: peerOf(exchange.request.socket),
-    metadata: requestMetadata(exchange.request.rawHeaders),
+    ...asker(exchange),
     signal: exchange.signal,
     ...(deadline === undefined ? {} : { deadline }),
   };
+}
+
+/** Who sent a request, and what with it. */
+export function asker({ request }: Exchange): Asker {
+  return { peer: peerOf(request.socket), metadata: requestMetadata(request.rawHeaders) };
 }
 
 function peerOf(socket: DoorRequest['socket']): Peer {

@@ -4,6 +4,7 @@ import type { Calls } from '../calls.ts';
 import type { Services } from '../services.ts';
 import { type Answer, failureAnswer, send, tellable } from './answer.ts';
 import { type CorsOptions, createCors } from './cors.ts';
+import { asker } from './door-call.ts';
 import { type DoorRequest, type DoorResponse, type Exchange, openExchange } from './exchange.ts';
 import { answerGrpcWeb, isGrpcWeb } from './grpc-web.ts';
 import { HttpFailure } from './http-failure.ts';
@@ -98,6 +99,8 @@ export function createHttpDoor(options: HttpDoorOptions): HttpDoor {
     const verb = request.method ?? '';
     const own = ownAnswer(made, verb, path);
     if (own !== undefined) {
+      // What is allowed on a path is told to whoever knows the path.
+      if (verb !== 'OPTIONS') services.mustBeTold?.(asker(exchange));
       send(exchange, own);
       return;
     }

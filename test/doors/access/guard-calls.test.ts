@@ -195,6 +195,35 @@ describe('a method without an ACL', () => {
   });
 });
 
+describe('the description of the services', () => {
+  it.each([
+    ['open', true, true, true],
+    ['local', true, false, true],
+    ['closed', false, false, true],
+  ] as const)(
+    '%s: is told to a caller on this host: %s, to any other: %s, to the function itself: %s',
+    (withoutAcl, near, far, self) => {
+      const access = createAccess({
+        rules: new Map(),
+        withoutAcl,
+        identify: createCallers({ services: [], selfToken: TOKENS.self }),
+        bearers: createBearers([]),
+        callerKeys: undefined,
+      });
+      const isTold = (address: string, metadata: Metadata = []): boolean => {
+        try {
+          access.mustBeTold({ peer: { address }, metadata });
+          return true;
+        } catch (error) {
+          expect(error).toMatchObject({ code: status.PERMISSION_DENIED });
+          return false;
+        }
+      };
+      expect([isTold('::1'), isTold('192.0.2.1'), isTold('192.0.2.1', bearer(TOKENS.self))]).toEqual([near, far, self]);
+    },
+  );
+});
+
 describe('a method that wants a token', () => {
   it('lets in who has one, and nobody without a key that verifies it', async () => {
     const good = bearer(await jwt({ sub: 'ann' }));
@@ -208,6 +237,7 @@ describe('a method that wants a token', () => {
     await expect(
       guardCalls({} as Calls, {
         admit: () => createBearers([]).verify([], { issuers: [], claims: [] }) as never,
+        mustBeTold: () => undefined,
       }).unary({} as DoorCall, () => new Uint8Array()),
     ).rejects.toMatchObject({ metadata: [{ key: 'www-authenticate', value: 'Bearer' }] });
   });
