@@ -160,6 +160,21 @@ describe('a port with TLS', () => {
   });
 });
 
+describe('grpcurl', () => {
+  it('lists, describes and calls by reflection in TLS, with a certificate of its own', async (t) => {
+    const run = async (...given: string[]) => (await promisify(execFile)('grpcurl', given)).stdout;
+    if ((await run('-version').catch(() => undefined)) === undefined) return t.skip('there is no grpcurl here');
+    const doors = await openTls(t, { mutual: true });
+    const { paths } = await filesOf(t, { ca: authority.certificate, cert: SHOP.certificate, key: SHOP.key });
+    const safely = ['-cacert', paths.ca, '-cert', paths.cert, '-key', paths.key];
+    expect(await run(...safely, doors.at, 'list')).toContain('app.Api\ngrpc.health.v1.Health\n');
+    expect(await run(...safely, doors.at, 'describe', 'grpc.health.v1.Health')).toContain('rpc Watch');
+    expect(JSON.parse(await run(...safely, '-d', '{"id":"x"}', doors.at, 'app.Api/Shop'))).toEqual({});
+    const health = await run(...safely, '-d', '{"service":"app.Api"}', doors.at, 'grpc.health.v1.Health/Check');
+    expect(JSON.parse(health)).toEqual({ status: 'SERVING' });
+  });
+});
+
 describe('a port that wants certificates of clients', () => {
   it('serves who has one of its CA, and nobody else', async (t) => {
     const doors = await openTls(t, { mutual: true });

@@ -67,6 +67,8 @@ export interface ScriptedFunction {
   readonly reports: readonly { readonly code: string; readonly message: string }[];
   /** How often it was discovered. */
   readonly discoveries: number;
+  /** What the runtimes told of themselves, in order: a ProxyInfo for each discovery. */
+  readonly runtimes: readonly Plain[];
   /** A payload: a message of the function's own, given by its proto3 JSON. */
   pack(typeName: string, json: JsonObject): { readonly type_url: string; readonly value: Buffer };
   /** Breaks all connections, as a process that dies does, and listens no more. */
@@ -112,7 +114,7 @@ export async function startScriptedFunction(t: Scope, script: Script): Promise<S
   let registry: FileRegistry | undefined;
   const entities: ScriptedEntity[] = [];
   const reports: { code: string; message: string }[] = [];
-  let discoveries = 0;
+  const runtimes: Plain[] = [];
   let port = script.port ?? 0;
   let server: Server | undefined;
 
@@ -175,8 +177,8 @@ export async function startScriptedFunction(t: Scope, script: Script): Promise<S
   async function listen(): Promise<void> {
     const next = new Server({ 'grpc.max_receive_message_length': -1 });
     next.addService(definitionOf('kalix.protocol.Discovery'), {
-      Discover: (_call: unknown, done: sendUnaryData<Answer>) => {
-        discoveries++;
+      Discover: ({ request }: { request: Plain }, done: sendUnaryData<Answer>) => {
+        runtimes.push(request);
         done(null, specOf(script));
       },
       ReportError: ({ request }: { request: Plain }, done: sendUnaryData<Answer>) => {
@@ -204,8 +206,9 @@ export async function startScriptedFunction(t: Scope, script: Script): Promise<S
     port,
     entities,
     reports,
+    runtimes,
     get discoveries() {
-      return discoveries;
+      return runtimes.length;
     },
     pack(typeName, json) {
       const schema = messageOf(typeName);
