@@ -107,19 +107,21 @@ export function createTlsLayer(tls: DoorTls, secured: (socket: TLSSocket) => voi
   };
 }
 
-/** A certificate that cannot be trusted is refused also where none is needed. */
+/**
+ * A certificate that cannot be trusted is refused also where none is needed. Whether there is one is asked first: a session
+ * of TLS 1.3 that is taken up again counts as authorized for Node, also where its client never had one.
+ */
 function refusalOf(socket: TLSSocket, clients: DoorTls['clients']): string | undefined {
-  if (clients === 'none' || socket.authorized) return undefined;
-  if (hasCertificate(socket)) return `the certificate of the client is not taken: ${String(socket.authorizationError)}`;
-  return clients === 'required' ? 'the client has no certificate' : undefined;
+  if (clients === 'none') return undefined;
+  if (socket.getPeerX509Certificate() === undefined) {
+    return clients === 'required' ? 'the client has no certificate' : undefined;
+  }
+  if (socket.authorized) return undefined;
+  return `the certificate of the client is not taken: ${String(socket.authorizationError)}`;
 }
 
 function endsOf({ remoteAddress, remotePort, localAddress, localPort }: Socket): string {
   return `${remoteAddress} ${remotePort} ${localAddress} ${localPort}`;
-}
-
-function hasCertificate(socket: TLSSocket): boolean {
-  return socket.getPeerX509Certificate() !== undefined;
 }
 
 function contextOf({ certificate, key, ca }: DoorCertificates): SecureContextOptions {

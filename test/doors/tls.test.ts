@@ -198,6 +198,45 @@ describe('a port that wants certificates of clients', () => {
     expect(doors.through).toHaveLength(2);
   });
 
+  it.for(['TLSv1.2', 'TLSv1.3'] as const)(
+    'knows who takes up a session of %s again, and lets nobody in by one that it refused',
+    async (version, t) => {
+      const doors = await openTls(t, { mutual: true });
+      /** What the doors answer to a connection, and the session that it may be taken up by. */
+      const connect = async (certified: Certified | undefined, session: Buffer | undefined) => {
+        const socket = tls.connect({
+          port: doors.port,
+          host: '127.0.0.1',
+          ca: authority.certificate,
+          maxVersion: version,
+          ...(certified !== undefined && { cert: certified.certificate, key: certified.key }),
+          ...(session !== undefined && { session }),
+        });
+        let next: Buffer | undefined;
+        let reused = false;
+        socket.on('secureConnect', () => {
+          reused = socket.isSessionReused();
+        });
+        socket.on('session', (found) => {
+          next = found;
+        });
+        const head = 'POST /app.Api/Shop HTTP/1.1\r\nhost: x\r\nconnection: close\r\n';
+        socket.end(`${head}content-type: application/json\r\ncontent-length: 2\r\n\r\n{}`);
+        const answer = await text(socket).catch(() => 'broken off');
+        return { status: /^HTTP\/1.1 (\d+)/.exec(answer)?.[1], reused, session: next };
+      };
+      const first = await connect(SHOP, undefined);
+      expect(first).toMatchObject({ status: '200', session: expect.any(Buffer) });
+      expect(await connect(SHOP, first.session)).toMatchObject({ status: '200', reused: true });
+      for (const certified of [undefined, stranger.issue({ dnsNames: ['shop.internal'] })]) {
+        let { status, session } = await connect(certified, undefined);
+        expect(status).toBeUndefined();
+        ({ status, session } = await connect(certified, session));
+        expect(status).toBeUndefined();
+      }
+    },
+  );
+
   it('may leave it to them, and refuses a bad one all the same', async (t) => {
     const doors = await openTls(t, { mutual: true, clientCertificates: 'optional' });
     expect(await byGrpc(doors.at, 'Bare')).toBe('OK');
