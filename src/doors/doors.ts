@@ -19,6 +19,8 @@ const THIS_HOST = '127.0.0.1';
 const MAX_JSON_DEPTH = 100;
 /** How long a client may take until it is known what it wants: for its protocol, for the head of a request, in ms. */
 const PATIENCE_MS = 10_000;
+/** Streams of HTTP/2 that may wait for input, for each call: a call too many is told so, and health can still be asked. */
+const STREAMS_PER_CALL = 2;
 /** How often the heads of HTTP/1.1 are looked at, in ms. */
 const HEAD_LOOK_MS = 1_000;
 
@@ -87,7 +89,7 @@ export function createDoors(options: {
     calls,
     own: [...health.methods, ...createReflection(() => services, [HEALTH_FILE])],
     maxMessageBytes,
-    maxStreams: maxCalls,
+    maxStreams: maxCalls * STREAMS_PER_CALL,
     inputMs: timeoutMs,
     settingsMs: patienceMs,
     others: ({ stream, headers, flags, rawHeaders }) => http2.emit('stream', stream, headers, flags, rawHeaders),

@@ -103,6 +103,10 @@ export function createGrpcDoor(options: {
     };
     stream.once('end', end);
     stream.once('close', end);
+    // It is answered, and the rest of its input is nobody's (RFC 9113, 8.1).
+    stream.once('finish', () => {
+      if (!ended) stream.close(constants.NGHTTP2_NO_ERROR);
+    });
     return true;
   }
   for (const { path, type, handler } of options.own) server.register(path, handler, identity, identity, type);
