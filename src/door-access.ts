@@ -24,7 +24,7 @@ export function readDoorAccess(
   selfToken?: string,
 ): AccessOf {
   const identify = createCallers({
-    services: knownServices(services, faults),
+    services: knownServices(services, faults, selfToken),
     ...(selfToken !== undefined && { selfToken }),
   });
   const bearers = createBearers(bearerKeys(jwtKeys, faults));
@@ -36,12 +36,16 @@ export function readDoorAccess(
 export function readSelfToken({ selfTokenFile }: Pick<Config['doors'], 'selfTokenFile'>, faults: string[]): string {
   if (selfTokenFile === '') return randomBytes(SELF_TOKEN_BYTES).toString('base64url');
   const where = 'doors.selfTokenFile';
-  const token = readSecret(selfTokenFile, where, faults) ?? '';
-  if (token !== '' && !TOKEN.test(token)) faults.push(notAToken(where, selfTokenFile));
-  return token;
+  const token = readSecret(selfTokenFile, where, faults);
+  if (token !== undefined && !TOKEN.test(token)) faults.push(notAToken(where, selfTokenFile));
+  return token ?? '';
 }
 
-function knownServices(services: Config['doors']['services'], faults: string[]): KnownService[] {
+function knownServices(
+  services: Config['doors']['services'],
+  faults: string[],
+  selfToken: string | undefined,
+): KnownService[] {
   const known: KnownService[] = [];
   for (const [index, { name, token: given, tokenFile, certificateName }] of services.entries()) {
     const where = `doors.services[${index}]`;
@@ -54,6 +58,8 @@ function knownServices(services: Config['doors']['services'], faults: string[]):
     const same = known.find((other) => other.token === token);
     if (!TOKEN.test(token)) {
       faults.push(notAToken(`${where}.tokenFile`, tokenFile));
+    } else if (token === selfToken) {
+      faults.push(`${where}: found the token of the function itself (doors.selfTokenFile), expected another one`);
     } else if (same !== undefined) {
       faults.push(`${where}: found the token of ${same.name}, expected another one: it tells who calls`);
     } else {

@@ -58,6 +58,17 @@ it('every file of TLS that cannot be used is told at once, each with what is wro
   ]);
 });
 
+it('the token of the function itself is a token, and no service has it', async (t) => {
+  const { paths } = await filesOf(t, { nothing: '\n', token: 'the-token-of-the-function-itself' });
+  expect(refusal({ selfTokenFile: paths.nothing })).toEqual([
+    expect.stringContaining('doors.selfTokenFile: found a text'),
+  ]);
+  const services = [{ name: 'shop', token: 'the-token-of-the-function-itself' }];
+  expect(refusal({ selfTokenFile: paths.token, services })).toEqual([
+    expect.stringContaining('doors.services[0]: found the token of the function itself'),
+  ]);
+});
+
 it('what TLS to the function needs is refused beside a URL of clear text', () => {
   expect(refusal({}, { url: 'http://127.0.0.1:1', tls: { serverName: 'x' } })).toEqual([
     expect.stringContaining('expected one that begins with https'),
