@@ -10,6 +10,7 @@ import type { OutputRecord, Positions } from '../model/record.ts';
 import type { Halt, Load, ShardState } from '../observe/status.ts';
 import { ShardControl } from './control.ts';
 import type { Item, ItemOwner } from './item.ts';
+import { ShardFeeds } from './shard-feeds.ts';
 
 /**
  * What an open shard may be; before that it is being opened (opening.ts):
@@ -58,6 +59,8 @@ export class Shard implements ItemOwner {
 
   /** What operators and failure policies have made of its entities. */
   readonly control: ShardControl;
+  /** Where those stand that are subscribed to its events and values. */
+  readonly feeds: ShardFeeds;
   /** Records that it cannot go past, until an operator says how. */
   readonly halts = new Map<Item, Halt>();
   /** A record to itself is on its way to the command topic (codec/put-back.ts). */
@@ -82,8 +85,10 @@ export class Shard implements ItemOwner {
     committed: Positions,
     limits: ShardLimits,
     control: ShardControl = new ShardControl(start.chunk),
+    feeds: ShardFeeds = new ShardFeeds(),
   ) {
     this.control = control;
+    this.feeds = feeds;
     this.number = start.number;
     this.epoch = start.epoch;
     this.applied = start.applied;
@@ -111,6 +116,16 @@ export class Shard implements ItemOwner {
 
   get emittedThrough(): number {
     return this.#emitted;
+  }
+
+  /** shard_seq of its last event. */
+  get shardSeq(): number {
+    return this.#shardSeq;
+  }
+
+  /** Number of its last chunk. */
+  get chunk(): number {
+    return this.#chunk;
   }
 
   /** Chunks that the journal has and Kafka is not known to have. */
@@ -164,7 +179,7 @@ export class Shard implements ItemOwner {
    * positions move at once: a chunk that is taken must be journaled, or the shard dropped.
    */
   takeChunk(maxRecords: number, maxBytes: number): { chunk: Chunk; items: Item[] } | undefined {
-    if (this.state === 'stopped' || !this.isReady()) return undefined;
+    if (this.state === 'stopped' || !this.isReady() || this.feeds.isHeld) return undefined;
     const items: Item[] = [];
     const events: JournalEvent[] = [];
     const outputs: OutputRecord[] = [];
@@ -176,6 +191,18 @@ export class Shard implements ItemOwner {
     const to: Record<string, bigint> = { ...this.applied };
     let inputBytes = 0;
     let outputBytes = 0;
+    let fed: Map<string, number> | undefined;
+    const publish = (output: OutputRecord) => {
+      outputs.push(output);
+      outputBytes += (output.value?.length ?? 0) + (output.key?.length ?? 0);
+    };
+    const feed = (name: string, output: OutputRecord) => {
+      fed ??= new Map();
+      fed.set(name, (fed.get(name) ?? 0) + 1);
+      publish(output);
+    };
+    const behind = this.feeds.take(this.#shardSeq);
+    for (const output of behind?.outputs ?? []) feed(behind?.move.name ?? '', output);
     while (items.length < maxRecords && inputBytes + outputBytes < maxBytes) {
       const item = this.#window[this.#head];
       const decision = item?.decision;
@@ -183,9 +210,11 @@ export class Shard implements ItemOwner {
       this.#window[this.#head++] = undefined;
       items.push(item);
       for (const event of decision.events) events.push(event);
-      for (const output of decision.outputs) {
-        outputs.push(output);
-        outputBytes += (output.value?.length ?? 0) + (output.key?.length ?? 0);
+      for (const output of decision.outputs) publish(output);
+      if (decision.fed !== undefined) {
+        for (const command of decision.fed) {
+          if (this.feeds.passes(command)) feed(command.feed.name, command.output);
+        }
       }
       if (decision.snapshot !== undefined) snapshots.set(rowKey(decision.snapshot), decision.snapshot);
       if (decision.value !== undefined) values.set(rowKey(decision.value), decision.value);
@@ -196,10 +225,7 @@ export class Shard implements ItemOwner {
     }
     this.#compact();
     const control = this.control.take(this.#chunk + 1, items);
-    for (const output of control?.outputs ?? []) {
-      outputs.push(output);
-      outputBytes += (output.value?.length ?? 0) + (output.key?.length ?? 0);
-    }
+    for (const output of control?.outputs ?? []) publish(output);
     const chunk: Chunk = {
       shard: this.number,
       epoch: this.epoch,
@@ -216,12 +242,25 @@ export class Shard implements ItemOwner {
       keys: [...keys.values()],
       emittedThrough: this.#emitted,
       ...(control !== undefined && { control: control.writes }),
+      ...(behind !== undefined && { feedMove: behind.move }),
+      ...(fed !== undefined && { fed }),
     };
     this.applied = to;
     this.#shardSeq += events.length;
     this.#bytes += outputBytes;
     this.#held.set(chunk.number, { records: items.length, bytes: inputBytes + outputBytes });
     return { chunk, items };
+  }
+
+  /** Something waits for a chunk, which needs an input record. */
+  wantsChunk(): boolean {
+    return this.control.wantsChunk() || this.feeds.wantsChunk();
+  }
+
+  /** The journal has the chunk that was taken last. */
+  journaled(chunk: number): void {
+    this.control.journaled(chunk);
+    this.feeds.journaled();
   }
 
   /** Kafka has this chunk and all before it. */
