@@ -43,7 +43,7 @@ export function createFeeder({ store, commandTopic, command, wanted, onUnheld, l
   function tend(shard: Shard): void {
     if (shard.state !== 'running') return;
     if (shard.feeds.wantsChunk()) wanted(shard);
-    else if (shard.hasRoom() && lagOf(shard) < LAG) {
+    else if (shard.hasRoomInBytes() && lagOf(shard) < LAG) {
       const read = shard.feeds.startRead(shard.shardSeq);
       if (read !== undefined) void carryOut(shard, read);
     }
