@@ -36,8 +36,10 @@ labels.setCommandHandlers({
   },
 });
 
-const saw = (what, { metadata: { cloudevent } }) =>
-  replies.message({ text: `${cloudevent.source} ${cloudevent.id} ${cloudevent.type} ${what}` });
+const saw = (what, { metadata }) => {
+  const attributes = ['ce-source', 'ce-id', 'ce-type'].map((name) => String(metadata.get(name)[0]));
+  return replies.message({ text: [...attributes, what].join(' ') });
+};
 watch.commandHandlers = {
   SawAdded: ({ amount }, context) => saw(amount, context),
   SawText: ({ text }, context) => saw(text, context),
