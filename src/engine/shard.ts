@@ -123,11 +123,6 @@ export class Shard implements ItemOwner {
     return this.#shardSeq;
   }
 
-  /** Number of its last chunk. */
-  get chunk(): number {
-    return this.#chunk;
-  }
-
   /** Chunks that the journal has and Kafka is not known to have. */
   get unemitted(): number {
     return this.#chunk - this.#emitted;
@@ -208,7 +203,8 @@ export class Shard implements ItemOwner {
     };
     const behind = this.feeds.take(this.#shardSeq);
     for (const output of behind?.outputs ?? []) feed(behind?.move.name ?? '', output);
-    while (items.length < maxRecords && inputBytes + outputBytes < maxBytes) {
+    // One input record at least, whatever feeds are given: by its positions a chunk is known.
+    while (items.length === 0 || (items.length < maxRecords && inputBytes + outputBytes < maxBytes)) {
       const item = this.#window[this.#head];
       const decision = item?.decision;
       if (item === undefined || decision === undefined) break;

@@ -111,6 +111,16 @@ describe('a feed of events', () => {
     expect(feeds.startRead(shard.shardSeq)).toBeUndefined();
   });
 
+  it('leaves room in a chunk for one input record, however large what it is given is', () => {
+    const { shard, feeds, decide, take } = shardWith({ feed, ...BEHIND }, 5_000);
+    feeds.startRead(shard.shardSeq);
+    const large = { ...output('old x'), value: Buffer.alloc(1_100_000) };
+    feeds.read({ at: { position: 1_000 }, isWhole: true, commands: [{ entityId: 'x', output: large }] });
+    decide('a');
+    decide('b');
+    expect(take()).toMatchObject({ records: 1, to: { in: 1n } });
+  });
+
   it('goes on where the room for bytes ended, and is not live by that', () => {
     const { shard, feeds, decide, journal } = shardWith({ feed, ...BEHIND }, 20);
     feeds.startRead(shard.shardSeq);
