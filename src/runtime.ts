@@ -10,6 +10,7 @@ import { planDeployment } from './deployment-plan.ts';
 import { decide } from './engine/decide.ts';
 import { Engine, type EngineOptions } from './engine/engine.ts';
 import { createFailures } from './engine/failures.ts';
+import { feedCommand } from './engine/feed-command.ts';
 import { createIdempotencyKeys } from './engine/idempotency-key.ts';
 import { createIntake } from './engine/intake.ts';
 import { repeated } from './engine/refusal.ts';
@@ -23,6 +24,7 @@ import { streamLimit } from './functions/stream-limit.ts';
 import { appendChunks } from './journal/append.ts';
 import { loadControls, loadOperations, loadParked } from './journal/control.ts';
 import { claimDeployment, type Deployment } from './journal/deployment.ts';
+import { readFedEvents, readFedValues, settleFeeds } from './journal/feeds.ts';
 import { findIdempotencyKeys, keepPruned } from './journal/idempotency.ts';
 import { loadHeads, loadTails, loadValues } from './journal/load.ts';
 import { migrate } from './journal/migrate.ts';
@@ -314,6 +316,15 @@ async function buildEngine(
       load: (numbers) => loadControls(pool, generation, numbers),
       operations: (numbers) => loadOperations(pool, generation, numbers),
       parked: (key, limit) => loadParked(pool, generation, key, limit),
+    },
+    feeds: {
+      all: routePlan.feeds,
+      store: {
+        settle: (opened) => settleFeeds(pool, generation, opened, routePlan.feeds),
+        events: ({ feed: { entityType }, ...read }) => readFedEvents(pool, generation, { ...read, entityType }),
+        values: ({ feed: { entityType }, ...read }) => readFedValues(pool, generation, { ...read, entityType }),
+      },
+      command: (feed, change) => feedCommand(feed, change, context),
     },
     start: config.kafka.start,
     limits: { maxRecords: config.engine.maxRecordsInFlight, maxBytes: config.engine.maxBytesInFlight },

@@ -112,7 +112,18 @@ function isStatus(value: unknown): value is Status {
   return typeof status === 'object' && typeof status?.deployment === 'string' && Array.isArray(status.shards);
 }
 
-const NUMBERS = new Set(['SHARD', 'EPOCH', 'APPLIED', 'COMMITTED', 'END', 'LAG', 'IN FLIGHT', 'ENTITIES']);
+const NUMBERS = new Set([
+  'SHARD',
+  'EPOCH',
+  'APPLIED',
+  'COMMITTED',
+  'END',
+  'LAG',
+  'IN FLIGHT',
+  'ENTITIES',
+  'POSITION',
+  'BEHIND',
+]);
 
 /** The status for a person: a line each for process and function, a row for each topic of each shard, the totals. */
 export function formatStatus(status: Status): string {
@@ -151,8 +162,25 @@ export function formatStatus(status: Status): string {
     `Doors: ${describeDoors(status.doors)}\n\n`,
     `${table}\n`,
     ...describeHalts(status.shards),
+    ...formatFeeds(status.shards),
     `Since it started: ${describeTotals(status.totals)}\n`,
   ].join('');
+}
+
+/** Who is subscribed to events and values, and how far they are: a row for each shard. */
+function formatFeeds(shards: Status['shards']): string[] {
+  const rows = shards.flatMap(({ shard, feeds }) =>
+    feeds.map(({ name, source, entityType, state, position, behind }) => [
+      name,
+      `${source === 'value' ? 'values' : 'events'} of ${entityType}`,
+      String(shard),
+      state === 'live' ? 'live' : 'catching up',
+      position === null ? '' : String(position),
+      behind === null ? '?' : String(behind),
+    ]),
+  );
+  if (rows.length === 0) return [];
+  return [`${formatTable(['FEED', 'OF', 'SHARD', 'STATE', 'POSITION', 'BEHIND'], rows, NUMBERS)}\n`];
 }
 
 /** Where all shards of the deployment are, for a person: a row for each. */

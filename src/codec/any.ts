@@ -59,6 +59,17 @@ export function readAny(payload: Payload): AnyContent {
   return { kind: 'protobuf', typeName: typeNameOf(typeUrl) };
 }
 
+/** What a type url is of, and its last part, without a look at the bytes; a url of no dialect is taken as protobuf. */
+export function typeOf(typeUrl: string): { readonly kind: 'protobuf' | 'json' | 'primitive'; readonly type: string } {
+  if (!typeUrl.startsWith(PROTOBUF_URL)) {
+    for (const urls of Object.values(ANY_URLS)) {
+      if (typeUrl.startsWith(urls.json)) return { kind: 'json', type: typeUrl.slice(urls.json.length) };
+      if (typeUrl.startsWith(urls.primitive)) return { kind: 'primitive', type: typeUrl.slice(urls.primitive.length) };
+    }
+  }
+  return { kind: 'protobuf', type: typeNameOf(typeUrl) };
+}
+
 function readPrimitive(type: string, value: Uint8Array): AnyContent {
   switch (type) {
     case 'string':

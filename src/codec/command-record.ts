@@ -20,6 +20,7 @@ const PAYLOAD = 0x32;
 const METADATA = 0x3a;
 const REPLY_TOPICS = 0x42;
 const CALLER = 0x4a;
+const FAULT = 0x52;
 // stateferry.internal.Caller
 const CALLER_PARTITION = 0x08;
 const CALLER_CORRELATION = 0x12;
@@ -38,6 +39,11 @@ export interface CommandToSend {
   readonly metadata: Metadata;
   readonly replyTo: readonly string[];
   readonly caller?: Caller | undefined;
+  /**
+   * Why it cannot be carried out, a sentence: it becomes a dead letter where it arrives. Without a method it is an event
+   * that no method of the service takes; with one, an event that no record can hold, whose payload is left out.
+   */
+  readonly fault?: string;
   /** The record's key, which keeps what belongs together in order: the entity id, or the key of an action's caller. */
   readonly key: Uint8Array | null;
   readonly topic: string;
@@ -55,6 +61,7 @@ export function encodeCommandRecord(command: CommandToSend): OutputRecord {
   writeEntries(writer, METADATA, command.metadata);
   for (const topic of command.replyTo) writer.uint32(REPLY_TOPICS).string(topic);
   if (command.caller !== undefined) writeCaller(writer, command.caller);
+  if (command.fault !== undefined) writer.uint32(FAULT).string(command.fault);
   return {
     topic: command.topic,
     partition: command.partition,
@@ -76,7 +83,8 @@ function writeCaller(writer: Writer, { partition, correlation, doneOnly, awaits 
  *
  * A reject is RECORD_TOMBSTONE without a value, RECORD_UNDECODABLE for a value that is no command record,
  * CALL_UNKNOWN_TARGET for a method that the function does not have, RECORD_NO_ENTITY_ID for an entity's command without
- * a usable entity id. Fields of a later version are passed over.
+ * a usable entity id; RECORD_UNKNOWN_TYPE or RECORD_OVERSIZE for an event that says it cannot be carried out. Fields of a
+ * later version are passed over.
  */
 export function decodeCommandRecord(
   record: InputRecord,
@@ -87,6 +95,9 @@ export function decodeCommandRecord(
   try {
     const fields = readFields(record.value);
     known = fields;
+    if (fields.fault !== '') {
+      throw new StateferryError(fields.method === '' ? 'RECORD_UNKNOWN_TYPE' : 'RECORD_OVERSIZE', fields.fault);
+    }
     method = resolve(fields.service, fields.method);
     if (method === undefined) {
       throw new StateferryError(
@@ -140,6 +151,7 @@ interface Fields {
   metadata: Metadata;
   replyTo: readonly string[];
   caller: Caller | undefined;
+  fault: string;
 }
 
 function readFields(value: Buffer | null): Fields {
@@ -151,7 +163,7 @@ function readFields(value: Buffer | null): Fields {
   }
   try {
     const fields = readEnvelope(value);
-    if (fields.service === '' || fields.method === '') {
+    if (fields.service === '' || (fields.method === '' && fields.fault === '')) {
       throw new Error('it lacks a service or a method');
     }
     return fields;
@@ -176,6 +188,7 @@ function readEnvelope(value: Buffer): Fields {
     metadata: NO_METADATA,
     replyTo: [],
     caller: undefined,
+    fault: '',
   };
   const metadata: MetadataEntry[] = [];
   const replyTo: string[] = [];
@@ -209,6 +222,9 @@ function readEnvelope(value: Buffer): Fields {
         break;
       case CALLER:
         fields.caller = readCaller(Reader.create(reader.bytes()));
+        break;
+      case FAULT:
+        fields.fault = reader.stringVerify();
         break;
       default:
         reader.skipType(tag & 7, 0, tag >>> 3);

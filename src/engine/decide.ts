@@ -12,6 +12,7 @@ import { type Payload, typeNameOf } from '../model/payload.ts';
 import type { OutputRecord } from '../model/record.ts';
 import { partitionFor } from '../topics/partition.ts';
 import { BATCH_BYTES, recordBytes } from '../topics/record-bytes.ts';
+import { type FedCommand, feedCommands } from './feed-command.ts';
 import { methodKey, type Routes } from './routes.ts';
 
 /** Where an entity stands before a command: what `decide` numbers from. */
@@ -31,6 +32,8 @@ export interface Decision {
   readonly outputs: readonly OutputRecord[];
   /** Set where the command has an idempotency key. */
   readonly key?: JournalKey;
+  /** What its events, or the change of its value, are to feeds; a feed that is behind reads them from the journal instead. */
+  readonly fed?: readonly FedCommand[];
   /** The command waits in the journal; `place`: where it stood already. */
   readonly park?: Omit<ParkedCommand, 'place'> & { readonly place?: Place };
 }
@@ -162,6 +165,8 @@ export function decide(command: Command, effect: Effect, position: EntityPositio
           }
         : { ...key, revision, commandId: command.id };
   }
+  const feeds = context.routes.feedsOf(component);
+  if (feeds.length > 0) decision.fed = feedCommands(feeds, decision, context);
   return decision;
 }
 

@@ -6,6 +6,7 @@ import { decodeOutbox } from '../codec/outbox.ts';
 import { nudge } from '../codec/put-back.ts';
 import { type ErrorCode, messageOf, StateferryError } from '../errors.ts';
 import type { LoadedControl } from '../model/control.ts';
+import type { Feed, FeedKey } from '../model/feed.ts';
 import type { InputRecord } from '../model/record.ts';
 import type { Signals } from '../observe/signals.ts';
 import type { EngineState } from '../observe/status.ts';
@@ -15,6 +16,7 @@ import type { Transactor } from '../topics/transactor.ts';
 import { ShardControl } from './control.ts';
 import { createEmission, type Emission, type JournaledChunk } from './emission.ts';
 import { Entities, type EntitiesOptions } from './entities.ts';
+import { createFeeder, type Feeder, type FeederOptions } from './feeder.ts';
 import { type Arrival, originOf } from './intake.ts';
 import { createItem, type Item, publishing } from './item.ts';
 import { createJournaling, type JournalingOptions } from './journaling.ts';
@@ -22,6 +24,7 @@ import { type OpeningSteps, type OwnedShard, openShards } from './opening.ts';
 import { type ControlStore, createOperators, type Operators } from './operators.ts';
 import { createPoison, entityOf, type Poison, type PoisonOptions } from './poison.ts';
 import { Shard, type ShardLimits } from './shard.ts';
+import { ShardFeeds } from './shard-feeds.ts';
 
 const REBUILD_PAUSE_MIN_MS = 100;
 const REBUILD_PAUSE_MAX_MS = 5_000;
@@ -55,6 +58,8 @@ export interface EngineOptions
   readonly control: ControlStore & {
     load(shards: readonly number[]): Promise<readonly (LoadedControl & { readonly shard: number })[]>;
   };
+  /** Those that are subscribed to events and values, and what the journal tells of them. */
+  readonly feeds: Pick<FeederOptions, 'store' | 'command'> & { readonly all: readonly Feed[] };
   readonly intake: (record: InputRecord) => Arrival;
   readonly entities: Omit<EntitiesOptions, 'reject' | 'onDecided' | 'onLoadFailed' | 'signals'>;
   readonly append: JournalingOptions['append'];
@@ -92,6 +97,7 @@ export class Engine {
   readonly #entities: Entities;
   readonly #poison: Poison;
   readonly #operators: Operators;
+  readonly #feeder: Feeder;
   readonly #drained = new Map<Shard, () => void>();
   /** Shards that the group gave and that are not open yet, and since when, in ms since the epoch. */
   readonly #opening = new Map<number, number>();
@@ -141,7 +147,17 @@ export class Engine {
       entities: this.#entities,
       poison: this.#poison,
       wanted: (shard) => this.#nudge(shard),
-      looked: (shard) => this.#regulate(shard),
+      looked: (shard) => {
+        this.#regulate(shard);
+        this.#feeder.tend(shard);
+      },
+      log: options.log,
+    });
+    this.#feeder = createFeeder({
+      ...options.feeds,
+      commandTopic: options.commandTopic.name,
+      wanted: (shard) => this.#nudge(shard),
+      onUnheld: () => this.#incarnation?.journaling.wake(),
       log: options.log,
     });
   }
@@ -315,8 +331,10 @@ export class Engine {
           ms,
         });
         emission.push({ shard, number: chunk.number, positions: chunk.to, outputs: chunk.outputs });
-        shard.control.journaled(chunk.number);
+        shard.journaled(chunk.number);
+        if (chunk.fed !== undefined) for (const [feed, count] of chunk.fed) this.#signals.fed(feed, count);
         this.#operators.tend(shard);
+        this.#feeder.tend(shard);
         this.#regulate(shard);
       },
       onFenced: (shards) => this.#condemn('SHARD_FENCED', `another process owns shard ${shards.join(', ')}`),
@@ -350,6 +368,7 @@ export class Engine {
     // Nobody but this process writes them from here on.
     const controls = await this.#options.control.load(gained);
     const operations = await this.#options.control.operations(gained);
+    const places = await this.#options.feeds.store.settle(owned.map(({ opened }) => opened));
     if (this.#incarnation !== incarnation) return;
     this.#opening.clear();
     for (const shard of owned) {
@@ -358,7 +377,13 @@ export class Engine {
         shard.opened.chunk,
         controls.filter((loaded) => loaded.shard === number),
       );
-      this.#begin(incarnation, shard, control);
+      const feeds = new ShardFeeds(
+        this.#options.feeds.all.flatMap((feed) => {
+          const place = places.find((found) => found.shard === number && isSameFeed(found, feed));
+          return place === undefined ? [] : [{ ...place, feed }];
+        }),
+      );
+      this.#begin(incarnation, shard, control, feeds);
       const opened = this.#shards.get(number);
       if (opened === undefined) continue;
       this.#operators.opened(
@@ -366,11 +391,12 @@ export class Engine {
         operations.filter((operation) => operation.shard === number),
       );
       this.#operators.tend(opened);
+      this.#feeder.tend(opened);
     }
     this.#operators.start();
   }
 
-  #begin(incarnation: Incarnation, owned: OwnedShard, control: ShardControl): void {
+  #begin(incarnation: Incarnation, owned: OwnedShard, control: ShardControl, feeds: ShardFeeds): void {
     const { opened, applied, committed, groupForgot, unemitted, expired } = owned;
     const lastKnown = unemitted[0] === undefined ? opened.chunk : unemitted[0].chunk - 1;
     const behind = Object.entries(applied).some(([topic, offset]) => committed[topic] !== offset);
@@ -388,6 +414,7 @@ export class Engine {
       committed,
       this.#options.limits,
       control,
+      feeds,
     );
     this.#shards.set(opened.shard, shard);
     for (const row of unemitted) {
@@ -663,7 +690,8 @@ export class Engine {
       for (const { topic } of outputs) counts.set(topic, (counts.get(topic) ?? 0) + 1);
       shard.emitted(number, positions);
       if (isNudge) shard.nudging = false;
-      else if (shard.control.wantsChunk()) this.#nudge(shard);
+      else if (shard.wantsChunk()) this.#nudge(shard);
+      this.#feeder.tend(shard);
       this.#regulate(shard);
       this.#checkDrained(shard);
     }
@@ -677,6 +705,10 @@ function recreated({ topic, partition, offset }: InputRecord): StateferryError {
     `offset ${offset} of "${topic}" partition ${partition} is another record than it was: the topic was deleted and made again. ` +
       'Start a new deployment in another schema.',
   );
+}
+
+function isSameFeed(one: FeedKey, other: FeedKey): boolean {
+  return one.name === other.name && one.source === other.source && one.entityType === other.entityType;
 }
 
 function isDrained(shard: Shard): boolean {

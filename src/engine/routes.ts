@@ -1,6 +1,8 @@
 import type { Destination } from '../codec/encode.ts';
 import { StateferryError } from '../errors.ts';
 import type { Component, FunctionSpec, Method } from '../model/component.ts';
+import type { Feed } from '../model/feed.ts';
+import { planFeeds } from './feed-plan.ts';
 
 /** How a payload is read: by its headers, or always as said. */
 export type InputFormat = 'auto' | 'protobuf' | 'json';
@@ -59,6 +61,8 @@ export interface RoutePlan {
   readonly replies: ReadonlyMap<string, readonly OutputRoute[]>;
   /** By entity type. */
   readonly events: ReadonlyMap<string, readonly OutputRoute[]>;
+  /** What the annotations subscribe to of the function's own entities. */
+  readonly feeds: readonly Feed[];
   /** What the annotations ask for and this version does not do; the rest runs. */
   readonly unserved: readonly string[];
 }
@@ -161,10 +165,6 @@ export function planRoutes(spec: FunctionSpec, config: RouteConfig): RoutePlan {
         `${methodKey(method)} subscribes directly to the service "${source.service}", which this version of Stateferry does not carry; ` +
           'let that service publish to a topic, and subscribe to the topic',
       );
-    } else if (source !== undefined) {
-      unserved.push(
-        `${methodKey(method)} subscribes to the ${source.from} entity type "${source.entityType}", which this version of Stateferry does not feed`,
-      );
     }
     if (outTopic !== undefined) publish(replies, methodKey(method), { topic: outTopic, format: 'protobuf' });
   }
@@ -174,7 +174,9 @@ export function planRoutes(spec: FunctionSpec, config: RouteConfig): RoutePlan {
     if (route === undefined || route.methods.some(({ inputType }) => inputType === type)) continue;
     inputs.set(topic, { ...route, ignored: [...route.ignored, type] });
   }
-  if (faults.length === 0 && inputs.size === 0 && !config.doors) {
+  const { feeds, faults: misfits } = planFeeds(spec);
+  faults.push(...misfits);
+  if (faults.length === 0 && inputs.size === 0 && feeds.length === 0 && !config.doors) {
     faults.push(
       'nothing leads to the function: annotate a unary method with a topic, add one to topics.subscriptions, or enable the doors',
     );
@@ -185,7 +187,7 @@ export function planRoutes(spec: FunctionSpec, config: RouteConfig): RoutePlan {
       `the routes do not fit the function:\n${faults.map((f) => `  - ${f}`).join('\n')}`,
     );
   }
-  return { inputs: [...inputs.values()], replies, events, unserved };
+  return { inputs: [...inputs.values()], replies, events, feeds, unserved };
 }
 
 function outputFormat(format: ConfiguredFormat): OutputFormat {
@@ -208,12 +210,15 @@ export function outputTopics(plan: RoutePlan): string[] {
 export interface Routes {
   repliesOf(method: Method): readonly Destination[];
   eventsOf(component: Component): readonly Destination[];
+  /** Feeds of the component's events or values. */
+  feedsOf(component: Component): readonly Feed[];
   /** The destination that a chain of forwards carries by its topic's name. */
   destination(topic: string): Destination | undefined;
   resolve(service: string, method: string): Method | undefined;
 }
 
 const NOWHERE: readonly Destination[] = [];
+const NO_FEEDS: readonly Feed[] = [];
 
 export function createRoutes(spec: FunctionSpec, plan: RoutePlan, partitions: ReadonlyMap<string, number>): Routes {
   const byTopic = new Map<string, Destination>();
@@ -227,9 +232,15 @@ export function createRoutes(spec: FunctionSpec, plan: RoutePlan, partitions: Re
   // By identity: the way of a record looks these up without building a string.
   const byMethod = new Map<Method, readonly Destination[]>();
   for (const method of methodsOf(spec)) byMethod.set(method, replies.get(methodKey(method)) ?? NOWHERE);
+  const feeds = new Map<Component, readonly Feed[]>();
+  for (const component of spec.components.values()) {
+    const own = plan.feeds.filter((f) => f.source === component.kind && f.entityType === component.entityType);
+    if (own.length > 0) feeds.set(component, own);
+  }
   return {
     repliesOf: (method) => byMethod.get(method) ?? NOWHERE,
     eventsOf: (component) => events.get(component.entityType) ?? NOWHERE,
+    feedsOf: (component) => feeds.get(component) ?? NO_FEEDS,
     destination: (topic) => byTopic.get(topic),
     resolve: (service, method) => spec.components.get(service)?.methods.get(method),
   };

@@ -10,6 +10,7 @@ import type { OutputRecord, Positions } from '../model/record.ts';
 import type { Halt, Load, ShardState } from '../observe/status.ts';
 import { ShardControl } from './control.ts';
 import type { Item, ItemOwner } from './item.ts';
+import { ShardFeeds } from './shard-feeds.ts';
 
 /**
  * What an open shard may be; before that it is being opened (opening.ts):
@@ -58,6 +59,8 @@ export class Shard implements ItemOwner {
 
   /** What operators and failure policies have made of its entities. */
   readonly control: ShardControl;
+  /** Where those stand that are subscribed to its events and values. */
+  readonly feeds: ShardFeeds;
   /** Records that it cannot go past, until an operator says how. */
   readonly halts = new Map<Item, Halt>();
   /** A record to itself is on its way to the command topic (codec/put-back.ts). */
@@ -82,8 +85,10 @@ export class Shard implements ItemOwner {
     committed: Positions,
     limits: ShardLimits,
     control: ShardControl = new ShardControl(start.chunk),
+    feeds: ShardFeeds = new ShardFeeds(),
   ) {
     this.control = control;
+    this.feeds = feeds;
     this.number = start.number;
     this.epoch = start.epoch;
     this.applied = start.applied;
@@ -113,6 +118,11 @@ export class Shard implements ItemOwner {
     return this.#emitted;
   }
 
+  /** shard_seq of its last event. */
+  get shardSeq(): number {
+    return this.#shardSeq;
+  }
+
   /** Chunks that the journal has and Kafka is not known to have. */
   get unemitted(): number {
     return this.#chunk - this.#emitted;
@@ -124,7 +134,12 @@ export class Shard implements ItemOwner {
 
   /** Room enough to fetch again: half of either limit, so that the consumer does not flutter. */
   hasRoom(): boolean {
-    return this.#records <= this.#limits.maxRecords / 2 && this.#bytes <= this.#limits.maxBytes / 2;
+    return this.#records <= this.#limits.maxRecords / 2 && this.hasRoomInBytes();
+  }
+
+  /** Room enough for what is no input: under a load that fills the window all the time, it would never have its turn. */
+  hasRoomInBytes(): boolean {
+    return this.#bytes <= this.#limits.maxBytes / 2;
   }
 
   /** Takes the next record of its topic into the window. */
@@ -164,7 +179,7 @@ export class Shard implements ItemOwner {
    * positions move at once: a chunk that is taken must be journaled, or the shard dropped.
    */
   takeChunk(maxRecords: number, maxBytes: number): { chunk: Chunk; items: Item[] } | undefined {
-    if (this.state === 'stopped' || !this.isReady()) return undefined;
+    if (this.state === 'stopped' || !this.isReady() || this.feeds.isHeld) return undefined;
     const items: Item[] = [];
     const events: JournalEvent[] = [];
     const outputs: OutputRecord[] = [];
@@ -176,16 +191,31 @@ export class Shard implements ItemOwner {
     const to: Record<string, bigint> = { ...this.applied };
     let inputBytes = 0;
     let outputBytes = 0;
-    while (items.length < maxRecords && inputBytes + outputBytes < maxBytes) {
+    let fed: Map<string, number> | undefined;
+    const publish = (output: OutputRecord) => {
+      outputs.push(output);
+      outputBytes += (output.value?.length ?? 0) + (output.key?.length ?? 0);
+    };
+    const feed = (name: string, output: OutputRecord) => {
+      fed ??= new Map();
+      fed.set(name, (fed.get(name) ?? 0) + 1);
+      publish(output);
+    };
+    const behind = this.feeds.take(this.#shardSeq);
+    for (const output of behind?.outputs ?? []) feed(behind?.move.name ?? '', output);
+    // One input record at least, whatever feeds are given: by its positions a chunk is known.
+    while (items.length === 0 || (items.length < maxRecords && inputBytes + outputBytes < maxBytes)) {
       const item = this.#window[this.#head];
       const decision = item?.decision;
       if (item === undefined || decision === undefined) break;
       this.#window[this.#head++] = undefined;
       items.push(item);
       for (const event of decision.events) events.push(event);
-      for (const output of decision.outputs) {
-        outputs.push(output);
-        outputBytes += (output.value?.length ?? 0) + (output.key?.length ?? 0);
+      for (const output of decision.outputs) publish(output);
+      if (decision.fed !== undefined) {
+        for (const command of decision.fed) {
+          if (this.feeds.passes(command)) feed(command.feed.name, command.output);
+        }
       }
       if (decision.snapshot !== undefined) snapshots.set(rowKey(decision.snapshot), decision.snapshot);
       if (decision.value !== undefined) values.set(rowKey(decision.value), decision.value);
@@ -196,10 +226,7 @@ export class Shard implements ItemOwner {
     }
     this.#compact();
     const control = this.control.take(this.#chunk + 1, items);
-    for (const output of control?.outputs ?? []) {
-      outputs.push(output);
-      outputBytes += (output.value?.length ?? 0) + (output.key?.length ?? 0);
-    }
+    for (const output of control?.outputs ?? []) publish(output);
     const chunk: Chunk = {
       shard: this.number,
       epoch: this.epoch,
@@ -216,12 +243,25 @@ export class Shard implements ItemOwner {
       keys: [...keys.values()],
       emittedThrough: this.#emitted,
       ...(control !== undefined && { control: control.writes }),
+      ...(behind !== undefined && { feedMove: behind.move }),
+      ...(fed !== undefined && { fed }),
     };
     this.applied = to;
     this.#shardSeq += events.length;
     this.#bytes += outputBytes;
     this.#held.set(chunk.number, { records: items.length, bytes: inputBytes + outputBytes });
     return { chunk, items };
+  }
+
+  /** Something waits for a chunk, which needs an input record. */
+  wantsChunk(): boolean {
+    return this.control.wantsChunk() || this.feeds.wantsChunk();
+  }
+
+  /** The journal has the chunk that was taken last. */
+  journaled(chunk: number): void {
+    this.control.journaled(chunk);
+    this.feeds.journaled();
   }
 
   /** Kafka has this chunk and all before it. */

@@ -1,6 +1,7 @@
-import type { ShardStatus, TopicPosition } from '../observe/status.ts';
+import type { FeedStatus, ShardStatus, TopicPosition } from '../observe/status.ts';
 import type { Engine } from './engine.ts';
 import type { Shard } from './shard.ts';
+import type { PlacedFeed } from './shard-feeds.ts';
 
 /** The engine's open shards as the status shows them, in order. */
 export function shardStatuses(engine: Engine): ShardStatus[] {
@@ -18,6 +19,7 @@ export function shardStatuses(engine: Engine): ShardStatus[] {
       activeEntities: active.get(shard) ?? 0,
       pausedEntities: shard.control.controlled,
       halt: shard.halt ?? null,
+      feeds: [...shard.feeds.places].map((place) => feedStatus(shard, place)),
     }));
 }
 
@@ -33,4 +35,18 @@ function positionsOf(shard: Shard): Record<string, TopicPosition> {
     };
   }
   return positions;
+}
+
+function feedStatus({ shardSeq }: Shard, { feed, state, position }: PlacedFeed): FeedStatus {
+  const { name, source, entityType } = feed;
+  const at = state === 'live' ? shardSeq : position;
+  const counts = source === 'event-sourced';
+  return {
+    name,
+    source,
+    entityType,
+    state,
+    position: counts ? at : null,
+    behind: counts ? shardSeq - at : state === 'live' ? 0 : null,
+  };
 }

@@ -2,6 +2,7 @@ import type pg from 'pg';
 import { asBuffer } from '../bytes.ts';
 import type { Chunk } from '../model/chunk.ts';
 import { writeControl } from './control.ts';
+import { writeFeeds } from './feeds.ts';
 import { positionsToJson } from './positions.ts';
 
 /**
@@ -18,7 +19,7 @@ with chunk as (
       records = s.records + c.inputs
   from chunk c
   where s.generation = $1 and s.shard = c.shard and s.epoch = c.epoch and s.applied = c.applied_from
-  returning s.shard, s.epoch, c.emitted
+  returning s.shard, s.epoch, c.emitted, c.number
 ), events as (
   insert into event (generation, entity_type, entity_id, seq, shard, shard_seq, epoch, type_url, payload, command_id)
   select $1, e.entity_type, e.entity_id, e.seq, e.shard, e.shard_seq, m.epoch, e.type_url, e.payload, e.command_id
@@ -34,14 +35,14 @@ with chunk as (
   on conflict (generation, entity_type, entity_id) do update
     set seq = excluded.seq, type_url = excluded.type_url, payload = excluded.payload, at = now()
 ), vals as (
-  insert into value as t (generation, entity_type, entity_id, revision, shard, epoch, type_url, payload, command_id)
-  select $1, v.entity_type, v.entity_id, v.revision, v.shard, m.epoch, v.type_url, v.payload, v.command_id
+  insert into value as t (generation, entity_type, entity_id, revision, shard, epoch, type_url, payload, command_id, chunk)
+  select $1, v.entity_type, v.entity_id, v.revision, v.shard, m.epoch, v.type_url, v.payload, v.command_id, m.number
   from unnest($23::int[], $24::text[], $25::text[], $26::bigint[], $27::text[], $28::bytea[], $29::text[])
     as v(shard, entity_type, entity_id, revision, type_url, payload, command_id)
   join moved m using (shard)
   on conflict (generation, entity_type, entity_id) do update
     set revision = excluded.revision, shard = excluded.shard, epoch = excluded.epoch, type_url = excluded.type_url,
-        payload = excluded.payload, command_id = excluded.command_id, at = now()
+        payload = excluded.payload, command_id = excluded.command_id, chunk = excluded.chunk, at = now()
 ), deletions as (
   insert into deletion as t (generation, entity_type, entity_id, seq, due_at)
   select $1, d.entity_type, d.entity_id, d.seq, now() + d.after_ms * interval '1 millisecond'
@@ -125,14 +126,15 @@ export async function appendChunks(
   const control = chunks.flatMap(({ chunk }) =>
     chunk.control === undefined ? [] : [{ shard: chunk.shard, control: chunk.control }],
   );
-  if (control.length === 0) return movedOf(await pool.query<{ shard: number }>(append));
+  const moves = chunks.flatMap(({ chunk: { shard, feedMove } }) =>
+    feedMove === undefined ? [] : [{ shard, ...feedMove }],
+  );
+  if (control.length + moves.length === 0) return movedOf(await pool.query<{ shard: number }>(append));
   return inTransaction(pool, async (client) => {
     const moved = movedOf(await client.query<{ shard: number }>(append));
-    await writeControl(
-      client,
-      generation,
-      control.filter(({ shard }) => moved.has(shard)),
-    );
+    const isOurs = ({ shard }: { readonly shard: number }) => moved.has(shard);
+    if (control.length > 0) await writeControl(client, generation, control.filter(isOurs));
+    if (moves.length > 0) await writeFeeds(client, generation, moves.filter(isOurs));
     return moved;
   });
 }

@@ -1,5 +1,6 @@
 import type { ControlWrites } from './control.ts';
 import type { EntityKey } from './entity.ts';
+import type { FeedMove } from './feed.ts';
 import type { OutputRecord, Positions } from './record.ts';
 
 export type { EntityKey } from './entity.ts';
@@ -68,4 +69,8 @@ export interface Chunk {
   readonly emittedThrough: number;
   /** Absent: nothing of that kind. */
   readonly control?: ControlWrites;
+  /** A feed that was behind, and where the chunk's outputs bring it. */
+  readonly feedMove?: FeedMove;
+  /** Commands of feeds among its outputs, by the feed's name. Absent: none. */
+  readonly fed?: ReadonlyMap<string, number>;
 }

@@ -3,7 +3,8 @@ import type { Metadata, Payload } from './payload.ts';
 
 /**
  * Who a command is, for ever: `topic/partition/offset` of the external record it came from, followed by `#n` for each
- * step of derivation (a forward or side effect is the n-th command derived from its parent). A stray keeps its id.
+ * step of derivation (a forward or side effect is the n-th command derived from its parent), or `#n@feed` where event n
+ * of its entity, or the n-th change of its value, is what a feed hands on. A stray keeps its id.
  */
 export type CommandId = string;
 

@@ -35,7 +35,14 @@ export interface Eventing {
 
 export type EventSource = (
   | { readonly from: 'topic'; readonly topic: string; readonly consumerGroup: string }
-  | { readonly from: 'event-sourced' | 'value'; readonly entityType: string }
+  | {
+      /** The events of an event sourced entity, or the changes of a value. */
+      readonly from: 'event-sourced' | 'value';
+      readonly entityType: string;
+      readonly consumerGroup: string;
+      /** The method takes the deletion of a value, and nothing else. */
+      readonly handleDeletes: boolean;
+    }
   /** The events that another service hands out directly. */
   | { readonly from: 'direct'; readonly service: string }
 ) & {

@@ -78,6 +78,7 @@ function addCounters(registry: Registry, tally: Tally): void {
     'Commands passed over, as one with their idempotency key took effect before.',
     () => tally.duplicates,
   );
+  labelled('fed', 'feed', 'Events and changes of values that a feed was given, by its name.', tally.fed);
   plain('skipped_records', 'Records delivered again that were in the journal already.', () => tally.skipped);
   labelled(
     'rebuilds',
@@ -188,6 +189,20 @@ function addGauges(registry: Registry, status: () => Status): void {
       for (const { shard, positions } of current().shards) {
         for (const [topic, { lag }] of Object.entries(positions)) {
           if (lag !== null) this.set({ topic, shard: String(shard) }, lag);
+        }
+      }
+    },
+  });
+  new Gauge({
+    name: 'stateferry_feed_lag_events',
+    help: 'Events of the shard that a feed is behind by while it catches up, by feed, entity type and shard.',
+    labelNames: ['feed', 'entity_type', 'shard'],
+    registers: [registry],
+    collect() {
+      this.reset();
+      for (const { shard, feeds } of current().shards) {
+        for (const { name: feed, entityType, behind } of feeds) {
+          if (behind !== null) this.set({ feed, entity_type: entityType, shard: String(shard) }, behind);
         }
       }
     },

@@ -24,6 +24,8 @@ export interface Signals {
   parked(count: number): void;
   /** Commands passed over, since one with their idempotency key took effect before. */
   duplicates(count: number): void;
+  /** Commands that a feed was given, in the journal. */
+  fed(feed: string, count: number): void;
   /** Records below the journal's position, delivered once more and passed over. */
   skipped(count: number): void;
   /** A chunk is in the journal; `ms` is the time of its Postgres transaction. */
@@ -90,6 +92,9 @@ export function createSignals(): SignalHub {
       },
       duplicates(count) {
         for (const listener of listeners) listener.duplicates?.(count);
+      },
+      fed(feed, count) {
+        for (const listener of listeners) listener.fed?.(feed, count);
       },
       skipped(count) {
         for (const listener of listeners) listener.skipped?.(count);

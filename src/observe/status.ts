@@ -53,6 +53,20 @@ export interface Halt {
   readonly since: number;
 }
 
+/** Where those stand that are subscribed to a shard's events or values. */
+export interface FeedStatus {
+  /** The consumer group, or the subscriber's service. */
+  readonly name: string;
+  readonly source: 'event-sourced' | 'value';
+  readonly entityType: string;
+  /** live: all that is journaled has been handed on. */
+  readonly state: 'live' | 'catching-up';
+  /** Events: number in the shard of the last one that it has. Null for values. */
+  readonly position: number | null;
+  /** Events of the shard, of whatever type, from there on; null for values that it is not through with. */
+  readonly behind: number | null;
+}
+
 export interface ShardStatus {
   readonly shard: number;
   readonly state: ShardState;
@@ -70,6 +84,7 @@ export interface ShardStatus {
   readonly pausedEntities: number;
   /** Null unless it is halted. */
   readonly halt: Halt | null;
+  readonly feeds: readonly FeedStatus[];
 }
 
 export interface ComponentStatus {

@@ -14,6 +14,8 @@ export interface Tally {
   readonly outputs: Counts;
   readonly deadLetters: Counts;
   readonly rebuilds: Counts;
+  /** Commands that feeds were given. */
+  readonly fed: Counts;
   /** Shards that entered a state. */
   readonly shardStates: Counts;
   readonly events: number;
@@ -37,6 +39,7 @@ export function createTally(hub: SignalHub): Tally {
     outputs: new Map<string, number>(),
     deadLetters: new Map<string, number>(),
     rebuilds: new Map<string, number>(),
+    fed: new Map<string, number>(),
     shardStates: new Map<string, number>(),
     events: 0,
     strays: 0,
@@ -67,6 +70,7 @@ export function createTally(hub: SignalHub): Tally {
     duplicates: (count) => {
       counts.duplicates += count;
     },
+    fed: (feed, count) => add(counts.fed, feed, count),
     skipped: (count) => {
       counts.skipped += count;
     },

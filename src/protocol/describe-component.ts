@@ -133,11 +133,10 @@ function eventSource(
     ignore: own?.ignore === true,
     ignoreUnknown: own?.ignoreUnknown === true || service?.ignoreUnknown === true,
   };
-  if (source.from !== 'topic') return { ...source, ...passedOver };
-  return {
-    from: 'topic',
-    topic: topicName(source.topic),
-    consumerGroup: own?.consumerGroup || service?.consumerGroup || '',
-    ...passedOver,
-  };
+  if (source.from === 'direct') return { ...source, ...passedOver };
+  const consumerGroup = own?.consumerGroup || service?.consumerGroup || '';
+  if (source.from === 'topic') {
+    return { from: 'topic', topic: topicName(source.topic), consumerGroup, ...passedOver };
+  }
+  return { ...source, consumerGroup, handleDeletes: own?.handleDeletes === true, ...passedOver };
 }

@@ -12,6 +12,8 @@ export interface SourceOption {
   readonly ignore: boolean;
   /** Messages that no method takes are passed over. */
   readonly ignoreUnknown: boolean;
+  /** The method takes the deletions of a value entity; absent: no. */
+  readonly handleDeletes?: boolean;
 }
 
 /** The eventing annotation of one method or one service. */
@@ -118,7 +120,7 @@ function readEventLogSource(bytes: Uint8Array): SourceOption {
 
 /**
  * Akka Serverless and Kalix: 1 consumer_group; one of 2 topic, 3 event_sourced_entity, 4 value_entity, 7 direct
- * { 1 service }; 5 ignore; 6 ignore_unknown.
+ * { 1 service }; 5 ignore; 6 ignore_unknown; 8 handle_deletes.
  */
 function readSource(bytes: Uint8Array): SourceOption {
   let consumerGroup = '';
@@ -138,5 +140,6 @@ function readSource(bytes: Uint8Array): SourceOption {
     ...(source === undefined ? {} : { source }),
     ignore: lastBool(bytes, 5),
     ignoreUnknown: lastBool(bytes, 6),
+    handleDeletes: lastBool(bytes, 8),
   };
 }

@@ -115,6 +115,19 @@ export async function checkSequences(
       expected: `at most event ${newest}, the last one`,
     });
   }
+  const feeds = await journal.feeds();
+  for (const { name, source, entityType, shard, position, through } of feeds) {
+    const { shardSeq = 0, chunk = 0 } = shards.get(shard) ?? {};
+    const [at, end, what] =
+      source === 'value' ? [Math.max(position, through), chunk, 'chunk'] : [position, shardSeq, 'event'];
+    if (at <= end) continue;
+    found.find({
+      what: 'a feed is further than its shard',
+      where: `feed "${name}" of ${entityType}, shard ${shard}`,
+      found: `${what} ${at}`,
+      expected: `at most ${what} ${end}, the last one`,
+    });
+  }
   let values = 0;
   for await (const { entityType, entityId, shard, epoch, commandId } of journal.values()) {
     values++;
@@ -132,7 +145,9 @@ export async function checkSequences(
     if (beyond !== undefined) found.find({ what: 'a value of a record that is not applied', where, ...beyond });
   }
   return found.result({
-    compared: `${number(events)} events of ${number(entities)} entities, ${number(values)} values`,
+    compared:
+      `${number(events)} events of ${number(entities)} entities, ${number(values)} values` +
+      (feeds.length === 0 ? '' : `, ${number(feeds.length)} positions of feeds`),
     claim: 'sequences are dense, epochs never go down, each entity is of one shard',
     counts: { events, entities, values },
   });

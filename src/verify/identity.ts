@@ -15,7 +15,7 @@ export interface Root {
   readonly topic: string;
   readonly partition: number;
   readonly offset: bigint;
-  /** Derived from it: a forward or a side effect, of one or more steps. */
+  /** Derived from it: a forward, a side effect, or an event for a subscriber (`#n@subscriber`), of one or more steps. */
   readonly derived: boolean;
 }
 
@@ -40,7 +40,7 @@ export interface AnyRecord {
   readonly headers: readonly (readonly [string, string | Uint8Array])[];
 }
 
-const COMMAND_ID = /^([^/#]+)\/(\d+)\/(\d+)((?:#\d+)*)$/;
+const COMMAND_ID = /^([^/#]+)\/(\d+)\/(\d+)((?:#\d+(?:@[^/#]+)?)*)$/;
 const CE_ID = /^(.+)\/(event-\d+|state|reply)$/;
 
 /** Reads a command's id; undefined for text that is none. */

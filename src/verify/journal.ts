@@ -58,6 +58,16 @@ export interface ValueRow {
   readonly payload: Buffer | null;
 }
 
+/** Where a feed stands in a shard. */
+export interface FeedRow {
+  readonly name: string;
+  readonly source: 'event-sourced' | 'value';
+  readonly entityType: string;
+  readonly shard: number;
+  readonly position: number;
+  readonly through: number;
+}
+
 export interface SampledEntity {
   readonly entityType: string;
   readonly entityId: string;
@@ -81,6 +91,7 @@ export interface JournalView {
   /** By shard and number in the shard. */
   events(): AsyncGenerator<EventWithPayload>;
   values(): AsyncGenerator<ValueRow>;
+  feeds(): Promise<FeedRow[]>;
   /** Commands that wait in the journal for an operator. */
   parked(): AsyncGenerator<{ readonly commandId: string }>;
   /** Snapshots whose sequence is beyond the entity's last event, or whose entity has no events. */
@@ -217,6 +228,12 @@ export async function viewJournal(pool: pg.Pool): Promise<JournalView | undefine
            from value where generation = $1`,
           [generation],
           FETCH_ROWS / 4,
+        ),
+      feeds: () =>
+        rows<FeedRow>(
+          `select name, source, entity_type as "entityType", shard, position, through
+           from feed where generation = $1 order by name, source, entity_type, shard`,
+          [generation],
         ),
       parked: () =>
         stream<{ commandId: string }>('select command_id as "commandId" from parked where generation = $1', [

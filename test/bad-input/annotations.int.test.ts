@@ -21,7 +21,6 @@ service NewsService {
   rpc Hear(News) returns (Note) {
     option (kalix.method).eventing.in.direct = { service: "paper" event_stream_id: "front-page" };
   }
-  rpc Follow(Note) returns (Note) { option (kalix.method).eventing.in.value_entity = "boxes"; }
 }
 message Note { string id = 1 [(kalix.field).entity_key = true]; string text = 2; }
 message Draft { string id = 1; }
@@ -81,7 +80,6 @@ it("fills the function's environment into topic names, passes ignored types over
   const warnings = runtime.log.filter(({ msg }) => msg === 'Part of the function is not served');
   expect(warnings.map(({ what }) => what)).toEqual([
     expect.stringMatching(/^notes\.NewsService\/Hear subscribes directly to the service "paper"/),
-    expect.stringMatching(/^notes\.NewsService\/Follow subscribes to the value entity type "boxes"/),
   ]);
   expect(JSON.stringify([runtime.log, runtime.status()])).not.toContain('hunter2');
 });

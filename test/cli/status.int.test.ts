@@ -85,6 +85,10 @@ SHARD  STATE       EPOCH  OWNER    TOPIC          APPLIED  COMMITTED  END  LAG  
                                    refunds              5          5    ?    ?
    12  recovering      1  carts-1  cart-commands        0          0    1    1          1         0
 
+FEED        OF                SHARD  STATE        POSITION  BEHIND
+shop.Watch  events of carts       0  catching up        30      50
+shop.Watch  values of prices      0  live                        0
+
 Since it started: 90 records, 90 commands, 80 events, 90 outputs, 0 dead letters, 0 strays, 0 retries, 0 parked, 0 duplicates, 0 skipped, 9 chunks, 8 transactions, 0 rebuilds
 
 SHARD  EPOCH  OWNERS   GROUP MEMBER     WHY

@@ -7,6 +7,7 @@ import { createRoutes, planRoutes, type RouteConfig } from '../../src/engine/rou
 import type { Caller, Command } from '../../src/model/command.ts';
 import type { Component, FunctionSpec } from '../../src/model/component.ts';
 import type { Effect } from '../../src/model/effect.ts';
+import type { Feed } from '../../src/model/feed.ts';
 import type { InputRecord, OutputRecord } from '../../src/model/record.ts';
 import { partitionFor } from '../../src/topics/partition.ts';
 import { createShop, type Shop } from '../support/shop.ts';
@@ -109,6 +110,30 @@ describe('deciding what an answer means', () => {
       ['events', partitionFor(Buffer.from('c1'), 8), 'c1', 'adds/3/17/event-2'],
       ['added', partitionFor(Buffer.from('c1'), 4), 'c1', 'adds/3/17/reply'],
     ]);
+  });
+
+  it('makes a command of each event for each feed, apart from the outputs: the shard knows which feeds are live', () => {
+    const feed = (name: string): Feed => ({
+      name,
+      source: 'event-sourced',
+      entityType: 'shop.Cart',
+      methods: [shop.method(shop.watch, 'OnAdd')],
+      ignored: ['shop.Item'],
+      ignoreUnknown: false,
+    });
+    const feeds = [feed('one'), feed('two')];
+    const routes = { ...context.routes, feedsOf: () => feeds, eventsOf: () => [], repliesOf: () => [] };
+    const events = [addItem('c9'), { typeUrl: 'type.googleapis.com/shop.Item', value: Buffer.alloc(0) }, addItem('c8')];
+    const { fed = [], outputs } = decide(command(), effect({ events }), START, { ...context, routes });
+
+    expect(outputs).toEqual([]);
+    expect(fed.map((given) => [given.feed.name, given.entityId, header(given.output, 'stateferry-origin')])).toEqual([
+      ['one', 'c1', 'adds/3/17#6@one'],
+      ['one', 'c1', 'adds/3/17#8@one'],
+      ['two', 'c1', 'adds/3/17#6@two'],
+      ['two', 'c1', 'adds/3/17#8@two'],
+    ]);
+    expect('fed' in decide(command(), effect({ events }), START, context)).toBe(false);
   });
 
   it('decides the same when the command is processed again', () => {

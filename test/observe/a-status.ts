@@ -29,6 +29,17 @@ export function aStatus(): Status {
         activeEntities: 7,
         pausedEntities: 0,
         halt: null,
+        feeds: [
+          {
+            name: 'shop.Watch',
+            source: 'event-sourced',
+            entityType: 'carts',
+            state: 'catching-up',
+            position: 30,
+            behind: 50,
+          },
+          { name: 'shop.Watch', source: 'value', entityType: 'prices', state: 'live', position: null, behind: 0 },
+        ],
       },
       {
         shard: 12,
@@ -41,6 +52,7 @@ export function aStatus(): Status {
         activeEntities: 0,
         pausedEntities: 0,
         halt: null,
+        feeds: [],
       },
     ],
     totals: {

@@ -17,7 +17,7 @@ function metrics(status: () => Status = aStatus, processMetrics = false) {
 const SUFFIX: Record<string, RegExp> = {
   counter: /_total$/,
   histogram: /_(seconds|records|events|chunks)$/,
-  gauge: /_(up|shards|entities|records|bytes)$/,
+  gauge: /_(up|shards|entities|records|events|bytes)$/,
 };
 
 test('every metric has a help sentence, and a name with prefix and unit', () => {
@@ -40,11 +40,13 @@ test('counters show what was signalled, and a second scrape shows the same', asy
   signals.recordsIn('in', 4);
   signals.deadLetters('RECORD_OVERSIZE');
   signals.strays(5);
+  signals.fed('shop.Watch', 6);
   for (let scrape = 0; scrape < 2; scrape++) {
     const text = await registry.metrics();
     expect(text).toContain('stateferry_records_in_total{topic="in"} 7\n');
     expect(text).toContain('stateferry_dead_letters_total{code="RECORD_OVERSIZE"} 1\n');
     expect(text).toContain('stateferry_strays_total 5\n');
+    expect(text).toContain('stateferry_fed_total{feed="shop.Watch"} 6\n');
   }
 });
 
@@ -83,6 +85,7 @@ test('gauges show the status at the moment of the scrape; a shard that left leav
   expect(before).toContain('stateferry_waiting_records 2\n');
   expect(before).toContain('stateferry_waiting_bytes 200\n');
   expect(before).toContain('stateferry_lag_records{topic="cart-commands",shard="12"} 1\n');
+  expect(before).toContain('stateferry_feed_lag_events{feed="shop.Watch",entity_type="carts",shard="0"} 50\n');
   expect(before).not.toContain('refunds');
 
   status = { ...status, state: 'draining', function: { ...status.function, up: false }, shards: [] };

@@ -12,6 +12,7 @@ const CALLS: { [S in keyof Signals]: Parameters<Signals[S]> } = {
   retries: [6],
   parked: [14],
   duplicates: [15],
+  fed: ['shop.Watch', 16],
   skipped: [7],
   chunkJournaled: [{ shard: 0, records: 8, events: 9, outputs: 10, ms: 11 }],
   transactionCommitted: [{ chunks: 1, records: 2, ms: 3 }],

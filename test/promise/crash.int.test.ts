@@ -82,6 +82,8 @@ describe('outputs are exact when the process is killed', () => {
     settling: [[], 'before the fenced ones are taken out of the owners'],
     settled: [[], 'after the fenced ones were taken out of the owners'],
     'outbox-read': [[], 'with the outbox read, before anything is emitted again'],
+    'feeds-settling': [[], 'before the journal is told which subscriptions there are'],
+    'feeds-settled': [[], 'after the journal was told which subscriptions there are'],
     begun: [[], 'in an empty transaction of what is emitted again'],
     offsets: [[], 'in a transaction of what is emitted again'],
     committed: [[], 'when what is emitted again is committed'],

@@ -57,6 +57,9 @@ service Flow {
     option (kalix.method).eventing = { in { topic: "orders" consumer_group: "billing" } out { topic: "bills" } };
   }
   rpc Values(Both) returns (Keys) { option (kalix.method).eventing.in.value_entity = "counters"; }
+  rpc Deletions(Both) returns (Keys) {
+    option (kalix.method).eventing.in = { value_entity: "counters" handle_deletes: true };
+  }
   rpc Ignored(Every) returns (Keys) { option (kalix.method).eventing.in = { ignore: true }; }
   rpc IgnoredOfTopic(Nested) returns (Keys) { option (kalix.method).eventing.in = { topic: "orders" ignore: true }; }
   rpc OnlyOut(Nested) returns (Keys) { option (kalix.method).eventing.out.topic = "out"; }
@@ -216,13 +219,21 @@ describe('describeComponent', () => {
   );
 
   it("reads Kalix' eventing: own source and destination, else the service's; what is ignored, of which source", () => {
-    const inherited = { from: 'event-sourced', entityType: 'carts', ignore: false, ignoreUnknown: true };
+    const journal = { consumerGroup: '', handleDeletes: false };
+    const inherited = {
+      from: 'event-sourced',
+      entityType: 'carts',
+      ...journal,
+      ignore: false,
+      ignoreUnknown: true,
+    };
     const topic = { from: 'topic', topic: 'orders', ignore: false, ignoreUnknown: true };
 
     expect(eventing(describeService('app.Flow'))).toEqual({
       Inherits: { in: inherited },
       Own: { in: { ...topic, consumerGroup: 'billing' }, outTopic: 'bills' },
-      Values: { in: { from: 'value', entityType: 'counters', ignore: false, ignoreUnknown: true } },
+      Values: { in: { ...inherited, from: 'value', entityType: 'counters' } },
+      Deletions: { in: { ...inherited, from: 'value', entityType: 'counters', handleDeletes: true } },
       Ignored: { in: { ...inherited, ignore: true } },
       IgnoredOfTopic: { in: { ...topic, consumerGroup: '', ignore: true } },
       OnlyOut: { in: inherited, outTopic: 'out' },
@@ -280,7 +291,16 @@ describe('describeComponent', () => {
       One: { in: source, outTopic: 'bills' },
       Discards: { in: source },
       Two: { in: { ...source, consumerGroup: 'g' }, outTopic: 'bills' },
-      Three: { in: { from: 'event-sourced', entityType: 'carts', ignore: false, ignoreUnknown: false } },
+      Three: {
+        in: {
+          from: 'event-sourced',
+          entityType: 'carts',
+          consumerGroup: '',
+          handleDeletes: false,
+          ignore: false,
+          ignoreUnknown: false,
+        },
+      },
     });
   });
 

@@ -22,6 +22,15 @@ function twice<T>(take: (batch: T) => void): (batch: T) => void {
   };
 }
 
+/** As if there were room for no more. */
+function atMost<Change>(
+  count: number | undefined,
+  { changes, isWhole }: { readonly changes: readonly Change[]; readonly isWhole: boolean },
+) {
+  if (count === undefined || changes.length <= count) return { changes, isWhole };
+  return { changes: changes.slice(0, count), isWhole: false };
+}
+
 const order = JSON.parse(process.env[ORDER_VARIABLE] ?? '') as Order;
 const engine = hostEngine({
   config: order.config,
@@ -32,6 +41,14 @@ const engine = hostEngine({
     control: {
       ...parts.control,
       parked: (key, limit) => parts.control.parked(key, limit ?? order.putBackTogether),
+    },
+    feeds: {
+      ...parts.feeds,
+      store: {
+        ...parts.feeds.store,
+        events: async (wanted) => atMost(order.fedTogether, await parts.feeds.store.events(wanted)),
+        values: async (wanted) => atMost(order.fedTogether, await parts.feeds.store.values(wanted)),
+      },
     },
     createConsumer: (handlers) =>
       parts.createConsumer(

@@ -16,6 +16,8 @@ export interface Order {
   readonly bringsTwice?: boolean;
   /** So many parked commands of an entity are put back together, at most. */
   readonly putBackTogether?: number;
+  /** So many events or values are read for a feed together, at most. */
+  readonly fedTogether?: number;
 }
 
 export const ORDER_VARIABLE = 'STATEFERRY_TEST_ORDER';

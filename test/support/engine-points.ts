@@ -40,7 +40,12 @@ export const OPENING_POINTS = [
   'settling',
   'settled',
   'outbox-read',
+  'feeds-settling',
+  'feeds-settled',
 ] as const;
+
+/** While a feed that is behind reads the journal. */
+export const FEEDING_POINTS = ['feed-reading', 'feed-read'] as const;
 
 /** Before and after the journal forgets the owner of a shard. */
 export const RELEASING_POINTS = ['releasing', 'released'] as const;
@@ -48,6 +53,7 @@ export const RELEASING_POINTS = ['releasing', 'released'] as const;
 export type Point =
   | (typeof RUNNING_POINTS)[number]
   | (typeof OPENING_POINTS)[number]
+  | (typeof FEEDING_POINTS)[number]
   | (typeof RELEASING_POINTS)[number];
 
 /**
@@ -66,8 +72,17 @@ export function withPoints(
     return result;
   };
   const { store, decide } = parts.entities;
+  const { store: feeds } = parts.feeds;
   return {
     ...parts,
+    feeds: {
+      ...parts.feeds,
+      store: {
+        settle: (opened) => around('feeds-settling', () => feeds.settle(opened), 'feeds-settled'),
+        events: (wanted) => around('feed-reading', () => feeds.events(wanted), 'feed-read'),
+        values: (wanted) => around('feed-reading', () => feeds.values(wanted), 'feed-read'),
+      },
+    },
     intake(record) {
       reach('arrived');
       const arrival = parts.intake(record);

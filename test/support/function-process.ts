@@ -84,6 +84,11 @@ export const FUNCTIONS = {
   'cart-kalix': { folder: 'examples/cart-kalix', sdk: '@kalix-io/kalix-javascript-sdk', dialect: 'kalix' },
   'cart-kalix-java': { folder: 'examples/cart-kalix-java', tools: JAVA, dialect: 'kalix' },
   trouble: { folder: 'test/support/functions/trouble', sdk: '@kalix-io/kalix-javascript-sdk', dialect: 'kalix' },
+  meter: {
+    folder: 'test/support/functions/meter',
+    sdk: '@lightbend/akkaserverless-javascript-sdk',
+    dialect: 'akkaserverless',
+  },
   mart: { folder: 'test/support/functions/mart', sdk: packagePath('.'), dialect: 'cloudstate' },
 } as const satisfies Record<string, FunctionSource>;
 

@@ -75,6 +75,18 @@ describe('in the journal, it finds and names', () => {
     );
   });
 
+  it('a feed that is further than its shard', async () => {
+    await office.query(
+      "insert into feed values (1, 'watch', 'event-sourced', 'ledgers', 0, 'catching-up', 100000, 0, ''), (1, 'watch', 'value', 'boxes', 0, 'live', 1, 0, '')",
+    );
+    expect(await faults()).toEqual([
+      expect.stringMatching(
+        /^sequences: a feed is further than its shard: feed "watch" of ledgers, shard 0: found event 100000; expected at most event \d+/,
+      ),
+    ]);
+    await office.query('delete from feed');
+  });
+
   it('a deleted last event', async () => {
     await office.query(
       'delete from event e where shard_seq = (select max(shard_seq) from event o where o.shard = e.shard) and shard = 2',

@@ -16,14 +16,29 @@ describe('a command id', () => {
   it('tells the record that it comes from', () => {
     expect(rootOf('a.b_c-1/12/345')).toEqual({ topic: 'a.b_c-1', partition: 12, offset: 345n, derived: false });
     expect(rootOf('t/0/1#2#3')).toMatchObject({ offset: 1n, derived: true });
+    expect(rootOf('t/0/1#2@shop.Watch#3')).toMatchObject({ offset: 1n, derived: true });
   });
 
-  it.each(['', 't', 't/1', 't/1/x', 't/1/2#', 't/1/2#x', '/1/2', 't#1/1/2', 't/1/2/3'])('is not %j', (text) => {
+  it.each([
+    '',
+    't',
+    't/1',
+    't/1/x',
+    't/1/2#',
+    't/1/2#x',
+    '/1/2',
+    't#1/1/2',
+    't/1/2/3',
+    't/1/2@x',
+    't/1/2#1@',
+    't/1/2#1@a/b',
+  ])('is not %j', (text) => {
     expect(rootOf(text)).toBeUndefined();
   });
 
   it('tells the command that derived it', () => {
     expect(parentOf('t/0/1#2#3')).toBe('t/0/1#2');
+    expect(parentOf('t/0/1#2#3@shop.Watch')).toBe('t/0/1#2');
     expect(parentOf('t/0/1')).toBeUndefined();
   });
 });

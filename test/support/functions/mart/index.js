@@ -5,7 +5,7 @@ import { Server, ServerCredentials } from '@grpc/grpc-js';
 import protobuf from 'protobufjs';
 
 // What each method does stands in proto/mart.proto. PROTOCOL is the version to tell in discovery, or '' for none.
-const { HOST = '127.0.0.1', PORT = '8080', PROTOCOL = '0.2' } = process.env;
+const { HOST = '127.0.0.1', PORT = '8080', PROTOCOL = '0.2', WATCH = '' } = process.env;
 const SNAPSHOT_EVERY = 5;
 
 const require = createRequire(import.meta.url);
@@ -155,7 +155,15 @@ function readInt({ value }) {
   return Number(reader.int64());
 }
 
-const handleUnary = ({ request }, done) => done(null, desk[request.name](unpack(request.payload)));
+const watch = {
+  Saw: ({ item }, metadata) => ({ forward: increase({ counter: metadata['ce-subject'], amount: item.quantity }) }),
+};
+
+function handleUnary({ request }, done) {
+  const { service_name: service, name, payload, metadata } = request;
+  const entries = Object.fromEntries((metadata?.entries ?? []).map(({ key, string_value: value }) => [key, value]));
+  done(null, (service === 'mart.Watch' ? watch : desk)[name](unpack(payload), entries));
+}
 
 function handleStreamedIn(stream, done) {
   const texts = [];
@@ -201,6 +209,7 @@ const SPEC = {
     entity('cloudstate.eventsourced.EventSourced', 'mart.Cart', 'carts', 60_000),
     entity('cloudstate.valueentity.ValueEntity', 'mart.Counter', 'counters'),
     entity('cloudstate.action.ActionProtocol', 'mart.Desk', ''),
+    ...(WATCH === '' ? [] : [entity('cloudstate.action.ActionProtocol', 'mart.Watch', '')]),
   ],
   service_info: {
     service_name: 'mart',

@@ -133,4 +133,20 @@ desk.commandHandlers = {
   },
 };
 
-new Kalix({ serviceName: 'trouble', serviceVersion: '1.0.0' }).addComponent(ledgers, boxes, desk).start();
+const { WATCH } = process.env;
+const watch = new Action('trouble.proto', 'trouble.WatchService', { includeDirs });
+
+const saw = (what, { metadata: { cloudevent } }) => {
+  const { id, source, subject, type } = cloudevent;
+  return replies.message({ id, source, subject, type, what });
+};
+
+watch.commandHandlers = {
+  SawAdded: ({ amount }, context) =>
+    WATCH === 'picky' && amount % 7 === 0 ? failure('picky', 0) : saw(String(amount), context),
+  SawBox: ({ text }, context) => saw(text, context),
+  SawBoxGone: (_empty, context) => saw('gone', context),
+};
+
+const components = [ledgers, boxes, desk, ...(WATCH ? [watch] : [])];
+new Kalix({ serviceName: 'trouble', serviceVersion: '1.0.0' }).addComponent(...components).start();
