@@ -83,6 +83,14 @@ export const FUNCTIONS = {
   },
   'cart-kalix': { folder: 'examples/cart-kalix', sdk: '@kalix-io/kalix-javascript-sdk', dialect: 'kalix' },
   'cart-kalix-java': { folder: 'examples/cart-kalix-java', tools: JAVA, dialect: 'kalix' },
+  'crdt-akkaserverless': {
+    folder: 'examples/crdt-akkaserverless',
+    sdk: '@lightbend/akkaserverless-javascript-sdk',
+    dialect: 'akkaserverless',
+  },
+  'crdt-cloudstate': { folder: 'examples/crdt-cloudstate', sdk: 'cloudstate', dialect: 'cloudstate-first' },
+  'crdt-cloudstate-java': { folder: 'examples/crdt-cloudstate-java', tools: JAVA, dialect: 'cloudstate-first' },
+  'crdt-kalix': { folder: 'examples/crdt-kalix', sdk: '@kalix-io/kalix-javascript-sdk', dialect: 'kalix' },
   trouble: { folder: 'test/support/functions/trouble', sdk: '@kalix-io/kalix-javascript-sdk', dialect: 'kalix' },
   mart: { folder: 'test/support/functions/mart', sdk: packagePath('.'), dialect: 'cloudstate' },
 } as const satisfies Record<string, FunctionSource>;
