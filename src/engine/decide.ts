@@ -3,15 +3,17 @@ import { asProtobuf } from '../codec/any.ts';
 import { encodeCommandRecord } from '../codec/command-record.ts';
 import type { Destination, Encode } from '../codec/encode.ts';
 import { entityIdFromPayload } from '../codec/entity-key.ts';
-import { StateferryError } from '../errors.ts';
+import { messageOf, StateferryError } from '../errors.ts';
 import type { JournalDeletion, JournalEvent, JournalKey, JournalSnapshot, JournalValue } from '../model/chunk.ts';
 import type { Caller, Command } from '../model/command.ts';
 import type { ParkedCommand, Place } from '../model/control.ts';
 import type { Call, Effect } from '../model/effect.ts';
 import { type Payload, typeNameOf } from '../model/payload.ts';
 import type { OutputRecord } from '../model/record.ts';
+import type { ReplicatedData } from '../model/replicated.ts';
 import { partitionFor } from '../topics/partition.ts';
 import { BATCH_BYTES, recordBytes } from '../topics/record-bytes.ts';
+import { decideReplicated, type ReplicatedChange, type ReplicatedRows } from './decide-replicated.ts';
 import { methodKey, type Routes } from './routes.ts';
 
 /** Where an entity stands before a command: what `decide` numbers from. */
@@ -20,6 +22,8 @@ export interface EntityPosition {
   readonly seq: number;
   /** Changes of its value so far. */
   readonly revision: number;
+  /** Replicated entities: their value; absent: there is none. */
+  readonly data?: ReplicatedData | undefined;
 }
 
 /** What a command does: to the journal, and to the topics. Nothing of it has happened yet. */
@@ -29,6 +33,8 @@ export interface Decision {
   readonly value?: JournalValue;
   readonly deletion?: JournalDeletion;
   readonly outputs: readonly OutputRecord[];
+  /** Replicated entities: what the entity is afterwards. Taken off by the entity, which alone keeps it. */
+  change?: ReplicatedChange | undefined;
   /** Set where the command has an idempotency key. */
   readonly key?: JournalKey;
   /** The command waits in the journal; `place`: where it stood already. */
@@ -74,18 +80,21 @@ export function decide(command: Command, effect: Effect, position: EntityPositio
   const key = { entityType: component.entityType, entityId: command.entityId };
   const outputs: OutputRecord[] = [];
 
+  const replicated = effect.replicated === undefined ? undefined : replicatedRows(command, effect.replicated, position);
   const events: readonly JournalEvent[] =
-    effect.events.length === 0
-      ? NONE
-      : effect.events.map((event, i) => ({
-          entityType: component.entityType,
-          entityId: command.entityId,
-          seq: position.seq + i + 1,
-          typeUrl: checkType(event, command),
-          payload: event.value,
-          commandId: command.id,
-        }));
-  if (events.length > 0 && component.kind !== 'event-sourced')
+    replicated?.event !== undefined
+      ? [replicated.event]
+      : effect.events.length === 0
+        ? NONE
+        : effect.events.map((event, i) => ({
+            entityType: component.entityType,
+            entityId: command.entityId,
+            seq: position.seq + i + 1,
+            typeUrl: checkType(event, command),
+            payload: event.value,
+            commandId: command.id,
+          }));
+  if (effect.events.length > 0 && component.kind !== 'event-sourced')
     throw broken(command, 'emitted events, and it is no event sourced entity');
   if (effect.state !== undefined && component.kind !== 'value')
     throw broken(command, 'changed a value, and it is no value entity');
@@ -148,6 +157,11 @@ export function decide(command: Command, effect: Effect, position: EntityPositio
   if (effect.snapshot !== undefined && !context.ignoreSnapshots) {
     decision.snapshot = { ...key, seq, typeUrl: checkType(effect.snapshot, command), payload: effect.snapshot.value };
   }
+  if (replicated !== undefined) {
+    decision.change = replicated.change;
+    if (replicated.snapshot !== undefined) decision.snapshot = replicated.snapshot;
+    if (replicated.deletion !== undefined) decision.deletion = replicated.deletion;
+  }
   if (effect.deletedAfterMs !== undefined) decision.deletion = { ...key, seq, cleanupAfterMs: effect.deletedAfterMs };
   if (effect.state !== undefined) {
     const revision = position.revision + 1;
@@ -163,6 +177,20 @@ export function decide(command: Command, effect: Effect, position: EntityPositio
         : { ...key, revision, commandId: command.id };
   }
   return decision;
+}
+
+function replicatedRows(
+  command: Command,
+  action: NonNullable<Effect['replicated']>,
+  position: EntityPosition,
+): ReplicatedRows {
+  if (command.method.component.kind !== 'replicated')
+    throw broken(command, 'changed a replicated value, and it is no replicated entity');
+  try {
+    return decideReplicated(command, action, position);
+  } catch (error) {
+    throw broken(command, messageOf(error));
+  }
 }
 
 function publish(

@@ -1,13 +1,24 @@
+import { decodeReplicatedDelta } from '../codec/replicated-record.ts';
 import { messageOf, StateferryError } from '../errors.ts';
 import type { FunctionClient } from '../functions/client.ts';
-import { type Outcome, openActionSession, openEntitySession, type Session } from '../functions/session.ts';
+import {
+  type EntitySession,
+  type Outcome,
+  openActionSession,
+  openEntitySession,
+  type Session,
+} from '../functions/session.ts';
 import type { EntityHead, StoredEvent, StoredValue } from '../journal/load.ts';
 import type { EntityKey } from '../model/chunk.ts';
 import type { Command } from '../model/command.ts';
 import type { Component } from '../model/component.ts';
+import type { ReplicatedData } from '../model/replicated.ts';
 import type { Signals } from '../observe/signals.ts';
-import type { Dialect } from '../protocol/dialect.ts';
+import type { Dialect, EntityInit } from '../protocol/dialect.ts';
+import { fold } from '../replicated/fold.ts';
+import { fromNothing } from '../replicated/merge.ts';
 import type { Decision, EntityPosition } from './decide.ts';
+import type { ReplicatedChange } from './decide-replicated.ts';
 import { Duplicates } from './duplicates.ts';
 import type { Item, ItemOwner } from './item.ts';
 
@@ -60,10 +71,19 @@ interface Entity {
   readonly mailbox: Item[];
   seq: number;
   revision: number;
+  /** Of a replicated entity with a stream. */
+  replica: Replica | undefined;
   /** Decided commands that are not in the journal yet. */
   unsettled: number;
   /** Ends its rest. */
   rest: NodeJS.Timeout | undefined;
+}
+
+/** What the runtime holds of a replicated entity beside the function. */
+interface Replica {
+  readonly session: EntitySession;
+  /** Undefined: it does not exist yet. */
+  data: ReplicatedData | undefined;
 }
 
 /** What becomes of a command that failed: a decision, another attempt after a pause, or nothing until somebody says so. */
@@ -101,7 +121,8 @@ export interface EntitiesOptions {
 
 /**
  * All entities of the process that have something to do or a stream: serial per entity, concurrent across entities.
- * Holds no state of theirs (the function does), only where they stand. What is held is bounded by the stream cap and by
+ * Holds no state of theirs (the function does), only where they stand; but of replicated entities with a stream it holds
+ * the value, since the runtime merges (PROTOCOLS 7). What is held is bounded by the stream cap and by
  * the shards' windows; entities that have ever been seen cost nothing.
  */
 export class Entities {
@@ -163,6 +184,7 @@ export class Entities {
         mailbox: [],
         seq: 0,
         revision: 0,
+        replica: undefined,
         unsettled: 0,
         rest: undefined,
       };
@@ -307,9 +329,9 @@ export class Entities {
       const batch = this.#loads.splice(0, LOAD_BATCH);
       try {
         const values = batch.filter((entity) => entity.component.kind === 'value');
-        const eventSourced = batch.filter((entity) => entity.component.kind === 'event-sourced');
+        const histories = batch.filter((entity) => entity.component.kind !== 'value');
         if (values.length > 0) await this.#loadValues(values);
-        if (eventSourced.length > 0) await this.#loadEventSourced(eventSourced);
+        if (histories.length > 0) await this.#loadHistories(histories);
       } catch (error) {
         this.#loading = false;
         this.#options.onLoadFailed(error);
@@ -330,7 +352,8 @@ export class Entities {
     });
   }
 
-  async #loadEventSourced(entities: readonly Entity[]): Promise<void> {
+  /** Event sourced and replicated entities: a snapshot, and what came after it. */
+  async #loadHistories(entities: readonly Entity[]): Promise<void> {
     const { store, ignoreSnapshots } = this.#options;
     const heads = await store.heads(entities.map((entity) => entity.key));
     let page: { entity: Entity; head: EntityHead; after: number }[] = [];
@@ -343,10 +366,7 @@ export class Entities {
         wanted.map(({ entity, head, after }) => ({ key: entity.key, after, through: head.seq })),
       );
       wanted.forEach(({ entity, head }, i) => {
-        if (entity.state !== 'loading') return;
-        const session = this.#openAt(entity, head);
-        for (const event of tails[i] ?? []) session.replay(event.seq, event.payload);
-        this.#next(entity);
+        if (entity.state === 'loading') this.#openWith(entity, head, tails[i] ?? []);
       });
     };
     for (let i = 0; i < entities.length; i++) {
@@ -354,12 +374,12 @@ export class Entities {
       const head = heads[i] as EntityHead;
       if (entity.state !== 'loading') continue;
       entity.seq = head.seq;
-      const after = ignoreSnapshots ? head.voidThrough : (head.snapshot?.seq ?? head.voidThrough);
+      // Of a replicated entity the runtime alone starts from the snapshot, whatever the function can do.
+      const isReplicated = entity.component.kind === 'replicated';
+      const after = ignoreSnapshots && !isReplicated ? head.voidThrough : (head.snapshot?.seq ?? head.voidThrough);
       const tail = head.seq - after;
-      if (tail === 0) {
-        this.#openAt(entity, head);
-        this.#next(entity);
-      } else if (tail > EVENTS_PAGE) await this.#replayLong(entity, head, after);
+      if (tail === 0) this.#openWith(entity, head, []);
+      else if (tail > EVENTS_PAGE && !isReplicated) await this.#replayLong(entity, head, after);
       else {
         page.push({ entity, head, after });
         events += tail;
@@ -367,6 +387,39 @@ export class Entities {
       }
     }
     if (page.length > 0) await flush();
+  }
+
+  #openWith(entity: Entity, head: EntityHead, events: readonly StoredEvent[]): void {
+    if (entity.component.kind === 'replicated') {
+      this.#openReplica(entity, head, events);
+      return;
+    }
+    const session = this.#openAt(entity, head);
+    for (const event of events) session.replay(event.seq, event.payload);
+    this.#next(entity);
+  }
+
+  #openReplica(entity: Entity, head: EntityHead, events: readonly StoredEvent[]): void {
+    try {
+      const { snapshot } = head;
+      const history = [...(snapshot === undefined ? [] : [snapshot]), ...events];
+      const data = fold(history.map(({ payload }) => decodeReplicatedDelta(payload)));
+      const session = this.#open(entity, data === undefined ? {} : { delta: fromNothing(data) });
+      entity.replica = { session, data };
+    } catch (error) {
+      // What the journal has of it is nothing that this function can be told. Others are loaded all the same.
+      const refusal =
+        error instanceof StateferryError
+          ? error
+          : new StateferryError('ENTITY_UNREADABLE', messageOf(error), { cause: error });
+      this.#streams--;
+      entity.state = 'passive';
+      const [item] = entity.mailbox;
+      if (item === undefined) this.#forgetIfDone(entity);
+      else this.#reject(entity, item, refusal, 'gone');
+      return;
+    }
+    this.#next(entity);
   }
 
   /** A long history goes through in pages, at the pace at which the function takes it. */
@@ -386,7 +439,7 @@ export class Entities {
     return this.#open(entity, snapshot === undefined || this.#options.ignoreSnapshots ? {} : { snapshot });
   }
 
-  #open(entity: Entity, start: Pick<Parameters<typeof openEntitySession>[0]['init'], 'snapshot' | 'state'>) {
+  #open(entity: Entity, start: Pick<EntityInit, 'snapshot' | 'state' | 'delta'>) {
     const session = openEntitySession({
       client: this.#options.client,
       dialect: this.#options.dialect,
@@ -494,9 +547,11 @@ export class Entities {
   }
 
   #decide(entity: Entity, item: Item, outcome: Outcome & { kind: 'effect' }): void {
+    const { replica } = entity;
     let decision: Decision;
     try {
-      decision = this.#options.decide(item.command as Command, entity, outcome);
+      const position = replica === undefined ? entity : { seq: entity.seq, revision: 0, data: replica.data };
+      decision = this.#options.decide(item.command as Command, position, outcome);
     } catch (error) {
       const refusal =
         error instanceof StateferryError
@@ -507,8 +562,26 @@ export class Entities {
     }
     entity.seq += decision.events.length;
     if (decision.value !== undefined) entity.revision = decision.value.revision;
+    const { change } = decision;
+    decision.change = undefined;
     this.#decided(entity, item, decision);
-    this.#next(entity);
+    if (change === undefined || replica === undefined) this.#next(entity);
+    else this.#changed(entity, replica, change);
+  }
+
+  #changed(entity: Entity, replica: Replica, { data, correction }: ReplicatedChange): void {
+    if (data !== undefined) {
+      replica.data = data;
+      if (correction !== undefined) replica.session.change(correction);
+      this.#next(entity);
+      return;
+    }
+    // Deleted: the next command starts a new one.
+    this.#endSession(entity, 'close');
+    entity.state = 'passive';
+    if (entity.mailbox.length > 0) this.#activate(entity);
+    else this.#forgetIfDone(entity);
+    this.#admit();
   }
 
   #look(entity: Entity, item: Item): void {
@@ -598,6 +671,7 @@ export class Entities {
     const { session } = entity;
     if (session === undefined) return;
     entity.session = undefined;
+    entity.replica = undefined;
     if (how === 'close') session.close();
     else if (how === 'cancel') session.cancel();
     if (entity.component.kind === 'action') return;

@@ -4,6 +4,7 @@ import { messageOf, StateferryError } from '../errors.ts';
 import type { Component } from '../model/component.ts';
 import type { Effect } from '../model/effect.ts';
 import type { Metadata, Payload } from '../model/payload.ts';
+import type { ReplicatedDelta } from '../model/replicated.ts';
 import type { Dialect, EntityInit, EntityProtocol } from '../protocol/dialect.ts';
 import type { FunctionClient, RawStream } from './client.ts';
 
@@ -37,11 +38,16 @@ export interface Session {
 /** The stream of an entity: events are replayed before the first command. */
 export interface EntitySession extends Session {
   replay(seq: number, payload: Payload): void;
+  /** Replicated entities, between commands: their value changed by this. */
+  change(delta: ReplicatedDelta): void;
   /** Resolves when the function has taken what was replayed so far, or is gone. */
   drained(): Promise<void>;
 }
 
-/** Opens the stream of an entity: init first, then `replay`, then commands. `onEnd`: it ended with nothing in flight. */
+/**
+ * Opens the stream of an entity: init first, then `replay`, then commands. `onEnd`: it ended with nothing in flight.
+ * @throws StateferryError ENTITY_UNREADABLE where the dialect has no message for a replicated entity's value.
+ */
 export function openEntitySession(options: {
   client: FunctionClient;
   dialect: Dialect;
@@ -52,6 +58,7 @@ export function openEntitySession(options: {
   const { client, dialect, component, init, onEnd } = options;
   const { entityId } = init;
   const protocol = entityProtocol(dialect, component);
+  const first = protocol.encodeInit(init);
   const stream: RawStream = client.stream(protocol.path);
   let lastId = 0;
   let pending: ((outcome: Outcome) => void) | undefined;
@@ -141,8 +148,9 @@ export function openEntitySession(options: {
   });
   stream.on('end', () => ended('the function ended the stream'));
 
-  stream.write(asBuffer(protocol.encodeInit(init)));
+  stream.write(asBuffer(first));
   return {
+    change: (delta) => stream.write(asBuffer(dialect.replicated.encodeDelta(delta))),
     replay: (seq, payload) => stream.write(asBuffer(dialect.eventSourced.encodeEvent(seq, payload))),
     drained: () =>
       new Promise((resolve) => {
@@ -171,6 +179,7 @@ export function openEntitySession(options: {
 }
 
 function entityProtocol(dialect: Dialect, component: Component): EntityProtocol {
+  if (component.kind === 'replicated') return dialect.replicated;
   const protocol = component.kind === 'value' ? dialect.value : dialect.eventSourced;
   if (protocol !== undefined) return protocol;
   throw new StateferryError('FUNCTION_SPEC', `${component.service} is a value entity, and ${dialect.name} has none.`);
