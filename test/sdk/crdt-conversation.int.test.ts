@@ -37,6 +37,7 @@ const BOARDS: readonly Board[] = [
   { source: 'crdt-cloudstate', effects: true, maps: false },
   // The SDK loses every side effect on its way out.
   { source: 'crdt-cloudstate-java', effects: false, maps: false },
+  { source: 'board', effects: true, maps: false },
 ];
 
 /** Its messages are the same for all boards, and it has all the streamed methods. */

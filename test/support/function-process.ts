@@ -52,7 +52,7 @@ const PYTHON: readonly Tool[] = [
 ];
 const JAVA: readonly Tool[] = ['java', 'javac', 'mvn'].map((command) => ({ name: command, command }));
 
-/** The functions that tests start: the examples, one that can be told to misbehave, and one without an SDK. */
+/** The functions that tests start: the examples, one that can be told to misbehave, and two without an SDK. */
 export const FUNCTIONS = {
   flights: { folder: 'examples/flights', sdk: '@kalix-io/kalix-javascript-sdk', dialect: 'kalix' },
   'counter-akkaserverless': {
@@ -92,6 +92,8 @@ export const FUNCTIONS = {
   'crdt-cloudstate-java': { folder: 'examples/crdt-cloudstate-java', tools: JAVA, dialect: 'cloudstate-first' },
   'crdt-kalix': { folder: 'examples/crdt-kalix', sdk: '@kalix-io/kalix-javascript-sdk', dialect: 'kalix' },
   trouble: { folder: 'test/support/functions/trouble', sdk: '@kalix-io/kalix-javascript-sdk', dialect: 'kalix' },
+  // With the SDK of the first Cloudstate protocol for its .proto files, whose entity keys the last one takes too.
+  board: { folder: 'test/support/functions/board', sdk: 'cloudstate', dialect: 'cloudstate' },
   mart: { folder: 'test/support/functions/mart', sdk: packagePath('.'), dialect: 'cloudstate' },
 } as const satisfies Record<string, FunctionSource>;
 
