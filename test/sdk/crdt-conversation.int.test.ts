@@ -27,12 +27,13 @@ interface Board {
   readonly source: keyof typeof FUNCTIONS;
   /** Whether the side effects that it asks for reach the runtime. */
   readonly effects: boolean;
-  /** Whether it has the maps that only one SDK has. */
+  /** Whether it has the maps that only Kalix has. */
   readonly maps: boolean;
 }
 
 const BOARDS: readonly Board[] = [
   { source: 'crdt-kalix', effects: true, maps: true },
+  { source: 'crdt-kalix-java', effects: true, maps: true },
   { source: 'crdt-akkaserverless', effects: true, maps: false },
   { source: 'crdt-cloudstate', effects: true, maps: false },
   // The SDK loses every side effect on its way out.

@@ -91,6 +91,7 @@ export const FUNCTIONS = {
   'crdt-cloudstate': { folder: 'examples/crdt-cloudstate', sdk: 'cloudstate', dialect: 'cloudstate-first' },
   'crdt-cloudstate-java': { folder: 'examples/crdt-cloudstate-java', tools: JAVA, dialect: 'cloudstate-first' },
   'crdt-kalix': { folder: 'examples/crdt-kalix', sdk: '@kalix-io/kalix-javascript-sdk', dialect: 'kalix' },
+  'crdt-kalix-java': { folder: 'examples/crdt-kalix-java', tools: JAVA, dialect: 'kalix' },
   trouble: { folder: 'test/support/functions/trouble', sdk: '@kalix-io/kalix-javascript-sdk', dialect: 'kalix' },
   // With the SDK of the first Cloudstate protocol for its .proto files, whose entity keys the last one takes too.
   board: { folder: 'test/support/functions/board', sdk: 'cloudstate', dialect: 'cloudstate' },
