@@ -112,7 +112,9 @@ export function decide(command: Command, effect: Effect, position: EntityPositio
   let derived = 0;
   const { caller } = command;
   // Whoever waits for the answer waits for the end of what is to be done before it, too.
-  const awaited: Caller | undefined = caller && { ...caller, doneOnly: true, awaits: 0 };
+  // One who takes a stream is told of its items alone.
+  const awaited: Caller | undefined =
+    caller === undefined || caller.streamed === true ? undefined : { ...caller, doneOnly: true, awaits: 0 };
   let awaits = 0;
   for (const call of effect.sideEffects) {
     const isAwaited = awaited !== undefined && call.synchronous;
@@ -121,9 +123,22 @@ export function decide(command: Command, effect: Effect, position: EntityPositio
   }
 
   const destinations = context.routes.repliesOf(command.method);
+  const streams = effect.streamed === true;
+  if (streams && (caller?.streamed !== true || answer.kind === 'forward')) {
+    throw broken(command, 'streams its answers, and nobody takes more than one');
+  }
+  // Of one who has gone, and of a stream that begins without a message, there is nothing to tell but that.
+  const isSilent = answer.kind === 'none' && (command.stream === 'cancel' || caller?.streamed === true);
   switch (answer.kind) {
     case 'reply':
     case 'none': {
+      if (isSilent) {
+        if (command.stream !== 'cancel' && caller !== undefined) {
+          const outcome = { kind: 'done' } as const;
+          outputs.push(answerRecord(command, caller, { awaits, outcome, item: 1, more: streams }, context));
+        }
+        break;
+      }
       const payload = answer.kind === 'reply' ? answer.payload : emptyOutput(command);
       const metadata = answer.kind === 'reply' ? answer.metadata : NONE;
       if (destinations.length > 0 || command.replyTo.length > 0) checkType(payload, command);
@@ -139,12 +154,17 @@ export function decide(command: Command, effect: Effect, position: EntityPositio
           outputs.push(publish(command, destination, payload, `${command.id}/reply`, context, metadata));
         }
       }
-      if (caller !== undefined) outputs.push(reply(command, caller, awaits, payload, metadata, context));
+      if (caller !== undefined) {
+        const outcome = { kind: 'reply', payload, metadata } as const;
+        const item = caller.streamed === true ? { item: 1, more: streams } : undefined;
+        outputs.push(answerRecord(command, caller, { awaits, outcome, ...item }, context));
+      }
       break;
     }
     case 'forward': {
       const replyTo = [...new Set([...command.replyTo, ...destinations.map((d) => d.topic)])];
-      const next = caller && { ...caller, awaits: caller.awaits + awaits };
+      // Whatever it is forwarded to answers once.
+      const next = caller && { ...withoutStream(caller), awaits: caller.awaits + awaits };
       outputs.push(derive(command, answer.call, ++derived, { replyTo, caller: next }, context));
       break;
     }
@@ -231,33 +251,33 @@ function fitting(record: OutputRecord, command: Command, what: string, context: 
   );
 }
 
-/** The reply to a caller at a door. */
-function reply(
+/** What a caller at a door is told. @throws StateferryError FUNCTION_BROKEN_REPLY where it is too large. */
+export function answerRecord(
   command: Command,
   caller: Caller,
-  awaits: number,
-  payload: Payload,
-  metadata: Command['metadata'],
+  told: Pick<Parameters<typeof encodeAnswer>[0], 'awaits' | 'outcome' | 'item' | 'more'>,
   context: DecisionContext,
 ): OutputRecord {
-  if (payload.value.length > context.maxOutputBytes) {
+  const { outcome } = told;
+  if (outcome.kind === 'reply' && outcome.payload.value.length > context.maxOutputBytes) {
     throw broken(
       command,
-      `replied with ${payload.value.length} bytes, and at most ${context.maxOutputBytes} may go (engine.maxRecordBytes)`,
+      `replied with ${outcome.payload.value.length} bytes, and at most ${context.maxOutputBytes} may go (engine.maxRecordBytes)`,
     );
   }
-  const record = encodeAnswer({
-    topic: context.answerTopic,
-    caller,
-    awaits,
-    outcome: { kind: 'reply', payload, metadata },
-    commandId: command.id,
-  });
+  const record = encodeAnswer({ topic: context.answerTopic, caller, commandId: command.id, ...told });
   return fitting(record, command, 'replied with a record', context);
 }
 
-/** A forward or side effect, as a command on the internal command topic. */
-function derive(
+function withoutStream({ streamed: _, ...caller }: Caller): Caller {
+  return caller;
+}
+
+/**
+ * A forward or side effect, as a command on the internal command topic.
+ * @throws StateferryError with fate `reject` where there is no such target, or the record does not fit.
+ */
+export function derive(
   command: Command,
   call: Call,
   ordinal: number,

@@ -12,20 +12,25 @@ import type { EntityHead, StoredEvent, StoredValue } from '../journal/load.ts';
 import type { EntityKey } from '../model/chunk.ts';
 import type { Command } from '../model/command.ts';
 import type { Component } from '../model/component.ts';
+import type { Effect } from '../model/effect.ts';
+import type { OutputRecord } from '../model/record.ts';
 import type { ReplicatedData } from '../model/replicated.ts';
 import type { Signals } from '../observe/signals.ts';
-import type { Dialect, EntityInit } from '../protocol/dialect.ts';
+import type { Dialect, EntityInit, StreamedMessage } from '../protocol/dialect.ts';
 import { fold } from '../replicated/fold.ts';
 import { fromNothing } from '../replicated/merge.ts';
 import type { Decision, EntityPosition } from './decide.ts';
 import type { ReplicatedChange } from './decide-replicated.ts';
 import { Duplicates } from './duplicates.ts';
-import type { Item, ItemOwner } from './item.ts';
+import { type Item, type ItemOwner, publishing } from './item.ts';
+import { type OpenStream, type StreamOutputs, streamOf } from './streams.ts';
 
 /** Entities whose heads are read with one query. */
 const LOAD_BATCH = 500;
 /** Events of one query at most; an entity with a longer tail is read page by page. */
 const EVENTS_PAGE = 2_000;
+/** A stream of answers whose caller was not heard of for so long is cancelled; callers renew theirs far more often (doors/answer-stream.ts). */
+const LEASE_MS = 30_000;
 /** How often commands in flight are looked through for one that is overdue. */
 const SWEEP_MS = 250;
 /**
@@ -84,7 +89,17 @@ interface Replica {
   readonly session: EntitySession;
   /** Undefined: it does not exist yet. */
   data: ReplicatedData | undefined;
+  /** Streams of answers, by the number of the command that opened each. */
+  readonly streams: Map<number, OpenStream>;
+  /** The number of the command that was sent last. */
+  sent: number;
+  /** What came for streams while a command was in flight: it goes with what that one leads to, or nowhere. */
+  readonly early: StreamedMessage[];
+  /** The last item that was decided while there were streams: what comes for them may tell of it. */
+  latest: Item | undefined;
 }
+
+const NO_OUTPUTS: readonly OutputRecord[] = [];
 
 /** What becomes of a command that failed: a decision, another attempt after a pause, or nothing until somebody says so. */
 export type Rejection = Decision | { readonly retryInMs: number } | 'hold';
@@ -116,6 +131,9 @@ export interface EntitiesOptions {
   readonly findDuplicates: (items: readonly Item[]) => Promise<readonly boolean[]>;
   /** What a command does that took effect before: nothing, but whoever waits for it is told. */
   readonly repeat: (command: Command) => Decision;
+  readonly streams: StreamOutputs;
+  /** Something of a shard waits for a chunk to go with. */
+  readonly onPublished: (shard: ItemOwner) => void;
   readonly signals: Pick<Signals, 'commands' | 'duplicates' | 'retries' | 'entitiesOpened' | 'entitiesClosed'>;
 }
 
@@ -142,6 +160,8 @@ export class Entities {
   readonly #held = new Set<Entity>();
   /** Wait for the function to come back. */
   readonly #stalled = new Set<Entity>();
+  /** Replicated entities with streams of answers. */
+  readonly #streaming = new Set<Entity>();
   readonly #duplicates: Duplicates;
   #loading = false;
   #streams = 0;
@@ -173,6 +193,11 @@ export class Entities {
     const { component } = command.method;
     const id = idOf(component, command, item);
     let entity = this.#entities.get(id);
+    if (command.stream === 'cancel' && (entity === undefined || isAtRest(entity))) {
+      // The entity has no stream of anybody, and needs none for this.
+      item.decision = publishing(NO_OUTPUTS);
+      return;
+    }
     if (entity === undefined) {
       entity = {
         id,
@@ -194,6 +219,17 @@ export class Entities {
     if (command.idempotencyKey !== undefined) this.#look(entity, item);
     if (entity.state === 'idle') this.#next(entity);
     else if (entity.state === 'passive') this.#activate(entity);
+  }
+
+  /** The caller of a stream is still there; answers what it is told where there is no such stream. */
+  renew(renewal: Command): readonly OutputRecord[] {
+    const { component } = renewal.method;
+    const key = { entityType: component.entityType, entityId: renewal.entityId };
+    const { streams } = this.#entities.get(entityIdOf(key))?.replica ?? {};
+    const found = streams && streamOf(streams, renewal.caller);
+    if (found === undefined || found.stream.isOver) return this.#options.streams.unknown(renewal);
+    found.stream.renewedAt = performance.now();
+    return NO_OUTPUTS;
   }
 
   /** The function answers again. */
@@ -315,7 +351,14 @@ export class Entities {
   }
 
   #passivateOne(): boolean {
-    const oldest = this.#idle.values().next().value;
+    let oldest: Entity | undefined;
+    for (const entity of this.#idle.values()) {
+      oldest ??= entity;
+      if (this.#streaming.has(entity)) continue;
+      // Whoever takes a stream of answers would lose it.
+      oldest = entity;
+      break;
+    }
     if (oldest === undefined) return false;
     this.#idle.delete(oldest.id);
     this.#endSession(oldest, 'close');
@@ -405,7 +448,7 @@ export class Entities {
       const history = [...(snapshot === undefined ? [] : [snapshot]), ...events];
       const data = fold(history.map(({ payload }) => decodeReplicatedDelta(payload)));
       const session = this.#open(entity, data === undefined ? {} : { delta: fromNothing(data) });
-      entity.replica = { session, data };
+      entity.replica = { session, data, streams: new Map(), sent: 0, early: [], latest: undefined };
     } catch (error) {
       // What the journal has of it is nothing that this function can be told. Others are loaded all the same.
       const refusal =
@@ -448,6 +491,9 @@ export class Entities {
       onEnd: (reason) => {
         if (entity.session === session) this.#ended(entity, reason);
       },
+      onStreamed: (message) => {
+        if (entity.session === session) this.#streamed(entity, message);
+      },
     });
     entity.session = session;
     this.#options.signals.entitiesOpened(1);
@@ -470,13 +516,8 @@ export class Entities {
   #next(entity: Entity): void {
     const { session } = entity;
     if (session === undefined) return;
-    // A command that took effect before does nothing now.
-    while (entity.mailbox[0]?.duplicate === true) {
-      const repeated = entity.mailbox[0];
-      this.#options.signals.duplicates(1);
-      this.#decided(entity, repeated, this.#options.repeat(repeated.command as Command));
-    }
-    const item = entity.mailbox[0];
+    let item = entity.mailbox[0];
+    while (item !== undefined && this.#isMoot(entity, item)) item = entity.mailbox[0];
     if (item === undefined) {
       if (entity.component.kind === 'action') {
         entity.session = undefined;
@@ -502,11 +543,84 @@ export class Entities {
     entity.state = 'busy';
     const command = item.command as Command;
     item.running = true;
+    if (command.stream === 'cancel') {
+      this.#cancelStream(entity, item);
+      return;
+    }
     item.startedAt = performance.now();
     this.#running.set(item, entity);
-    session.send({ name: command.method.name, payload: command.payload, metadata: command.metadata }, (outcome) =>
-      this.#answered(entity, item, outcome),
-    );
+    const { method, payload, metadata } = command;
+    const answered = (outcome: Outcome) => this.#answered(entity, item, outcome);
+    const { replica } = entity;
+    if (replica === undefined) session.send({ name: method.name, payload, metadata }, answered);
+    else {
+      const streamed = method.serverStreaming && command.caller?.streamed === true;
+      replica.sent = session.send({ name: method.name, payload, metadata, streamed }, answered);
+    }
+  }
+
+  /** Decides an item that the function need not see; answers whether it has. */
+  #isMoot(entity: Entity, item: Item): boolean {
+    const command = item.command as Command;
+    // A command that took effect before does nothing now.
+    if (item.duplicate === true) {
+      this.#options.signals.duplicates(1);
+      this.#decided(entity, item, this.#options.repeat(command));
+      return true;
+    }
+    if (command.stream !== 'cancel') return false;
+    const { streams } = entity.replica ?? {};
+    if (streams !== undefined && streamOf(streams, command.caller) !== undefined) return false;
+    this.#decided(entity, item, publishing(NO_OUTPUTS));
+    return true;
+  }
+
+  /** The function learns that a caller has gone; what it does about it counts as what a command does. */
+  #cancelStream(entity: Entity, item: Item): void {
+    const replica = entity.replica as Replica;
+    const { id } = streamOf(replica.streams, item.command?.caller) as NonNullable<ReturnType<typeof streamOf>>;
+    replica.session.cancelStream(id, (outcome) => {
+      if (entity.state !== 'busy') return;
+      item.running = false;
+      replica.streams.delete(id);
+      if (replica.streams.size === 0) this.#streaming.delete(entity);
+      if (outcome.kind === 'effect') this.#decide(entity, item, outcome);
+      else if (outcome.kind === 'broken') this.#reject(entity, item, outcome.error, 'cancel');
+      else {
+        // The function is gone, and the stream with it.
+        this.#options.onLost(outcome.reason);
+        this.#endSession(entity, 'gone');
+        entity.state = 'passive';
+        this.#decided(entity, item, publishing(NO_OUTPUTS));
+        if (entity.mailbox.length > 0) this.#activate(entity);
+        else this.#forgetIfDone(entity);
+        this.#admit();
+      }
+    });
+  }
+
+  /** One more message for the caller of a stream: never before what it may tell of is committed. */
+  #streamed(entity: Entity, message: StreamedMessage): void {
+    const { replica } = entity;
+    if (replica === undefined) return;
+    if (entity.state === 'busy') replica.early.push(message);
+    else this.#publish(entity, this.#toOutputs(entity, replica, message), replica.latest);
+  }
+
+  /** Nothing for a stream that is not there any more: the function may not have known. */
+  #toOutputs(entity: Entity, { streams }: Replica, message: StreamedMessage): readonly OutputRecord[] {
+    const stream = streams.get(message.commandId);
+    if (stream === undefined) return NO_OUTPUTS;
+    const outputs = this.#options.streams.message(stream, message);
+    if (message.isEnd) streams.delete(message.commandId);
+    if (streams.size === 0) this.#streaming.delete(entity);
+    return outputs;
+  }
+
+  #publish(entity: Entity, outputs: readonly OutputRecord[], after: Item | undefined): void {
+    if (outputs.length === 0) return;
+    entity.shard.publish(outputs, after);
+    this.#options.onPublished(entity.shard);
   }
 
   #answered(entity: Entity, item: Item, outcome: Outcome): void {
@@ -562,11 +676,34 @@ export class Entities {
     }
     entity.seq += decision.events.length;
     if (decision.value !== undefined) entity.revision = decision.value.revision;
+    if (replica === undefined) {
+      this.#decided(entity, item, decision);
+      this.#next(entity);
+      return;
+    }
     const { change } = decision;
     decision.change = undefined;
+    this.#openStream(entity, replica, item, outcome.effect);
+    if (replica.early.length > 0) {
+      const early = replica.early.splice(0).flatMap((message) => this.#toOutputs(entity, replica, message));
+      decision = { ...decision, outputs: [...decision.outputs, ...early] };
+    }
+    if (replica.streams.size > 0) replica.latest = item;
     this.#decided(entity, item, decision);
-    if (change === undefined || replica === undefined) this.#next(entity);
+    if (change === undefined) this.#next(entity);
     else this.#changed(entity, replica, change);
+  }
+
+  #openStream(entity: Entity, { streams, sent }: Replica, { command }: Item, { streamed, sideEffects }: Effect): void {
+    if (streamed !== true || command?.caller === undefined || command.stream !== undefined) return;
+    streams.set(sent, {
+      command: { ...command, caller: command.caller },
+      items: 1,
+      derived: sideEffects.length,
+      renewedAt: performance.now(),
+      isOver: false,
+    });
+    this.#streaming.add(entity);
   }
 
   #changed(entity: Entity, replica: Replica, { data, correction }: ReplicatedChange): void {
@@ -576,7 +713,8 @@ export class Entities {
       this.#next(entity);
       return;
     }
-    // Deleted: the next command starts a new one.
+    // Deleted: there is nothing more to tell of it, and the next command starts a new one.
+    this.#endStreams(entity, replica);
     this.#endSession(entity, 'close');
     entity.state = 'passive';
     if (entity.mailbox.length > 0) this.#activate(entity);
@@ -670,13 +808,24 @@ export class Entities {
   #endSession(entity: Entity, how: 'close' | 'cancel' | 'gone'): void {
     const { session } = entity;
     if (session === undefined) return;
+    const { replica } = entity;
     entity.session = undefined;
     entity.replica = undefined;
+    if (replica !== undefined)
+      this.#endStreams(entity, replica, 'the entity was closed, and its streams with it: call again');
     if (how === 'close') session.close();
     else if (how === 'cancel') session.cancel();
     if (entity.component.kind === 'action') return;
     this.#streams--;
     this.#options.signals.entitiesClosed(1);
+  }
+
+  /** Of a shard that is dropped nothing more can be told; whoever renews a stream learns that it is gone. */
+  #endStreams(entity: Entity, replica: Replica, reason?: string): void {
+    if (!this.#streaming.delete(entity)) return;
+    const outputs = [...replica.streams.values()].flatMap((stream) => this.#options.streams.end(stream, reason));
+    replica.streams.clear();
+    if (entity.state !== 'dropped') this.#publish(entity, outputs, replica.latest);
   }
 
   #forgetIfDone(entity: Entity): void {
@@ -700,8 +849,23 @@ export class Entities {
       );
       this.#reject(entity, item, error, 'cancel');
     }
+    for (const entity of this.#streaming) this.#expireStreams(entity);
     this.#unhold();
   }
+
+  /** Callers that did not say for too long that they are there are taken for gone. */
+  #expireStreams(entity: Entity): void {
+    const limit = performance.now() - LEASE_MS;
+    for (const stream of entity.replica?.streams.values() ?? []) {
+      if (stream.isOver || stream.renewedAt > limit) continue;
+      stream.isOver = true;
+      this.#publish(entity, [this.#options.streams.cancel(stream)], undefined);
+    }
+  }
+}
+
+function isAtRest({ replica, mailbox }: Entity): boolean {
+  return replica === undefined && mailbox.length === 0;
 }
 
 /** Actions have no entities: the record's key stands for one, so that what one key sends is answered in order. */

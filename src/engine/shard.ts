@@ -11,6 +11,8 @@ import type { Halt, Load, ShardState } from '../observe/status.ts';
 import { ShardControl } from './control.ts';
 import type { Item, ItemOwner } from './item.ts';
 
+const NONE: readonly OutputRecord[] = [];
+
 /**
  * What an open shard may be; before that it is being opened (opening.ts):
  * - running: records come in, chunks go out;
@@ -67,6 +69,8 @@ export class Shard implements ItemOwner {
 
   readonly #limits: ShardLimits;
   #window: (Item | undefined)[] = [];
+  /** Goes out with the next chunk, and is of none of its records. */
+  #outputs: OutputRecord[] = [];
   #head = 0;
   /** Records and bytes from arrival to emission. */
   #records = 0;
@@ -139,6 +143,20 @@ export class Shard implements ItemOwner {
     return this.#window[this.#head]?.decision !== undefined;
   }
 
+  publish(added: readonly OutputRecord[], after: Item | undefined): void {
+    const { decision } = after ?? {};
+    if (decision === undefined || after === undefined || !this.#window.includes(after, this.#head)) {
+      this.#outputs.push(...added);
+      return;
+    }
+    after.decision = { ...decision, outputs: [...decision.outputs, ...added] };
+  }
+
+  /** Something waits for a chunk to go with. */
+  wantsChunk(): boolean {
+    return this.#outputs.length > 0 || this.control.wantsChunk();
+  }
+
   isEmpty(): boolean {
     return this.#head === this.#window.length;
   }
@@ -196,10 +214,11 @@ export class Shard implements ItemOwner {
     }
     this.#compact();
     const control = this.control.take(this.#chunk + 1, items);
-    for (const output of control?.outputs ?? []) {
+    for (const output of [...(control?.outputs ?? NONE), ...this.#outputs]) {
       outputs.push(output);
       outputBytes += (output.value?.length ?? 0) + (output.key?.length ?? 0);
     }
+    if (this.#outputs.length > 0) this.#outputs = [];
     const chunk: Chunk = {
       shard: this.number,
       epoch: this.epoch,

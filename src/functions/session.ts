@@ -5,8 +5,12 @@ import type { Component } from '../model/component.ts';
 import type { Effect } from '../model/effect.ts';
 import type { Metadata, Payload } from '../model/payload.ts';
 import type { ReplicatedDelta } from '../model/replicated.ts';
-import type { Dialect, EntityInit, EntityProtocol } from '../protocol/dialect.ts';
+import type { Dialect, EntityInit, EntityProtocol, StreamedMessage } from '../protocol/dialect.ts';
 import type { FunctionClient, RawStream } from './client.ts';
+
+/** A function has so long to say what it does about a caller that has gone. */
+const CANCELLED_WITHIN_MS = 1_000;
+const NO_EFFECT: Effect = { answer: { kind: 'none' }, sideEffects: [], events: [] };
 
 /** How a command ended that a session was given. */
 export type Outcome =
@@ -21,6 +25,8 @@ export interface SessionCommand {
   readonly name: string;
   readonly payload: Payload;
   readonly metadata: Metadata;
+  /** Its caller takes a stream of answers. */
+  readonly streamed?: boolean;
 }
 
 /**
@@ -28,7 +34,8 @@ export interface SessionCommand {
  * effect, and after `onEnd`, the session is over.
  */
 export interface Session {
-  send(command: SessionCommand, done: (outcome: Outcome) => void): void;
+  /** Answers the command's number in the stream; 0: it has none. */
+  send(command: SessionCommand, done: (outcome: Outcome) => void): number;
   /** Ends it in good order: nothing may be in flight. */
   close(): void;
   /** Ends it at once; a command in flight gets no outcome. */
@@ -40,6 +47,11 @@ export interface EntitySession extends Session {
   replay(seq: number, payload: Payload): void;
   /** Replicated entities, between commands: their value changed by this. */
   change(delta: ReplicatedDelta): void;
+  /**
+   * Replicated entities: the caller of this streamed command has gone. In flight like a command, but for a second at
+   * most: a function need not answer (PROTOCOLS 7).
+   */
+  cancelStream(id: number, done: (outcome: Outcome) => void): void;
   /** Resolves when the function has taken what was replayed so far, or is gone. */
   drained(): Promise<void>;
 }
@@ -54,19 +66,24 @@ export function openEntitySession(options: {
   component: Component;
   init: EntityInit;
   onEnd: (reason: string) => void;
+  /** Replicated entities: one more message for the caller of a streamed command. */
+  onStreamed?: (message: StreamedMessage) => void;
 }): EntitySession {
-  const { client, dialect, component, init, onEnd } = options;
+  const { client, dialect, component, init, onEnd, onStreamed } = options;
   const { entityId } = init;
   const protocol = entityProtocol(dialect, component);
   const first = protocol.encodeInit(init);
   const stream: RawStream = client.stream(protocol.path);
   let lastId = 0;
   let pending: ((outcome: Outcome) => void) | undefined;
+  let cancelling: { readonly id: number; readonly timer: NodeJS.Timeout } | undefined;
   let over = false;
 
   const finish = (outcome: Outcome) => {
     const done = pending;
     pending = undefined;
+    if (cancelling !== undefined) clearTimeout(cancelling.timer);
+    cancelling = undefined;
     done?.(outcome);
   };
   const ended = (reason: string) => {
@@ -105,7 +122,8 @@ export function openEntitySession(options: {
     }
     switch (out.kind) {
       case 'reply':
-        if (pending === undefined) abandon(`answered command ${out.commandId} with none in flight`);
+        if (pending === undefined || cancelling !== undefined)
+          abandon(`answered command ${out.commandId} with none in flight`);
         else if (wasAnswered(out.commandId)) abandon(`answered command ${out.commandId} twice`);
         else if (out.commandId !== lastId) {
           breakOff(`answered command ${out.commandId}, and the one in flight is ${lastId}`);
@@ -132,6 +150,16 @@ export function openEntitySession(options: {
               events: [],
             },
           });
+        }
+        return;
+      case 'streamed':
+        onStreamed?.(out.message);
+        return;
+      case 'cancelled':
+        if (cancelling?.id === out.commandId) finish({ kind: 'effect', effect: out.effect });
+        // Nobody waits for it any more. Where it changes something, the function's value is another one than ours.
+        else if (out.effect.replicated !== undefined || out.effect.sideEffects.length > 0) {
+          abandon(`answered the cancellation of command ${out.commandId} when nobody waited for it`);
         }
         return;
       case 'unknown':
@@ -161,10 +189,19 @@ export function openEntitySession(options: {
           stream.once('error', () => resolve());
         }
       }),
-    send({ name, payload, metadata }, done) {
+    send({ name, payload, metadata, streamed }, done) {
       pending = done;
       lastId++;
-      stream.write(asBuffer(protocol.encodeCommand({ entityId, id: lastId, name, payload, metadata })));
+      const command = { entityId, id: lastId, name, payload, metadata };
+      stream.write(asBuffer(protocol.encodeCommand(streamed === true ? { ...command, streamed } : command)));
+      return lastId;
+    },
+    cancelStream(id, done) {
+      pending = done;
+      const timer = setTimeout(() => finish({ kind: 'effect', effect: NO_EFFECT }), CANCELLED_WITHIN_MS);
+      cancelling = { id, timer };
+      const message = dialect.replicated.encodeStreamCancelled?.({ entityId, id });
+      if (message !== undefined) stream.write(asBuffer(message));
     },
     close() {
       over = true;
@@ -173,6 +210,7 @@ export function openEntitySession(options: {
     cancel() {
       over = true;
       pending = undefined;
+      clearTimeout(cancelling?.timer);
       stream.cancel();
     },
   };
@@ -206,6 +244,7 @@ export function openActionSession(options: {
         cancelled = true;
         cancelCall();
       };
+      return 0;
     },
     close() {},
     cancel() {

@@ -1,0 +1,181 @@
+import type { JsonValue } from '@bufbuild/protobuf';
+import { type ClientDuplexStream, type ServiceError, status } from '@grpc/grpc-js';
+import { describe, expect, it } from 'vitest';
+import { freePorts } from '../../src/local/ports.ts';
+import type { DoorClient } from '../support/door-client.ts';
+import { compileEngine, startEngine } from '../support/engine-process.ts';
+import { eventually } from '../support/processes.ts';
+import { fileScope } from '../support/scope.ts';
+import { replyWith } from '../support/scripted-function.ts';
+import { startRuntime } from '../support/start-runtime.ts';
+import { ask, clientOf, faults, query, settings } from './deployment.ts';
+import { startTally, TALLY, type TallyFunction, type TallyScript } from './tally.ts';
+
+const file = fileScope();
+
+/** What a caller who watches an entity is told, and how it ends. */
+interface Watch {
+  readonly told: number[];
+  readonly ended: Promise<string>;
+  cancel(): void;
+}
+
+function watch(client: DoorClient, id: string): Watch {
+  const stream: ClientDuplexStream<JsonValue, JsonValue> = client.stream(`${TALLY}/Watch`, { deadlineMs: 60_000 });
+  const told: number[] = [];
+  const ended = new Promise<string>((resolve) => {
+    stream.on('data', (count: { value?: number }) => told.push(count.value ?? 0));
+    stream.on('error', (error: ServiceError) => resolve(`${status[error.code]}: ${error.details}`));
+    stream.on('end', () => resolve('OK'));
+  });
+  stream.write({ id });
+  stream.end();
+  return { told, ended, cancel: () => stream.cancel() };
+}
+
+const has = (one: Watch, told: readonly number[]) =>
+  eventually(`${told} is told`, () => one.told.length >= told.length).then(() => expect(one.told).toEqual(told));
+
+describe.each(['cloudstate-first', 'cloudstate'] as const)('a streamed command of %s', async (dialect) => {
+  const cancelled: number[] = [];
+  const script = {
+    onCancelled: undefined as TallyScript['onCancelled'],
+  };
+  const fn: TallyFunction = await startTally(file, dialect, {
+    onCommand(command, tally, self) {
+      const answer = (more: object = {}) => ({
+        reply: { command_id: command.id, ...replyWith(self.pack('tally.Count', { value: tally.value })), ...more },
+      });
+      if (command.name !== 'AddLate') return 'as ever';
+      // Watchers are told after the reply.
+      tally.value += Number(command.input.amount);
+      const member = { pncounter: { change: Number(command.input.amount) } };
+      tally.entity.send(answer({ state_action: { update: member } }));
+      for (const id of tally.watchers) {
+        const message = replyWith(self.pack('tally.Count', { value: tally.value }));
+        tally.entity.send({ streamed_message: { command_id: id, ...message } });
+      }
+      return undefined;
+    },
+    onCancelled(id, tally) {
+      cancelled.push(id);
+      return script.onCancelled?.(id, tally);
+    },
+  });
+  const config = await settings(file, fn);
+  const runtime = startRuntime(file, config);
+  const client = await clientOf(file, await runtime.doors());
+
+  it('tells of each change that others make, told before the reply or after it, to each who watches', async () => {
+    await ask(client, 'Add', 'a', 1);
+    const [one, other] = [watch(client, 'a'), watch(client, 'a')];
+    await Promise.all([has(one, [1]), has(other, [1])]);
+    await ask(client, 'Add', 'a', 2);
+    await ask(client, 'AddLate', 'a', 4);
+    await Promise.all([has(one, [1, 3, 7]), has(other, [1, 3, 7])]);
+    one.cancel();
+    expect(await one.ended).toMatch('CANCELLED');
+    await eventually('the function knows', () => fn.tally('a').watchers.size === 1);
+    expect(await ask(client, 'Add', 'a', 1)).toBe(8);
+    await has(other, [1, 3, 7, 8]);
+    expect(one.told).toEqual([1, 3, 7]);
+    other.cancel();
+    await eventually('the function knows', () => fn.tally('a').watchers.size === 0);
+  });
+
+  it('ends when the function says so, and with a deletion', async () => {
+    await ask(client, 'Add', 'b', 5);
+    const [one, other] = [watch(client, 'b'), watch(client, 'b')];
+    await Promise.all([has(one, [5]), has(other, [5])]);
+    const { entity, watchers } = fn.tally('b');
+    const [first] = watchers;
+    const last = replyWith(fn.pack('tally.Count', { value: 99 }));
+    entity.send({ streamed_message: { command_id: first, ...last, end_stream: true } });
+    const ended = await Promise.race([one.ended, other.ended]);
+    expect(ended).toBe('OK');
+    expect([one.told, other.told].map((told) => told.join()).sort()).toEqual(['5', '5,99']);
+    await ask(client, 'Delete', 'b');
+    expect(await Promise.all([one.ended, other.ended])).toEqual(['OK', 'OK']);
+    expect(await ask(client, 'Get', 'b')).toBe(0);
+  });
+
+  it('is cancelled in its place among the commands, and what the function does then counts', async () => {
+    await ask(client, 'Add', 'c', 5);
+    script.onCancelled = (id, tally) => {
+      tally.value += 100;
+      return {
+        stream_cancelled_response: { command_id: id, state_action: { update: { pncounter: { change: 100 } } } },
+      };
+    };
+    const one = watch(client, 'c');
+    await has(one, [5]);
+    one.cancel();
+    await eventually('it counts', async () => (await ask(client, 'Get', 'c')) === 105);
+    script.onCancelled = undefined;
+    expect(await query(config, `select count(*)::int as events from event where entity_id = 'c'`)).toEqual([
+      { events: 2 },
+    ]);
+  });
+
+  it('ends with UNAVAILABLE when its entity is opened anew, and nothing of a failed command is told', async () => {
+    await ask(client, 'Add', 'd', 5);
+    const one = watch(client, 'd');
+    await has(one, [5]);
+    await expect(ask(client, 'AddThenFail', 'd', 1)).rejects.toMatchObject({ details: 'as told' });
+    expect(await one.ended).toMatch('UNAVAILABLE');
+    expect(one.told).toEqual([5]);
+    const again = watch(client, 'd');
+    await has(again, [5]);
+    again.cancel();
+    await again.ended;
+  });
+
+  it('holds before verify', async () => {
+    await runtime.stop();
+    expect(await faults(config)).toEqual([]);
+  });
+});
+
+describe('a streamed command whose owner is killed', async () => {
+  const fn = await startTally(file, 'cloudstate');
+  const program = await compileEngine(file);
+  const [port] = (await freePorts(1)) as [number];
+  const config = await settings(file, fn);
+  const common = { ...config, 'kafka.sessionTimeoutMs': 3_000, 'kafka.heartbeatIntervalMs': 300, 'doors.port': port };
+
+  it('ends with UNAVAILABLE at its door, and begins again with what was committed', async () => {
+    const start = async () => {
+      const engine = await startEngine(file, { program, config: common });
+      await engine.ready(({ shards }) => shards.length === 2);
+      return engine;
+    };
+    const first = await start();
+    const client = await clientOf(file, `127.0.0.1:${port}`);
+    await eventually('the doors are open', () =>
+      ask(client, 'Get', 'x').then(
+        () => true,
+        () => false,
+      ),
+    );
+    for (let n = 1; n <= 110; n++) await ask(client, 'Add', 'k', 1);
+    const one = watch(client, 'k');
+    await has(one, [110]);
+    first.kill('SIGKILL');
+    expect(await one.ended).toMatch('UNAVAILABLE');
+    const second = await start();
+    await eventually('the doors are open', () =>
+      ask(client, 'Get', 'k').then(
+        (value) => value === 110,
+        () => false,
+      ),
+    );
+    const again = watch(client, 'k');
+    await has(again, [110]);
+    await ask(client, 'Add', 'k', 1);
+    await has(again, [110, 111]);
+    again.cancel();
+    await again.ended;
+    await second.stop();
+    expect(await faults(config)).toEqual([]);
+  });
+});
