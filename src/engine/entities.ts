@@ -1,36 +1,26 @@
 import { decodeReplicatedDelta } from '../codec/replicated-record.ts';
 import { messageOf, StateferryError } from '../errors.ts';
 import type { FunctionClient } from '../functions/client.ts';
-import {
-  type EntitySession,
-  type Outcome,
-  openActionSession,
-  openEntitySession,
-  type Session,
-} from '../functions/session.ts';
+import { type Outcome, openActionSession, openEntitySession, type Session } from '../functions/session.ts';
 import type { EntityHead, StoredEvent, StoredValue } from '../journal/load.ts';
 import type { EntityKey } from '../model/chunk.ts';
 import type { Command } from '../model/command.ts';
 import type { Component } from '../model/component.ts';
-import type { Effect } from '../model/effect.ts';
 import type { OutputRecord } from '../model/record.ts';
-import type { ReplicatedData } from '../model/replicated.ts';
 import type { Signals } from '../observe/signals.ts';
-import type { Dialect, EntityInit, StreamedMessage } from '../protocol/dialect.ts';
+import type { Dialect, EntityInit } from '../protocol/dialect.ts';
 import { fold } from '../replicated/fold.ts';
 import { fromNothing } from '../replicated/merge.ts';
 import type { Decision, EntityPosition } from './decide.ts';
-import type { ReplicatedChange } from './decide-replicated.ts';
 import { Duplicates } from './duplicates.ts';
 import { type Item, type ItemOwner, publishing } from './item.ts';
-import { type OpenStream, type StreamOutputs, streamOf } from './streams.ts';
+import { Replica } from './replica.ts';
+import type { StreamOutputs } from './streams.ts';
 
 /** Entities whose heads are read with one query. */
 const LOAD_BATCH = 500;
 /** Events of one query at most; an entity with a longer tail is read page by page. */
 const EVENTS_PAGE = 2_000;
-/** A stream of answers whose caller was not heard of for so long is cancelled; callers renew theirs far more often (doors/answer-stream.ts). */
-const LEASE_MS = 30_000;
 /** How often commands in flight are looked through for one that is overdue. */
 const SWEEP_MS = 250;
 /**
@@ -82,21 +72,6 @@ interface Entity {
   unsettled: number;
   /** Ends its rest. */
   rest: NodeJS.Timeout | undefined;
-}
-
-/** What the runtime holds of a replicated entity beside the function. */
-interface Replica {
-  readonly session: EntitySession;
-  /** Undefined: it does not exist yet. */
-  data: ReplicatedData | undefined;
-  /** Streams of answers, by the number of the command that opened each. */
-  readonly streams: Map<number, OpenStream>;
-  /** The number of the command that was sent last. */
-  sent: number;
-  /** What came for streams while a command was in flight: it goes with what that one leads to, or nowhere. */
-  readonly early: StreamedMessage[];
-  /** The last item that was decided while there were streams: what comes for them may tell of it. */
-  latest: Item | undefined;
 }
 
 const NO_OUTPUTS: readonly OutputRecord[] = [];
@@ -161,7 +136,7 @@ export class Entities {
   /** Wait for the function to come back. */
   readonly #stalled = new Set<Entity>();
   /** Replicated entities with streams of answers. */
-  readonly #streaming = new Set<Entity>();
+  readonly #streaming = new Set<Replica>();
   readonly #duplicates: Duplicates;
   #loading = false;
   #streams = 0;
@@ -225,11 +200,8 @@ export class Entities {
   renew(renewal: Command): readonly OutputRecord[] {
     const { component } = renewal.method;
     const key = { entityType: component.entityType, entityId: renewal.entityId };
-    const { streams } = this.#entities.get(entityIdOf(key))?.replica ?? {};
-    const found = streams && streamOf(streams, renewal.caller);
-    if (found === undefined || found.stream.isOver) return this.#options.streams.unknown(renewal);
-    found.stream.renewedAt = performance.now();
-    return NO_OUTPUTS;
+    const isThere = this.#entities.get(entityIdOf(key))?.replica?.renew(renewal.caller) === true;
+    return isThere ? NO_OUTPUTS : this.#options.streams.unknown(renewal);
   }
 
   /** The function answers again. */
@@ -354,7 +326,7 @@ export class Entities {
     let oldest: Entity | undefined;
     for (const entity of this.#idle.values()) {
       oldest ??= entity;
-      if (this.#streaming.has(entity)) continue;
+      if (entity.replica?.isStreaming) continue;
       // Whoever takes a stream of answers would lose it.
       oldest = entity;
       break;
@@ -448,7 +420,15 @@ export class Entities {
       const history = [...(snapshot === undefined ? [] : [snapshot]), ...events];
       const data = fold(history.map(({ payload }) => decodeReplicatedDelta(payload)));
       const session = this.#open(entity, data === undefined ? {} : { delta: fromNothing(data) });
-      entity.replica = { session, data, streams: new Map(), sent: 0, early: [], latest: undefined };
+      const { streams: outputs, onPublished } = this.#options;
+      entity.replica = new Replica({
+        session,
+        data,
+        shard: entity.shard,
+        outputs,
+        streaming: this.#streaming,
+        onPublished,
+      });
     } catch (error) {
       // What the journal has of it is nothing that this function can be told. Others are loaded all the same.
       const refusal =
@@ -492,7 +472,7 @@ export class Entities {
         if (entity.session === session) this.#ended(entity, reason);
       },
       onStreamed: (message) => {
-        if (entity.session === session) this.#streamed(entity, message);
+        if (entity.session === session) entity.replica?.told(message, entity.state === 'busy');
       },
     });
     entity.session = session;
@@ -549,14 +529,9 @@ export class Entities {
     }
     item.startedAt = performance.now();
     this.#running.set(item, entity);
-    const { method, payload, metadata } = command;
     const answered = (outcome: Outcome) => this.#answered(entity, item, outcome);
-    const { replica } = entity;
-    if (replica === undefined) session.send({ name: method.name, payload, metadata }, answered);
-    else {
-      const streamed = method.serverStreaming && command.caller?.streamed === true;
-      replica.sent = session.send({ name: method.name, payload, metadata, streamed }, answered);
-    }
+    if (entity.replica !== undefined) entity.replica.send(command, answered);
+    else session.send({ name: command.method.name, payload: command.payload, metadata: command.metadata }, answered);
   }
 
   /** Decides an item that the function need not see; answers whether it has. */
@@ -569,58 +544,27 @@ export class Entities {
       return true;
     }
     if (command.stream !== 'cancel') return false;
-    const { streams } = entity.replica ?? {};
-    if (streams !== undefined && streamOf(streams, command.caller) !== undefined) return false;
+    if (entity.replica?.streamsTo(command.caller)) return false;
     this.#decided(entity, item, publishing(NO_OUTPUTS));
     return true;
   }
 
   /** The function learns that a caller has gone; what it does about it counts as what a command does. */
   #cancelStream(entity: Entity, item: Item): void {
-    const replica = entity.replica as Replica;
-    const { id } = streamOf(replica.streams, item.command?.caller) as NonNullable<ReturnType<typeof streamOf>>;
-    replica.session.cancelStream(id, (outcome) => {
+    entity.replica?.cancelStream(item.command?.caller, (outcome) => {
       if (entity.state !== 'busy') return;
       item.running = false;
-      replica.streams.delete(id);
-      if (replica.streams.size === 0) this.#streaming.delete(entity);
       if (outcome.kind === 'effect') this.#decide(entity, item, outcome);
       else if (outcome.kind === 'broken') this.#reject(entity, item, outcome.error, 'cancel');
       else {
         // The function is gone, and the stream with it.
         this.#options.onLost(outcome.reason);
         this.#endSession(entity, 'gone');
-        entity.state = 'passive';
         this.#decided(entity, item, publishing(NO_OUTPUTS));
-        if (entity.mailbox.length > 0) this.#activate(entity);
-        else this.#forgetIfDone(entity);
+        this.#goOn(entity);
         this.#admit();
       }
     });
-  }
-
-  /** One more message for the caller of a stream: never before what it may tell of is committed. */
-  #streamed(entity: Entity, message: StreamedMessage): void {
-    const { replica } = entity;
-    if (replica === undefined) return;
-    if (entity.state === 'busy') replica.early.push(message);
-    else this.#publish(entity, this.#toOutputs(entity, replica, message), replica.latest);
-  }
-
-  /** Nothing for a stream that is not there any more: the function may not have known. */
-  #toOutputs(entity: Entity, { streams }: Replica, message: StreamedMessage): readonly OutputRecord[] {
-    const stream = streams.get(message.commandId);
-    if (stream === undefined) return NO_OUTPUTS;
-    const outputs = this.#options.streams.message(stream, message);
-    if (message.isEnd) streams.delete(message.commandId);
-    if (streams.size === 0) this.#streaming.delete(entity);
-    return outputs;
-  }
-
-  #publish(entity: Entity, outputs: readonly OutputRecord[], after: Item | undefined): void {
-    if (outputs.length === 0) return;
-    entity.shard.publish(outputs, after);
-    this.#options.onPublished(entity.shard);
   }
 
   #answered(entity: Entity, item: Item, outcome: Outcome): void {
@@ -683,42 +627,16 @@ export class Entities {
     }
     const { change } = decision;
     decision.change = undefined;
-    this.#openStream(entity, replica, item, outcome.effect);
-    if (replica.early.length > 0) {
-      const early = replica.early.splice(0).flatMap((message) => this.#toOutputs(entity, replica, message));
-      decision = { ...decision, outputs: [...decision.outputs, ...early] };
-    }
-    if (replica.streams.size > 0) replica.latest = item;
+    decision = replica.decided(item, outcome.effect, decision);
     this.#decided(entity, item, decision);
-    if (change === undefined) this.#next(entity);
-    else this.#changed(entity, replica, change);
-  }
-
-  #openStream(entity: Entity, { streams, sent }: Replica, { command }: Item, { streamed, sideEffects }: Effect): void {
-    if (streamed !== true || command?.caller === undefined || command.stream !== undefined) return;
-    streams.set(sent, {
-      command: { ...command, caller: command.caller },
-      items: 1,
-      derived: sideEffects.length,
-      renewedAt: performance.now(),
-      isOver: false,
-    });
-    this.#streaming.add(entity);
-  }
-
-  #changed(entity: Entity, replica: Replica, { data, correction }: ReplicatedChange): void {
-    if (data !== undefined) {
-      replica.data = data;
-      if (correction !== undefined) replica.session.change(correction);
+    if (change !== undefined) replica.changed(change);
+    if (change === undefined || change.data !== undefined) {
       this.#next(entity);
       return;
     }
-    // Deleted: there is nothing more to tell of it, and the next command starts a new one.
-    this.#endStreams(entity, replica);
+    // Deleted: the next command starts a new one.
     this.#endSession(entity, 'close');
-    entity.state = 'passive';
-    if (entity.mailbox.length > 0) this.#activate(entity);
-    else this.#forgetIfDone(entity);
+    this.#goOn(entity);
     this.#admit();
   }
 
@@ -738,8 +656,7 @@ export class Entities {
       this.#rest(entity, rejection === 'hold' ? undefined : rejection.retryInMs);
     } else {
       this.#decided(entity, item, rejection);
-      if (entity.mailbox.length > 0) this.#activate(entity);
-      else this.#forgetIfDone(entity);
+      this.#goOn(entity);
     }
     this.#admit();
   }
@@ -753,6 +670,11 @@ export class Entities {
   #wake(entity: Entity): void {
     if (entity.state !== 'resting') return;
     clearTimeout(entity.rest);
+    this.#goOn(entity);
+  }
+
+  /** It has no stream: what waits for it opens a new one. */
+  #goOn(entity: Entity): void {
     entity.state = 'passive';
     if (entity.mailbox.length > 0) this.#activate(entity);
     else this.#forgetIfDone(entity);
@@ -811,21 +733,13 @@ export class Entities {
     const { replica } = entity;
     entity.session = undefined;
     entity.replica = undefined;
-    if (replica !== undefined)
-      this.#endStreams(entity, replica, 'the entity was closed, and its streams with it: call again');
+    if (entity.state === 'dropped') replica?.forget();
+    else replica?.end('the entity was closed, and its streams with it: call again');
     if (how === 'close') session.close();
     else if (how === 'cancel') session.cancel();
     if (entity.component.kind === 'action') return;
     this.#streams--;
     this.#options.signals.entitiesClosed(1);
-  }
-
-  /** Of a shard that is dropped nothing more can be told; whoever renews a stream learns that it is gone. */
-  #endStreams(entity: Entity, replica: Replica, reason?: string): void {
-    if (!this.#streaming.delete(entity)) return;
-    const outputs = [...replica.streams.values()].flatMap((stream) => this.#options.streams.end(stream, reason));
-    replica.streams.clear();
-    if (entity.state !== 'dropped') this.#publish(entity, outputs, replica.latest);
   }
 
   #forgetIfDone(entity: Entity): void {
@@ -849,18 +763,8 @@ export class Entities {
       );
       this.#reject(entity, item, error, 'cancel');
     }
-    for (const entity of this.#streaming) this.#expireStreams(entity);
+    for (const replica of this.#streaming) replica.expire();
     this.#unhold();
-  }
-
-  /** Callers that did not say for too long that they are there are taken for gone. */
-  #expireStreams(entity: Entity): void {
-    const limit = performance.now() - LEASE_MS;
-    for (const stream of entity.replica?.streams.values() ?? []) {
-      if (stream.isOver || stream.renewedAt > limit) continue;
-      stream.isOver = true;
-      this.#publish(entity, [this.#options.streams.cancel(stream)], undefined);
-    }
   }
 }
 

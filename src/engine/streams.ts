@@ -145,15 +145,3 @@ export function createStreamOutputs(context: DecisionContext): StreamOutputs {
 function partitionOf({ key }: Command, { shards }: DecisionContext): number {
   return key === null ? 0 : partitionFor(key, shards);
 }
-
-/** The stream of this caller among those of an entity, and its number at the function. */
-export function streamOf(
-  streams: ReadonlyMap<number, OpenStream>,
-  caller: Caller | undefined,
-): { readonly id: number; readonly stream: OpenStream } | undefined {
-  if (caller === undefined) return undefined;
-  for (const [id, stream] of streams) {
-    if (Buffer.compare(stream.command.caller.correlation, caller.correlation) === 0) return { id, stream };
-  }
-  return undefined;
-}
