@@ -10,6 +10,7 @@ import {
   startFunction,
 } from '../support/function-process.ts';
 import { createDatabase } from '../support/postgres.ts';
+import { eventually } from '../support/processes.ts';
 import { fileScope } from '../support/scope.ts';
 import { deploymentName, type RunningRuntime, startRuntime } from '../support/start-runtime.ts';
 
@@ -29,16 +30,28 @@ interface Board {
   readonly effects: boolean;
   /** Whether it has the maps that only Kalix has. */
   readonly maps: boolean;
+  /** Whether it has streamed commands. */
+  readonly streams: boolean;
+}
+
+/** A call of a streamed command. */
+interface Watcher {
+  /** What it was told so far. */
+  readonly told: JsonValue[];
+  /** Resolves, when the call ends, to its gRPC status. */
+  readonly ended: Promise<string>;
+  /** The caller hangs up. */
+  leave(): void;
 }
 
 const BOARDS: readonly Board[] = [
-  { source: 'crdt-kalix', effects: true, maps: true },
-  { source: 'crdt-kalix-java', effects: true, maps: true },
-  { source: 'crdt-akkaserverless', effects: true, maps: false },
-  { source: 'crdt-cloudstate', effects: true, maps: false },
+  { source: 'crdt-kalix', effects: true, maps: true, streams: false },
+  { source: 'crdt-kalix-java', effects: true, maps: true, streams: false },
+  { source: 'crdt-akkaserverless', effects: true, maps: false, streams: false },
+  { source: 'crdt-cloudstate', effects: true, maps: false, streams: true },
   // The SDK loses every side effect on its way out.
-  { source: 'crdt-cloudstate-java', effects: false, maps: false },
-  { source: 'board', effects: true, maps: false },
+  { source: 'crdt-cloudstate-java', effects: false, maps: false, streams: true },
+  { source: 'board', effects: true, maps: false, streams: true },
 ];
 
 /** Its messages are the same for all boards, and it has all the streamed methods. */
@@ -53,7 +66,7 @@ for (const { source } of BOARDS) {
   if (missing.length > 0) lacking.set(source, `(skipped: this machine has no ${missing.join(', ')})`);
 }
 
-describe.for(BOARDS)('$source', ({ source, effects, maps }) => {
+describe.for(BOARDS)('$source', ({ source, effects, maps, streams }) => {
   const reason = lacking.get(source);
   if (reason !== undefined) {
     it.skip(`holds the conversation ${reason}`);
@@ -105,6 +118,18 @@ describe.for(BOARDS)('$source', ({ source, effects, maps }) => {
       ...(body && { headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) }),
     });
     return { status: response.status, body: await response.text() };
+  }
+  function watch(method: string, input: JsonValue): Watcher {
+    const stream = client.stream(`board.${method}`, { deadlineMs: ANSWERED_WITHIN_MS });
+    const told: JsonValue[] = [];
+    stream.on('data', (message: JsonValue) => told.push(message));
+    // Told by the status.
+    stream.on('error', () => undefined);
+    const ended = new Promise<string>((resolve) => {
+      stream.on('status', ({ code }: grpc.StatusObject) => resolve(String(grpc.status[code])));
+    });
+    stream.end(input);
+    return { told, ended, leave: () => stream.cancel() };
   }
   const ok = (body: unknown) => ({ status: 200, body: JSON.stringify(body) });
   /** Lets others have all the streams, one after the other. */
@@ -228,6 +253,85 @@ describe.for(BOARDS)('$source', ({ source, effects, maps }) => {
         count: 2,
         lastReason: 'style',
       });
+    });
+  }
+
+  if (streams) {
+    const counts = ({ told }: Watcher) => told.map(countOf);
+    const counted = (watcher: Watcher, wanted: number[]) =>
+      eventually(`${wanted} was told`, () => watcher.told.length >= wanted.length).then(() =>
+        expect(counts(watcher)).toEqual(wanted),
+      );
+
+    it('tells everybody who watches of each change, in order, until they hang up', async () => {
+      await like('w', 5);
+      const [one, two] = [watch('Likes/Watch', { postId: 'w' }), watch('Likes/Watch', { postId: 'w' })];
+      await Promise.all([counted(one, [5]), counted(two, [5])]);
+      await Promise.all([like('w'), like('w'), call('Likes/Unlike', { postId: 'w', times: 3 }).then(() => like('w'))]);
+      await eventually('all was told', () => two.told.length === 5);
+      expect(counts(two).at(-1)).toBe(5);
+      expect(new Set(counts(two)).size).toBeGreaterThan(2);
+      expect(counts(one)).toEqual(counts(two));
+      one.leave();
+      expect(await one.ended).toBe('CANCELLED');
+      expect(await like('w')).toBe(6);
+      await eventually('the one who stays was told', () => two.told.length === 6);
+      expect(one.told).toHaveLength(5);
+      two.leave();
+      expect(await two.ended).toBe('CANCELLED');
+      expect(await likes('w')).toBe(6);
+    });
+
+    it('ends the stream when the function has said enough, by HTTP too', async () => {
+      const watcher = watch('Likes/Watch', { postId: 'x', enough: 3 });
+      await counted(watcher, [0]);
+      const response = await fetch(`http://${at}/posts/x/likes/watch?enough=3`);
+      await like('x', 2);
+      await like('x', 2);
+      expect(await watcher.ended).toBe('OK');
+      expect(counts(watcher)).toEqual([0, 2, 4]);
+      expect(await response.text()).toBe('{"count":0}\n{"count":2}\n{"count":4}\n');
+      const late = watch('Likes/Watch', { postId: 'x', enough: 3 });
+      expect(await late.ended).toBe('OK');
+      expect(counts(late)).toEqual([4]);
+      expect(await like('x')).toBe(5);
+    });
+
+    it('has changed when a streamed command begins, and when its caller has hung up', async () => {
+      const names = (answer: JsonValue | undefined) => (answer as { names?: string[] } | undefined)?.names ?? [];
+      const reads = (watcher: Watcher, wanted: string[]) =>
+        eventually(`${wanted} was told`, () => names(watcher.told.at(-1)).join() === wanted.join());
+      const open = (name: string) => watch('Readers/Open', { postId: 'r', name });
+
+      const ada = open('ada');
+      await reads(ada, ['ada']);
+      const bob = open('bob');
+      await Promise.all([reads(ada, ['ada', 'bob']), reads(bob, ['ada', 'bob'])]);
+      ada.leave();
+      await reads(bob, ['bob']);
+      expect(await http('GET', '/posts/r/readers')).toEqual(ok({ names: ['bob'] }));
+      bob.leave();
+      await eventually(
+        'nobody reads any more',
+        async () => names(await call('Readers/List', { postId: 'r' })).length === 0,
+      );
+      await passivate('r');
+      expect(await call('Readers/List', { postId: 'r' })).toEqual({});
+    });
+
+    it('ends the stream with UNAVAILABLE when the function is gone, and goes on from there for who calls again', async () => {
+      const watcher = watch('Likes/Watch', { postId: 'w' });
+      await counted(watcher, [6]);
+      fn.kill();
+      await fn.exited;
+      expect(await watcher.ended).toBe('UNAVAILABLE');
+      fn = await startFunction(scope, { source, port: fn.port });
+      const again = watch('Likes/Watch', { postId: 'w' });
+      await counted(again, [6]);
+      expect(await like('w')).toBe(7);
+      await counted(again, [6, 7]);
+      again.leave();
+      await again.ended;
     });
   }
 
