@@ -185,7 +185,9 @@ export class Shard implements ItemOwner {
     if (this.state === 'stopped' || !this.isReady()) return undefined;
     const items: Item[] = [];
     const events: JournalEvent[] = [];
-    const outputs: OutputRecord[] = [];
+    // Before those of the window: what they follow has left it.
+    const outputs = this.#outputs;
+    this.#outputs = [];
     // The last one of an entity counts: a statement may touch a row once.
     const snapshots = new Map<string, JournalSnapshot>();
     const values = new Map<string, JournalValue>();
@@ -194,7 +196,8 @@ export class Shard implements ItemOwner {
     const to: Record<string, bigint> = { ...this.applied };
     let inputBytes = 0;
     let outputBytes = 0;
-    while (items.length < maxRecords && inputBytes + outputBytes < maxBytes) {
+    for (const output of outputs) outputBytes += (output.value?.length ?? 0) + (output.key?.length ?? 0);
+    while (items.length < maxRecords && (items.length === 0 || inputBytes + outputBytes < maxBytes)) {
       const item = this.#window[this.#head];
       const decision = item?.decision;
       if (item === undefined || decision === undefined) break;
@@ -214,11 +217,10 @@ export class Shard implements ItemOwner {
     }
     this.#compact();
     const control = this.control.take(this.#chunk + 1, items);
-    for (const output of [...(control?.outputs ?? NONE), ...this.#outputs]) {
+    for (const output of control?.outputs ?? NONE) {
       outputs.push(output);
       outputBytes += (output.value?.length ?? 0) + (output.key?.length ?? 0);
     }
-    if (this.#outputs.length > 0) this.#outputs = [];
     const chunk: Chunk = {
       shard: this.number,
       epoch: this.epoch,

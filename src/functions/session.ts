@@ -10,6 +10,8 @@ import type { FunctionClient, RawStream } from './client.ts';
 
 /** A function has so long to say what it does about a caller that has gone. */
 const CANCELLED_WITHIN_MS = 1_000;
+/** A function has so long to end its side of a stream that the runtime has ended. */
+const ENDED_WITHIN_MS = 1_000;
 const NO_EFFECT: Effect = { answer: { kind: 'none' }, sideEffects: [], events: [] };
 
 /** How a command ended that a session was given. */
@@ -206,6 +208,9 @@ export function openEntitySession(options: {
     close() {
       over = true;
       stream.end();
+      // The first Cloudstate SDK in JavaScript never ends the stream of a CRDT.
+      const late = setTimeout(() => stream.cancel(), ENDED_WITHIN_MS).unref();
+      stream.once('status', () => clearTimeout(late));
     },
     cancel() {
       over = true;
