@@ -129,21 +129,23 @@ function mergeMap(
   delta: Of<ReplicatedDelta, ReplicatedMapKind>,
 ): Merged {
   const entries = new Map(delta.cleared ? undefined : map?.entries);
-  const corrections: ReplicatedEntryDelta[] = [];
+  const corrections = new Map<string, ReplicatedEntryDelta>();
   for (const key of delta.removed) entries.delete(identityOf(key));
   for (const { key, delta: change } of delta.updated) {
     const id = identityOf(key);
     const { data, correction } = merge(entries.get(id)?.data, change);
     entries.set(id, { key, data });
-    if (correction !== undefined) corrections.push({ key, delta: correction });
+    if (correction !== undefined) corrections.set(id, { key, delta: correction });
   }
   for (const { key, delta: value } of delta.added) {
-    entries.set(identityOf(key), { key, data: merge(undefined, value).data });
+    const id = identityOf(key);
+    entries.set(id, { key, data: merge(undefined, value).data });
+    corrections.delete(id);
   }
   const data: ReplicatedData = { kind: delta.kind, entries };
-  if (corrections.length === 0) return { data };
+  if (corrections.size === 0) return { data };
   return {
     data,
-    correction: { kind: delta.kind, cleared: false, removed: [], updated: corrections, added: [] },
+    correction: { kind: delta.kind, cleared: false, removed: [], updated: [...corrections.values()], added: [] },
   };
 }

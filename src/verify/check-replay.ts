@@ -39,8 +39,10 @@ export async function checkReplay(options: {
   const byType = new Map([...options.components.values()].map((component) => [component.entityType, component]));
   let compared = 0;
   const isObserved = !options.ignoresSnapshots && observations.length > 0;
+  const isSourced = [...options.components.values()].some(({ kind }) => kind === 'event-sourced');
 
-  if (options.ignoresSnapshots)
+  if (!isSourced) reach.push('the function has no event sourced entities to be asked for their states');
+  else if (options.ignoresSnapshots)
     reach.push('the function’s SDK starts from no snapshot, so none is used: there is nothing to compare');
   else if (observations.length === 0) {
     reach.push(

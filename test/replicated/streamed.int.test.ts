@@ -2,6 +2,7 @@ import type { JsonValue } from '@bufbuild/protobuf';
 import { type ClientDuplexStream, type ServiceError, status } from '@grpc/grpc-js';
 import { describe, expect, it } from 'vitest';
 import { freePorts } from '../../src/local/ports.ts';
+import { partitionFor } from '../../src/topics/partition.ts';
 import type { DoorClient } from '../support/door-client.ts';
 import { compileEngine, startEngine } from '../support/engine-process.ts';
 import { eventually } from '../support/processes.ts';
@@ -136,42 +137,83 @@ describe.each(['cloudstate-first', 'cloudstate'] as const)('a streamed command o
   });
 });
 
-describe('a streamed command whose owner is killed', async () => {
+describe('a streamed command whose door and whose owner are two processes', async () => {
   const fn = await startTally(file, 'cloudstate');
   const program = await compileEngine(file);
   const [port] = (await freePorts(1)) as [number];
-  const config = await settings(file, fn);
-  const common = { ...config, 'kafka.sessionTimeoutMs': 3_000, 'kafka.heartbeatIntervalMs': 300, 'doors.port': port };
-
-  it('ends with UNAVAILABLE at its door, and begins again with what was committed', async () => {
-    const start = async () => {
-      const engine = await startEngine(file, { program, config: common });
-      await engine.ready(({ shards }) => shards.length === 2);
-      return engine;
-    };
-    const first = await start();
-    const client = await clientOf(file, `127.0.0.1:${port}`);
+  const config = { ...(await settings(file, fn)), 'kafka.sessionTimeoutMs': 3_000, 'kafka.heartbeatIntervalMs': 300 };
+  const start = async (shards: number, doors: number) => {
+    const engine = await startEngine(file, { program, config: { ...config, 'doors.port': doors } });
+    await engine.ready((status) => status.shards.length === shards);
+    return engine;
+  };
+  const doorOf = async (at: string) => {
+    const client = await clientOf(file, at);
     await eventually('the doors are open', () =>
       ask(client, 'Get', 'x').then(
         () => true,
         () => false,
       ),
     );
-    for (let n = 1; n <= 110; n++) await ask(client, 'Add', 'k', 1);
-    const one = watch(client, 'k');
+    return client;
+  };
+
+  it('ends with UNAVAILABLE at the next renewal when the owner is killed, and begins again with what was committed', async (t) => {
+    const doomed = await start(2, 0);
+    const runtime = startRuntime(t, config);
+    const client = await clientOf(t, await runtime.doors());
+    await doomed.ready(({ shards }) => shards.length === 1);
+    await runtime.ready();
+    const own = new Set(runtime.status().shards.map(({ shard }) => shard));
+    const id =
+      ['a', 'b', 'c', 'd', 'e', 'f', 'g', 'h'].find((one) => !own.has(partitionFor(Buffer.from(one), 2))) ?? '';
+    for (let n = 1; n <= 3; n++) await ask(client, 'Add', id, 1);
+    const one = watch(client, id);
+    await has(one, [3]);
+    await ask(client, 'Add', id, 1);
+    await has(one, [3, 4]);
+    doomed.kill('SIGKILL');
+    expect(await one.ended).toMatch('UNAVAILABLE');
+    const again = watch(client, id);
+    await has(again, [4]);
+    await ask(client, 'Add', id, 1);
+    await has(again, [4, 5]);
+    again.cancel();
+    await again.ended;
+    await runtime.stop();
+    expect(await faults(config)).toEqual([]);
+  });
+
+  it('is cancelled at the function when its door is gone for 30 s', async (t) => {
+    const runtime = startRuntime(t, config);
+    await runtime.ready();
+    const door = await start(1, port);
+    const client = await doorOf(`127.0.0.1:${port}`);
+    const own = new Set(runtime.status().shards.map(({ shard }) => shard));
+    const id = ['k', 'l', 'm', 'n', 'o', 'p', 'q', 'r'].find((one) => own.has(partitionFor(Buffer.from(one), 2))) ?? '';
+    const one = watch(client, id);
+    await has(one, [0]);
+    expect(fn.tally(id).watchers.size).toBe(1);
+    door.kill('SIGKILL');
+    expect(await one.ended).toMatch('UNAVAILABLE');
+    await eventually('the function knows', () => fn.tally(id).watchers.size === 0, 60_000);
+    await runtime.stop();
+    expect(await faults(config)).toEqual([]);
+  });
+
+  it('ends with UNAVAILABLE when both are killed, and begins again with what was committed', async () => {
+    const first = await start(2, port);
+    const client = await doorOf(`127.0.0.1:${port}`);
+    for (let n = 1; n <= 110; n++) await ask(client, 'Add', 'z', 1);
+    const one = watch(client, 'z');
     await has(one, [110]);
     first.kill('SIGKILL');
     expect(await one.ended).toMatch('UNAVAILABLE');
-    const second = await start();
-    await eventually('the doors are open', () =>
-      ask(client, 'Get', 'k').then(
-        (value) => value === 110,
-        () => false,
-      ),
-    );
-    const again = watch(client, 'k');
+    const second = await start(2, port);
+    const back = await doorOf(`127.0.0.1:${port}`);
+    const again = watch(back, 'z');
     await has(again, [110]);
-    await ask(client, 'Add', 'k', 1);
+    await ask(back, 'Add', 'z', 1);
     await has(again, [110, 111]);
     again.cancel();
     await again.ended;
