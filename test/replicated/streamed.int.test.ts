@@ -65,7 +65,8 @@ describe.each(['cloudstate-first', 'cloudstate'] as const)('a streamed command o
   });
   const config = await settings(file, fn);
   const runtime = startRuntime(file, config);
-  const client = await clientOf(file, await runtime.doors());
+  const at = await runtime.doors();
+  const client = await clientOf(file, at);
 
   it('tells of each change that others make, told before the reply or after it, to each who watches', async () => {
     await ask(client, 'Add', 'a', 1);
@@ -82,6 +83,42 @@ describe.each(['cloudstate-first', 'cloudstate'] as const)('a streamed command o
     expect(one.told).toEqual([1, 3, 7]);
     other.cancel();
     await eventually('the function knows', () => fn.tally('a').watchers.size === 0);
+  });
+
+  it('is told by HTTP, too, and cancelled when the connection is closed', async () => {
+    await ask(client, 'Add', 'h', 2);
+    const connection = new AbortController();
+    const response = await fetch(`http://${at}/${TALLY}/Watch`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json', accept: 'text/event-stream' },
+      body: JSON.stringify({ id: 'h' }),
+      signal: connection.signal,
+    });
+    const reader = response.body?.pipeThrough(new TextDecoderStream()).getReader();
+    let text = '';
+    const reads = async (wanted: string) => {
+      while (!text.includes(wanted)) text += (await reader?.read())?.value ?? '';
+    };
+    await reads('data: {"value":2}');
+    await ask(client, 'Add', 'h', 3);
+    await reads('data: {"value":5}');
+    connection.abort();
+    await eventually('the function knows', () => fn.tally('h').watchers.size === 0);
+  });
+
+  it('ends with UNAVAILABLE when the function goes away, which has the value again when it is back', async () => {
+    await ask(client, 'Add', 'f', 2);
+    const one = watch(client, 'f');
+    await has(one, [2]);
+    fn.kill();
+    expect(await one.ended).toMatch('UNAVAILABLE');
+    await fn.restart();
+    await eventually('it is back', () =>
+      ask(client, 'Get', 'f').then(
+        (value) => value === 2,
+        () => false,
+      ),
+    );
   });
 
   it('ends when the function says so, and with a deletion', async () => {
