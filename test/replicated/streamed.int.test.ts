@@ -137,6 +137,18 @@ describe.each(['cloudstate-first', 'cloudstate'] as const)('a streamed command o
     expect(await ask(client, 'Get', 'b')).toBe(0);
   });
 
+  it('holds nobody up when many leave, of whom the function says nothing', async () => {
+    await ask(client, 'Add', 'm', 1);
+    const all = Array.from({ length: 8 }, () => watch(client, 'm'));
+    await Promise.all(all.map((one) => has(one, [1])));
+    for (const one of all) one.cancel();
+    await Promise.all(all.map((one) => one.ended));
+    // One after the other, they would take a second each.
+    const { output } = await client.call(`${TALLY}/Add`, { id: 'm', amount: 1 }, { deadlineMs: 5_000 });
+    expect(output).toEqual({ value: 2 });
+    await eventually('the function knows', () => fn.tally('m').watchers.size === 0);
+  });
+
   it('is cancelled in its place among the commands, and what the function does then counts', async () => {
     await ask(client, 'Add', 'c', 5);
     script.onCancelled = (id, tally) => {
