@@ -339,7 +339,7 @@ async function buildEngine(
       deadlineMs: config.function.deadlineMs,
       ignoreSnapshots,
       isFunctionUp: () => link.isUp(),
-      decide: (command, position, { effect }) => decide(command, effect, position, context),
+      decide: (command, position, effect) => decide(command, effect, position, context),
       streams: createStreamOutputs(context),
       repeat: (command) => repeated(command, internal.answers),
       findDuplicates: (items) =>

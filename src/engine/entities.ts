@@ -6,6 +6,7 @@ import type { EntityHead, StoredEvent, StoredValue } from '../journal/load.ts';
 import type { EntityKey } from '../model/chunk.ts';
 import type { Command } from '../model/command.ts';
 import type { Component } from '../model/component.ts';
+import type { Effect } from '../model/effect.ts';
 import type { OutputRecord } from '../model/record.ts';
 import type { Signals } from '../observe/signals.ts';
 import type { Dialect, EntityInit } from '../protocol/dialect.ts';
@@ -41,6 +42,7 @@ const LOSS_PAUSE_MAX_MS = 5_000;
  * - asking: its next command has an idempotency key, and the journal is asked whether it has taken effect before;
  * - queued: waits for a free stream; loading: its state is being read;
  * - idle: has a stream and nothing to do; busy: one command is at the function;
+ * - leaving: nothing is at the function but callers that have gone, of whom it may say what it does about them;
  * - held: has a command and a stream, but a suspect goes first, alone;
  * - resting: its first command failed, and is tried again after a pause or when somebody says so.
  */
@@ -52,6 +54,7 @@ type EntityState =
   | 'loading'
   | 'idle'
   | 'busy'
+  | 'leaving'
   | 'held'
   | 'resting'
   | 'dropped';
@@ -95,7 +98,7 @@ export interface EntitiesOptions {
   /** The SDK cannot start from a snapshot: all events are replayed. */
   readonly ignoreSnapshots: boolean;
   readonly isFunctionUp: () => boolean;
-  readonly decide: (command: Command, position: EntityPosition, outcome: Outcome & { kind: 'effect' }) => Decision;
+  readonly decide: (command: Command, position: EntityPosition, effect: Effect) => Decision;
   /** What becomes of an item whose command failed. */
   readonly reject: (item: Item, error: StateferryError) => Rejection;
   readonly onDecided: (item: Item) => void;
@@ -192,7 +195,7 @@ export class Entities {
     }
     entity.mailbox.push(item);
     if (command.idempotencyKey !== undefined) this.#look(entity, item);
-    if (entity.state === 'idle') this.#next(entity);
+    if (entity.state === 'idle' || entity.state === 'leaving') this.#next(entity);
     else if (entity.state === 'passive') this.#activate(entity);
   }
 
@@ -235,9 +238,11 @@ export class Entities {
     for (const item of items) {
       if (item.command === undefined || item.running || item.decision !== undefined) continue;
       const entity = this.#entities.get(idOf(item.command.method.component, item.command, item));
-      const at = entity?.mailbox.indexOf(item) ?? -1;
-      if (at >= 0) entity?.mailbox.splice(at, 1);
-      if (at === 0 && entity !== undefined) headless.add(entity);
+      if (entity !== undefined) {
+        const isFirst = first(entity) === item;
+        removeFrom(entity.mailbox, item);
+        if (isFirst) headless.add(entity);
+      }
       this.#duplicates.forget(item);
       this.#suspects.delete(item);
     }
@@ -261,10 +266,10 @@ export class Entities {
       this.#queue.delete(entity);
       this.#stalled.delete(entity);
       this.#held.delete(entity);
-      const first = entity.mailbox[0];
-      if (first !== undefined) {
-        this.#running.delete(first);
-        this.#suspects.delete(first);
+      const item = first(entity);
+      if (item !== undefined) {
+        this.#running.delete(item);
+        this.#suspects.delete(item);
       }
       // A stream may be reserved and not open yet.
       if (state === 'loading' && entity.session === undefined) this.#streams--;
@@ -496,13 +501,18 @@ export class Entities {
   #next(entity: Entity): void {
     const { session } = entity;
     if (session === undefined) return;
-    let item = entity.mailbox[0];
-    while (item !== undefined && this.#isMoot(entity, item)) item = entity.mailbox[0];
+    let item = first(entity);
+    while (item !== undefined && this.#goesBy(entity, item)) item = first(entity);
     if (item === undefined) {
       if (entity.component.kind === 'action') {
         entity.session = undefined;
         entity.state = 'passive';
         this.#forgetIfDone(entity);
+        return;
+      }
+      if (entity.replica?.leaving) {
+        this.#idle.delete(entity.id);
+        entity.state = 'leaving';
         return;
       }
       entity.state = 'idle';
@@ -523,10 +533,6 @@ export class Entities {
     entity.state = 'busy';
     const command = item.command as Command;
     item.running = true;
-    if (command.stream === 'cancel') {
-      this.#cancelStream(entity, item);
-      return;
-    }
     item.startedAt = performance.now();
     this.#running.set(item, entity);
     const answered = (outcome: Outcome) => this.#answered(entity, item, outcome);
@@ -534,8 +540,8 @@ export class Entities {
     else session.send({ name: command.method.name, payload: command.payload, metadata: command.metadata }, answered);
   }
 
-  /** Decides an item that the function need not see; answers whether it has. */
-  #isMoot(entity: Entity, item: Item): boolean {
+  /** Deals with an item that the next one need not wait for; answers whether it was one. */
+  #goesBy(entity: Entity, item: Item): boolean {
     const command = item.command as Command;
     // A command that took effect before does nothing now.
     if (item.duplicate === true) {
@@ -544,27 +550,18 @@ export class Entities {
       return true;
     }
     if (command.stream !== 'cancel') return false;
-    if (entity.replica?.streamsTo(command.caller)) return false;
-    this.#decided(entity, item, publishing(NO_OUTPUTS));
-    return true;
-  }
-
-  /** The function learns that a caller has gone; what it does about it counts as what a command does. */
-  #cancelStream(entity: Entity, item: Item): void {
-    entity.replica?.cancelStream(item.command?.caller, (outcome) => {
-      if (entity.state !== 'busy') return;
+    const { replica } = entity;
+    if (!replica?.streamsTo(command.caller)) {
+      this.#decided(entity, item, publishing(NO_OUTPUTS));
+      return true;
+    }
+    // What the function does about a caller that has gone counts as what a command does.
+    item.running = true;
+    replica.cancelStream(item, (effect) => {
       item.running = false;
-      if (outcome.kind === 'effect') this.#decide(entity, item, outcome);
-      else if (outcome.kind === 'broken') this.#reject(entity, item, outcome.error, 'cancel');
-      else {
-        // The function is gone, and the stream with it.
-        this.#options.onLost(outcome.reason);
-        this.#endSession(entity, 'gone');
-        this.#decided(entity, item, publishing(NO_OUTPUTS));
-        this.#goOn(entity);
-        this.#admit();
-      }
+      this.#decide(entity, item, effect);
     });
+    return true;
   }
 
   #answered(entity: Entity, item: Item, outcome: Outcome): void {
@@ -575,7 +572,7 @@ export class Entities {
     if (outcome.kind !== 'lost') this.#suspects.delete(item);
     switch (outcome.kind) {
       case 'effect':
-        this.#decide(entity, item, outcome);
+        this.#decide(entity, item, outcome.effect);
         break;
       case 'broken':
         this.#reject(entity, item, outcome.error, 'cancel');
@@ -598,24 +595,25 @@ export class Entities {
   /** Lets those go on who waited for a suspect; while there are suspects, only the next of them, alone. */
   #unhold(): void {
     for (const entity of this.#held) {
-      if (this.#suspects.size > 0 && !this.#mayRun(entity.mailbox[0] as Item)) continue;
+      if (this.#suspects.size > 0 && !this.#mayRun(first(entity) as Item)) continue;
       this.#held.delete(entity);
       this.#next(entity);
     }
   }
 
-  #decide(entity: Entity, item: Item, outcome: Outcome & { kind: 'effect' }): void {
+  /** `item` is a command, with nothing else in flight, or a cancellation, beside which a command may be. */
+  #decide(entity: Entity, item: Item, effect: Effect): void {
     const { replica } = entity;
     let decision: Decision;
     try {
       const position = replica === undefined ? entity : { seq: entity.seq, revision: 0, data: replica.data };
-      decision = this.#options.decide(item.command as Command, position, outcome);
+      decision = this.#options.decide(item.command as Command, position, effect);
     } catch (error) {
       const refusal =
         error instanceof StateferryError
           ? error
           : new StateferryError('FUNCTION_BROKEN_REPLY', messageOf(error), { cause: error });
-      this.#reject(entity, item, refusal, 'close');
+      this.#reject(entity, item, refusal, this.#interrupt(entity) ? 'cancel' : 'close');
       return;
     }
     entity.seq += decision.events.length;
@@ -625,24 +623,36 @@ export class Entities {
       this.#next(entity);
       return;
     }
+    const isBeside = item.command?.stream === 'cancel' && entity.state !== 'leaving';
     const { change } = decision;
     decision.change = undefined;
-    decision = replica.decided(item, outcome.effect, decision);
+    decision = replica.decided(item, effect, decision, !isBeside && replica.leaving === 0);
     this.#decided(entity, item, decision);
-    if (change !== undefined) replica.changed(change);
-    if (change === undefined || change.data !== undefined) {
-      this.#next(entity);
+    // Deleted, so that the next command starts a new one; or the function is to be told what it may not be told now.
+    const isOver = change !== undefined && (change.data === undefined || (isBeside && change.correction !== undefined));
+    if (change !== undefined) replica.changed(isOver ? { data: change.data } : change);
+    if (!isOver) {
+      if (!isBeside) this.#next(entity);
       return;
     }
-    // Deleted: the next command starts a new one.
-    this.#endSession(entity, 'close');
+    this.#endSession(entity, this.#interrupt(entity) ? 'cancel' : 'close');
     this.#goOn(entity);
     this.#admit();
   }
 
+  /** The command that is at the function is to be sent again; answers whether there is one. */
+  #interrupt(entity: Entity): boolean {
+    this.#held.delete(entity);
+    const item = entity.mailbox.find((one) => this.#running.has(one));
+    if (item === undefined) return false;
+    this.#running.delete(item);
+    item.running = false;
+    return true;
+  }
+
   #look(entity: Entity, item: Item): void {
     this.#duplicates.look(item, () => {
-      if (entity.state === 'asking' && entity.mailbox[0] === item) this.#next(entity);
+      if (entity.state === 'asking' && first(entity) === item) this.#next(entity);
     });
   }
 
@@ -682,7 +692,7 @@ export class Entities {
 
   #decided(entity: Entity, item: Item, decision: Decision): void {
     this.#options.signals.commands(entity.component.service, 1);
-    entity.mailbox.shift();
+    removeFrom(entity.mailbox, item);
     entity.unsettled++;
     item.decision = decision;
     if (decision.key === undefined) this.#duplicates.forget(item);
@@ -733,13 +743,24 @@ export class Entities {
     const { replica } = entity;
     entity.session = undefined;
     entity.replica = undefined;
-    if (entity.state === 'dropped') replica?.forget();
-    else replica?.end('the entity was closed, and its streams with it: call again');
+    if (replica !== undefined) this.#endReplica(entity, replica);
     if (how === 'close') session.close();
     else if (how === 'cancel') session.cancel();
     if (entity.component.kind === 'action') return;
     this.#streams--;
     this.#options.signals.entitiesClosed(1);
+  }
+
+  #endReplica(entity: Entity, replica: Replica): void {
+    if (entity.state === 'dropped') {
+      replica.forget();
+      return;
+    }
+    replica.end('the entity was closed, and its streams with it: call again');
+    for (const item of replica.takeLeaving()) {
+      item.running = false;
+      this.#decided(entity, item, publishing(NO_OUTPUTS));
+    }
   }
 
   #forgetIfDone(entity: Entity): void {
@@ -766,6 +787,16 @@ export class Entities {
     for (const replica of this.#streaming) replica.expire();
     this.#unhold();
   }
+}
+
+/** The first of its commands that is not decided, behind cancellations that are at the function. */
+function first({ mailbox, replica }: Entity): Item | undefined {
+  return mailbox[replica === undefined ? 0 : replica.leaving];
+}
+
+function removeFrom(mailbox: Item[], item: Item): void {
+  if (mailbox[0] === item) mailbox.shift();
+  else if (mailbox.includes(item)) mailbox.splice(mailbox.indexOf(item), 1);
 }
 
 function isAtRest({ replica, mailbox }: Entity): boolean {

@@ -40,6 +40,8 @@ export class Replica {
   readonly #early: StreamedMessage[] = [];
   /** The last item that was decided while there were streams. */
   #latest: Item | undefined;
+  /** Cancellations that are at the function, in order: the first of the entity's items. */
+  readonly #leaving: Item[] = [];
 
   constructor(options: ReplicaOptions) {
     this.#options = options;
@@ -68,18 +70,33 @@ export class Replica {
     this.#sent = this.#options.session.send({ name: method.name, payload, metadata, streamed }, done);
   }
 
-  /** The function learns that the caller of a stream has gone. */
-  cancelStream(caller: Caller | undefined, done: (outcome: Outcome) => void): void {
-    const [id] = this.#find(caller) ?? [];
+  /** How many of the entity's items are cancellations that are at the function. */
+  get leaving(): number {
+    return this.#leaving.length;
+  }
+
+  /** The function learns that the caller of a stream has gone, and may say what it does about it. */
+  cancelStream(item: Item, done: (effect: Effect) => void): void {
+    const [id] = this.#find(item.command?.caller) ?? [];
     if (id === undefined) throw new Error('there is no stream of this caller');
-    this.#options.session.cancelStream(id, (outcome) => {
+    this.#leaving.push(item);
+    this.#options.session.cancelStream(id, (effect) => {
+      this.#leaving.shift();
       this.#close(id);
-      done(outcome);
+      done(effect);
     });
   }
 
-  /** A command was decided: the stream that it opens, and what came for streams meanwhile. */
-  decided(item: Item, { streamed, sideEffects }: Effect, decision: Decision): Decision {
+  /** The cancellations that are at the function, of which nothing more will be heard. */
+  takeLeaving(): readonly Item[] {
+    return this.#leaving.splice(0);
+  }
+
+  /**
+   * A command was decided: the stream that it opens, and what came for streams meanwhile. `isLast`: nothing more is in
+   * flight that this may have come of.
+   */
+  decided(item: Item, { streamed, sideEffects }: Effect, decision: Decision, isLast: boolean): Decision {
     const { command } = item;
     if (streamed === true && command?.caller !== undefined && command.stream === undefined) {
       this.#streams.set(this.#sent, {
@@ -92,12 +109,12 @@ export class Replica {
       this.#options.streaming.add(this);
     }
     if (this.isStreaming) this.#latest = item;
-    if (this.#early.length === 0) return decision;
+    if (this.#early.length === 0 || !isLast) return decision;
     const early = this.#early.splice(0).flatMap((message) => this.#toOutputs(message));
     return { ...decision, outputs: [...decision.outputs, ...early] };
   }
 
-  /** What a command has made of the value, after it was decided. */
+  /** What a command has made of the value, after it was decided; with nothing in flight, if there is a correction. */
   changed({ data, correction }: ReplicatedChange): void {
     this.data = data;
     if (correction !== undefined) this.#options.session.change(correction);
@@ -107,7 +124,7 @@ export class Replica {
 
   /** One more message of the function's for a stream. `isInFlight`: a command is. */
   told(message: StreamedMessage, isInFlight: boolean): void {
-    if (isInFlight) this.#early.push(message);
+    if (isInFlight || this.leaving > 0) this.#early.push(message);
     else this.#publish(this.#toOutputs(message), this.#latest);
   }
 

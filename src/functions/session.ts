@@ -6,13 +6,11 @@ import type { Effect } from '../model/effect.ts';
 import type { Metadata, Payload } from '../model/payload.ts';
 import type { ReplicatedDelta } from '../model/replicated.ts';
 import type { Dialect, EntityInit, EntityProtocol, StreamedMessage } from '../protocol/dialect.ts';
+import { type Cancellations, createCancellations } from './cancellations.ts';
 import type { FunctionClient, RawStream } from './client.ts';
 
-/** A function has so long to say what it does about a caller that has gone. */
-const CANCELLED_WITHIN_MS = 1_000;
 /** A function has so long to end its side of a stream that the runtime has ended. */
 const ENDED_WITHIN_MS = 1_000;
-const NO_EFFECT: Effect = { answer: { kind: 'none' }, sideEffects: [], events: [] };
 
 /** How a command ended that a session was given. */
 export type Outcome =
@@ -50,10 +48,10 @@ export interface EntitySession extends Session {
   /** Replicated entities, between commands: their value changed by this. */
   change(delta: ReplicatedDelta): void;
   /**
-   * Replicated entities: the caller of this streamed command has gone. In flight like a command, but for a second at
-   * most: a function need not answer (PROTOCOLS 7).
+   * Replicated entities, between commands: the caller of this streamed command has gone. `done` with what the function
+   * does about it, before the outcome of any later command, and within a second; not at all where the session ends first.
    */
-  cancelStream(id: number, done: (outcome: Outcome) => void): void;
+  cancelStream(id: number, done: (effect: Effect) => void): void;
   /** Resolves when the function has taken what was replayed so far, or is gone. */
   drained(): Promise<void>;
 }
@@ -78,19 +76,21 @@ export function openEntitySession(options: {
   const stream: RawStream = client.stream(protocol.path);
   let lastId = 0;
   let pending: ((outcome: Outcome) => void) | undefined;
-  let cancelling: { readonly id: number; readonly timer: NodeJS.Timeout } | undefined;
+  let cancellations: Cancellations | undefined;
   let over = false;
 
   const finish = (outcome: Outcome) => {
     const done = pending;
     pending = undefined;
-    if (cancelling !== undefined) clearTimeout(cancelling.timer);
-    cancelling = undefined;
     done?.(outcome);
+  };
+  const stop = () => {
+    over = true;
+    cancellations?.clear();
   };
   const ended = (reason: string) => {
     if (over) return;
-    over = true;
+    stop();
     if (pending === undefined) onEnd(reason);
     else finish({ kind: 'lost', reason });
   };
@@ -104,7 +104,7 @@ export function openEntitySession(options: {
       abandon(sentence);
       return;
     }
-    over = true;
+    stop();
     stream.cancel();
     finish({
       kind: 'broken',
@@ -124,12 +124,14 @@ export function openEntitySession(options: {
     }
     switch (out.kind) {
       case 'reply':
-        if (pending === undefined || cancelling !== undefined)
-          abandon(`answered command ${out.commandId} with none in flight`);
+        if (pending === undefined) abandon(`answered command ${out.commandId} with none in flight`);
         else if (wasAnswered(out.commandId)) abandon(`answered command ${out.commandId} twice`);
         else if (out.commandId !== lastId) {
           breakOff(`answered command ${out.commandId}, and the one in flight is ${lastId}`);
-        } else finish({ kind: 'effect', effect: out.effect });
+        } else {
+          cancellations?.passed();
+          finish({ kind: 'effect', effect: out.effect });
+        }
         return;
       case 'failure':
         if (pending === undefined) abandon(`failed with none in flight: ${out.description}`);
@@ -138,6 +140,7 @@ export function openEntitySession(options: {
         } else if (out.commandId !== 0 && out.commandId !== lastId) {
           breakOff(`failed command ${out.commandId}, and the one in flight is ${lastId}`);
         } else {
+          cancellations?.passed();
           // What the entity's state is now cannot be known (PROTOCOLS 5): hence `restart`.
           finish({
             kind: 'effect',
@@ -158,9 +161,9 @@ export function openEntitySession(options: {
         onStreamed?.(out.message);
         return;
       case 'cancelled':
-        if (cancelling?.id === out.commandId) finish({ kind: 'effect', effect: out.effect });
+        if (cancellations?.answered(out.commandId, out.effect)) return;
         // Nobody waits for it any more. Where it changes something, the function's value is another one than ours.
-        else if (out.effect.replicated !== undefined || out.effect.sideEffects.length > 0) {
+        if (out.effect.replicated !== undefined || out.effect.sideEffects.length > 0) {
           abandon(`answered the cancellation of command ${out.commandId} when nobody waited for it`);
         }
         return;
@@ -199,23 +202,21 @@ export function openEntitySession(options: {
       return lastId;
     },
     cancelStream(id, done) {
-      pending = done;
-      const timer = setTimeout(() => finish({ kind: 'effect', effect: NO_EFFECT }), CANCELLED_WITHIN_MS);
-      cancelling = { id, timer };
+      cancellations ??= createCancellations();
+      cancellations.add(id, done);
       const message = dialect.replicated.encodeStreamCancelled?.({ entityId, id });
       if (message !== undefined) stream.write(asBuffer(message));
     },
     close() {
-      over = true;
+      stop();
       stream.end();
       // The first Cloudstate SDK in JavaScript never ends the stream of a CRDT.
       const late = setTimeout(() => stream.cancel(), ENDED_WITHIN_MS).unref();
       stream.once('status', () => clearTimeout(late));
     },
     cancel() {
-      over = true;
+      stop();
       pending = undefined;
-      clearTimeout(cancelling?.timer);
       stream.cancel();
     },
   };

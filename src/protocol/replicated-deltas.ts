@@ -1,4 +1,5 @@
 import { StateferryError } from '../errors.ts';
+import type { Payload } from '../model/payload.ts';
 import type {
   RegisterClock,
   ReplicatedDelta,
@@ -6,7 +7,7 @@ import type {
   ReplicatedKind,
   ReplicatedMapKind,
 } from '../model/replicated.ts';
-import { type AnyMessage, toAny, toPayload } from './messages.ts';
+import { type AnyMessage, toAny } from './messages.ts';
 
 // What is done to a replicated entity's value, as the dialects' messages have it. They differ in the names of the types
 // and in their numbers, which loadWire knows; and the first has messages for whole values besides.
@@ -246,6 +247,11 @@ export function createDeltaFormat(names: DeltaNames, options: { readonly addsWho
   }
 
   return { encode, decode, ...(addsWhole && { whole }) };
+}
+
+/** A copy: the value may be kept for long, and what was decoded is a view of the whole message. */
+function toPayload({ type_url = '', value }: AnyMessage): Payload {
+  return { typeUrl: type_url, value: Uint8Array.from(value ?? []) };
 }
 
 function startOf({ cleared, removed }: ReplicatedDelta & { readonly kind: ReplicatedMapKind }): BodyMessage {

@@ -8,7 +8,7 @@ import { createItem, type Item, publishing } from '../../src/engine/item.ts';
 import { Replica } from '../../src/engine/replica.ts';
 import { createRoutes, planRoutes } from '../../src/engine/routes.ts';
 import { createStreamOutputs } from '../../src/engine/streams.ts';
-import type { EntitySession, Outcome } from '../../src/functions/session.ts';
+import type { EntitySession } from '../../src/functions/session.ts';
 import type { Caller, Command } from '../../src/model/command.ts';
 import type { Component, FunctionSpec, Method } from '../../src/model/component.ts';
 import type { Effect } from '../../src/model/effect.ts';
@@ -182,7 +182,7 @@ describe('the answer to one who takes a stream', () => {
 
 describe('an open stream of answers', () => {
   let published: { outputs: readonly OutputRecord[]; after: Item | undefined }[];
-  let cancelled: ((outcome: Outcome) => void) | undefined;
+  let cancelled: ((effect: Effect) => void) | undefined;
   let sent: boolean[];
   let streaming: Set<Replica>;
   let replica: Replica;
@@ -192,7 +192,7 @@ describe('an open stream of answers', () => {
   };
   const session = {
     send: ({ streamed }: { streamed?: boolean }) => sent.push(streamed === true),
-    cancelStream: (_id: number, done: (outcome: Outcome) => void) => {
+    cancelStream: (_id: number, done: (effect: Effect) => void) => {
       cancelled = done;
     },
     change: () => undefined,
@@ -222,9 +222,10 @@ describe('an open stream of answers', () => {
     const one = command(given);
     const item = createItem(shard, inputRecord(), one);
     replica.send(one, () => undefined);
-    return { item, decision: replica.decided(item, effect(more), publishing([])) };
+    return { item, decision: replica.decided(item, effect(more), publishing([]), true) };
   }
   const open = () => decided({ method: WATCH, caller: WATCHER }, { streamed: true });
+  const leaving = () => createItem(shard, inputRecord(), command({ method: WATCH, caller: WATCHER, stream: 'cancel' }));
   const all = () => told(published.flatMap(({ outputs }) => outputs));
   const cancellations = () => published.flatMap(({ outputs }) => outputs.filter(({ topic }) => topic === 'd-commands'));
 
@@ -306,9 +307,20 @@ describe('an open stream of answers', () => {
     // Who comes back after that is told that it is gone.
     expect(replica.renew(WATCHER)).toBe(false);
     expect(replica.streamsTo(WATCHER)).toBe(true);
-    replica.cancelStream(WATCHER, () => undefined);
-    cancelled?.({ kind: 'effect', effect: effect() });
+    replica.cancelStream(leaving(), () => undefined);
+    cancelled?.(effect());
     expect([replica.streamsTo(WATCHER), streaming.size]).toEqual([false, 0]);
+  });
+
+  it('is told what comes while a caller leaves with what the function does about that, and not before', () => {
+    const other = { ...WATCHER, correlation: Buffer.alloc(16, 9) };
+    open();
+    decided({ method: WATCH, caller: other }, { streamed: true });
+    replica.cancelStream(leaving(), () => undefined);
+    replica.told(message('a', { commandId: 2 }), false);
+    expect([published, replica.leaving]).toEqual([[], 1]);
+    cancelled?.(effect());
+    expect(told(replica.decided(leaving(), effect(), publishing([]), true).outputs)).toEqual([['a', 2, true]]);
   });
 
   it('that nobody has is told to be gone', () => {

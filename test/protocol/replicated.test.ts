@@ -27,7 +27,7 @@ function bytes(...fields: Field[]): Buffer {
 const varint = (value: number): Part => ({ varint: value });
 const zigzag = (value: number): Part => ({ zigzag: value });
 
-const payload = (text: string): Payload => ({ typeUrl: 't', value: Buffer.from(text) });
+const payload = (text: string): Payload => ({ typeUrl: 't', value: Uint8Array.from(Buffer.from(text)) });
 const any = (text: string): Field[] => [
   [1, 't'],
   [2, Buffer.from(text)],
@@ -306,7 +306,11 @@ describe('streams of answers', () => {
     const reply: Field = [2, [[1, [[1, any('x')]]]]];
     expect(out(dialect, [2, [[1, varint(2)], reply, [4, varint(1)]]])).toMatchObject({
       kind: 'streamed',
-      message: { commandId: 2, answer: { kind: 'reply', payload: payload('x') }, isEnd: true },
+      message: {
+        commandId: 2,
+        answer: { kind: 'reply', payload: { typeUrl: 't', value: Buffer.from('x') } },
+        isEnd: true,
+      },
     });
     expect(
       out(dialect, [

@@ -65,7 +65,8 @@ describe.each(['cloudstate-first', 'cloudstate'] as const)('a streamed command o
   });
   const config = await settings(file, fn);
   const runtime = startRuntime(file, config);
-  const client = await clientOf(file, await runtime.doors());
+  const at = await runtime.doors();
+  const client = await clientOf(file, at);
 
   it('tells of each change that others make, told before the reply or after it, to each who watches', async () => {
     await ask(client, 'Add', 'a', 1);
@@ -84,6 +85,42 @@ describe.each(['cloudstate-first', 'cloudstate'] as const)('a streamed command o
     await eventually('the function knows', () => fn.tally('a').watchers.size === 0);
   });
 
+  it('is told by HTTP, too, and cancelled when the connection is closed', async () => {
+    await ask(client, 'Add', 'h', 2);
+    const connection = new AbortController();
+    const response = await fetch(`http://${at}/${TALLY}/Watch`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json', accept: 'text/event-stream' },
+      body: JSON.stringify({ id: 'h' }),
+      signal: connection.signal,
+    });
+    const reader = response.body?.pipeThrough(new TextDecoderStream()).getReader();
+    let text = '';
+    const reads = async (wanted: string) => {
+      while (!text.includes(wanted)) text += (await reader?.read())?.value ?? '';
+    };
+    await reads('data: {"value":2}');
+    await ask(client, 'Add', 'h', 3);
+    await reads('data: {"value":5}');
+    connection.abort();
+    await eventually('the function knows', () => fn.tally('h').watchers.size === 0);
+  });
+
+  it('ends with UNAVAILABLE when the function goes away, which has the value again when it is back', async () => {
+    await ask(client, 'Add', 'f', 2);
+    const one = watch(client, 'f');
+    await has(one, [2]);
+    fn.kill();
+    expect(await one.ended).toMatch('UNAVAILABLE');
+    await fn.restart();
+    await eventually('it is back', () =>
+      ask(client, 'Get', 'f').then(
+        (value) => value === 2,
+        () => false,
+      ),
+    );
+  });
+
   it('ends when the function says so, and with a deletion', async () => {
     await ask(client, 'Add', 'b', 5);
     const [one, other] = [watch(client, 'b'), watch(client, 'b')];
@@ -98,6 +135,18 @@ describe.each(['cloudstate-first', 'cloudstate'] as const)('a streamed command o
     await ask(client, 'Delete', 'b');
     expect(await Promise.all([one.ended, other.ended])).toEqual(['OK', 'OK']);
     expect(await ask(client, 'Get', 'b')).toBe(0);
+  });
+
+  it('holds nobody up when many leave, of whom the function says nothing', async () => {
+    await ask(client, 'Add', 'm', 1);
+    const all = Array.from({ length: 8 }, () => watch(client, 'm'));
+    await Promise.all(all.map((one) => has(one, [1])));
+    for (const one of all) one.cancel();
+    await Promise.all(all.map((one) => one.ended));
+    // One after the other, they would take a second each.
+    const { output } = await client.call(`${TALLY}/Add`, { id: 'm', amount: 1 }, { deadlineMs: 5_000 });
+    expect(output).toEqual({ value: 2 });
+    await eventually('the function knows', () => fn.tally('m').watchers.size === 0);
   });
 
   it('is cancelled in its place among the commands, and what the function does then counts', async () => {

@@ -1,8 +1,9 @@
 import { describe, expect, it } from 'vitest';
 import { fileScope } from '../support/scope.ts';
+import { replyWith, startScriptedFunction } from '../support/scripted-function.ts';
 import { startRuntime } from '../support/start-runtime.ts';
 import { ask, clientOf, faults, query, settings } from './deployment.ts';
-import { DIALECTS, startTally } from './tally.ts';
+import { DIALECTS, startTally, TALLY, TALLY_DESCRIPTOR } from './tally.ts';
 
 const file = fileScope();
 
@@ -40,5 +41,49 @@ describe.each(DIALECTS)('a replicated entity of %s', async (dialect) => {
     const last = await clientOf(t, await third.doors());
     expect([await ask(last, 'Get', 'a'), await ask(last, 'Get', 'b')]).toEqual([3, 7]);
     expect(await faults(config)).toEqual([]);
+  });
+});
+
+describe('the journal of a replicated entity', () => {
+  it('is read by a function of another dialect', async (t) => {
+    const [first, last] = [await startTally(t, 'cloudstate-first'), await startTally(t, 'kalix')];
+    const config = await settings(t, first);
+    const before = startRuntime(t, config);
+    const client = await clientOf(t, await before.doors());
+    for (let n = 1; n <= 101; n++) await ask(client, 'Add', 'a', 2);
+    await before.stop();
+
+    const after = startRuntime(t, { ...config, 'function.url': last.url });
+    const other = await clientOf(t, await after.doors());
+    expect(await ask(other, 'Get', 'a')).toBe(202);
+    expect(await ask(other, 'Add', 'a', -3)).toBe(199);
+    await after.stop();
+
+    const again = startRuntime(t, config);
+    expect(await ask(await clientOf(t, await again.doors()), 'Get', 'a')).toBe(199);
+  });
+
+  it('fails the commands of an entity that has other events, by a sentence, and those of no other', async (t) => {
+    const sourced = await startScriptedFunction(t, {
+      descriptor: TALLY_DESCRIPTOR,
+      components: [{ kind: 'event-sourced', service: TALLY, entityType: 'tallies' }],
+      onCommand: ({ id }) => {
+        const count = sourced.pack('tally.Count', { value: 1 });
+        return { reply: { command_id: id, ...replyWith(count), events: [count] } };
+      },
+    });
+    const fn = await startTally(t, 'kalix');
+    const config = await settings(t, fn);
+    const before = startRuntime(t, { ...config, 'function.url': sourced.url });
+    expect(await ask(await clientOf(t, await before.doors()), 'Add', 'a', 1)).toBe(1);
+    await before.stop();
+
+    const after = startRuntime(t, config);
+    const client = await clientOf(t, await after.doors());
+    const [bad, good] = await Promise.allSettled([ask(client, 'Get', 'a'), ask(client, 'Add', 'b', 4)]);
+    expect(bad).toMatchObject({
+      reason: { details: expect.stringContaining('the journal has a type.googleapis.com/tally.Count') },
+    });
+    expect(good).toMatchObject({ value: 4 });
   });
 });
