@@ -336,6 +336,7 @@ async function buildEngine(
         values: (keys) => loadValues(pool, generation, keys),
       },
       maxStreams: config.function.maxStreams || streamLimit(spec.supportLibrary),
+      maxCommands: config.function.maxCommandsInFlight,
       deadlineMs: config.function.deadlineMs,
       ignoreSnapshots,
       isFunctionUp: () => link.isUp(),

@@ -155,7 +155,7 @@ export const OPTIONS = {
   }),
   'kafka.fetchMaxBytesPerPartition': option({
     kind: integer({ unit: 'bytes', min: 1, max: MAX_KAFKA_BYTES }),
-    default: MIB,
+    default: MIB / 4,
     doc: 'How much one fetch brings from one partition, except that a larger record always comes whole.',
   }),
   'kafka.topicCheckMs': option({
@@ -218,6 +218,13 @@ export const OPTIONS = {
     kind: ms(1),
     default: 30_000,
     doc: 'A command that the function has not answered after this time has failed.',
+  }),
+  'function.maxCommandsInFlight': option({
+    kind: integer({ unit: 'commands', min: 1 }),
+    default: 1_000,
+    doc:
+      'Commands at the function at once, one an entity at most; what is more waits for its turn. A function that waits for ' +
+      'others most of the time may take more.',
   }),
   'function.maxStreams': option({
     kind: integer({ unit: 'streams', min: 0 }),

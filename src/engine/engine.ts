@@ -10,7 +10,7 @@ import type { InputRecord } from '../model/record.ts';
 import type { Signals } from '../observe/signals.ts';
 import type { EngineState } from '../observe/status.ts';
 import type { PacedLoop } from '../paced.ts';
-import type { RecordBatch } from '../topics/consumption.ts';
+import type { RecordBatch } from '../topics/read-ahead.ts';
 import type { Transactor } from '../topics/transactor.ts';
 import { ShardControl } from './control.ts';
 import { createEmission, type Emission, type JournaledChunk } from './emission.ts';

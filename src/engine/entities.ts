@@ -43,7 +43,8 @@ const LOSS_PAUSE_MAX_MS = 5_000;
  * - queued: waits for a free stream; loading: its state is being read;
  * - idle: has a stream and nothing to do; busy: one command is at the function;
  * - leaving: nothing is at the function but callers that have gone, of whom it may say what it does about them;
- * - held: has a command and a stream, but a suspect goes first, alone;
+ * - held: has a command and a stream, and waits for its turn: the function has as many commands as it may have, or a
+ *   suspect goes first, alone;
  * - resting: its first command failed, and is tried again after a pause or when somebody says so.
  */
 type EntityState =
@@ -94,6 +95,8 @@ export interface EntitiesOptions {
   readonly dialect: Dialect;
   readonly store: EntityStore;
   readonly maxStreams: number;
+  /** Commands at the function at once; what is more waits for its turn here. */
+  readonly maxCommands: number;
   readonly deadlineMs: number;
   /** The SDK cannot start from a snapshot: all events are replayed. */
   readonly ignoreSnapshots: boolean;
@@ -134,7 +137,7 @@ export class Entities {
   #loads: Entity[] = [];
   /** Commands that may be what the function dies of. */
   readonly #suspects = new Set<Item>();
-  /** Wait until the suspects are through. */
+  /** Wait for their turn, in order. */
   readonly #held = new Set<Entity>();
   /** Wait for the function to come back. */
   readonly #stalled = new Set<Entity>();
@@ -498,7 +501,8 @@ export class Entities {
     this.#admit();
   }
 
-  #next(entity: Entity): void {
+  /** `isItsTurn`: it has waited for its turn at the function, and this is it. */
+  #next(entity: Entity, isItsTurn = false): void {
     const { session } = entity;
     if (session === undefined) return;
     let item = first(entity);
@@ -525,7 +529,8 @@ export class Entities {
       entity.state = 'asking';
       return;
     }
-    if (this.#suspects.size > 0 && !this.#mayRun(item)) {
+    // Nobody overtakes those who wait, or an entity with many commands would keep its place at the function.
+    if (!this.#mayRun(item) || (this.#held.size > 0 && !isItsTurn)) {
       entity.state = 'held';
       this.#held.add(entity);
       return;
@@ -588,16 +593,18 @@ export class Entities {
    * While there are suspects, only one of them runs, and only at a function that is there: on a stream of one that has
    * just gone away it would be lost alone, and blamed for what another one did.
    */
-  #mayRun(item: Item): boolean {
-    return this.#running.size === 0 && this.#suspects.has(item) && this.#options.isFunctionUp();
+  #mayRun(item: Item | undefined): boolean {
+    if (this.#suspects.size === 0) return this.#running.size < this.#options.maxCommands;
+    return this.#running.size === 0 && item !== undefined && this.#suspects.has(item) && this.#options.isFunctionUp();
   }
 
-  /** Lets those go on who waited for a suspect; while there are suspects, only the next of them, alone. */
+  /** Lets those go on whose turn it is; while there are suspects, only the next of them, alone. */
   #unhold(): void {
     for (const entity of this.#held) {
-      if (this.#suspects.size > 0 && !this.#mayRun(first(entity) as Item)) continue;
-      this.#held.delete(entity);
-      this.#next(entity);
+      if (this.#mayRun(first(entity))) {
+        this.#held.delete(entity);
+        this.#next(entity, true);
+      } else if (this.#suspects.size === 0) return;
     }
   }
 

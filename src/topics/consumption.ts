@@ -1,8 +1,8 @@
 import type { Consumer, EachBatchPayload, Kafka } from 'kafkajs';
-import type { InputRecord } from '../model/record.ts';
 import { createAssigner } from './assigner.ts';
 import { watchHeartbeats } from './clock.ts';
 import { toInputRecord } from './input-record.ts';
+import { ReadAhead, type RecordBatch } from './read-ahead.ts';
 
 export interface ConsumptionOptions {
   readonly kafka: Kafka;
@@ -19,18 +19,10 @@ export interface ConsumptionOptions {
    * assignment is fetched; every partition is paused until `resume`.
    */
   readonly onAssigned: (shards: readonly number[]) => void;
-  /** Records of one partition, in order. Must return at once. */
+  /** Records of one partition, in order, while it is not paused. Must return at once. */
   readonly onRecords: (batch: RecordBatch) => void;
   /** The consumer gave up and will not come back by itself. */
   readonly onCrash: (error: Error) => void;
-}
-
-export interface RecordBatch {
-  readonly topic: string;
-  readonly partition: number;
-  /** One past the newest record of the partition, as of this fetch. */
-  readonly highWatermark: bigint;
-  readonly records: readonly InputRecord[];
 }
 
 /** Membership in the consumer group, and the records of the shards that it brings. Offsets are never committed here. */
@@ -68,6 +60,15 @@ export function createConsumption(options: ConsumptionOptions): Consumption {
   });
 
   const perTopic = (partitions: readonly number[]) => topics.map((topic) => ({ topic, partitions: [...partitions] }));
+  const readAhead = new ReadAhead(topics, {
+    onRecords: options.onRecords,
+    onFetching(topic, partition, fetching) {
+      const one = [{ topic, partitions: [partition] }];
+      if (fetching) consumer.resume(one);
+      else consumer.pause(one);
+    },
+    later: setImmediate,
+  });
 
   consumer.on(consumer.events.GROUP_JOIN, ({ payload }) => {
     const assigned = new Set<number>();
@@ -75,6 +76,7 @@ export function createConsumption(options: ConsumptionOptions): Consumption {
     shards = [...assigned].sort((a, b) => a - b);
     // Nothing may be fetched before a shard is open and its position known.
     consumer.pause(perTopic(shards));
+    readAhead.clear();
     options.onAssigned(shards);
     confirmed();
   });
@@ -94,7 +96,7 @@ export function createConsumption(options: ConsumptionOptions): Consumption {
   async function eachBatch({ batch, resolveOffset, isStale, isRunning }: EachBatchPayload): Promise<void> {
     // After a seek this batch is of the old position; it is fetched again.
     if (isStale() || !isRunning()) return;
-    options.onRecords({
+    readAhead.push({
       topic: batch.topic,
       partition: batch.partition,
       highWatermark: BigInt(batch.highWatermark),
@@ -117,11 +119,15 @@ export function createConsumption(options: ConsumptionOptions): Consumption {
     },
     assigned: () => shards,
     confirm: () => new Promise((resolve) => confirmations.push(resolve)),
-    seek: (topic, partition, offset) => consumer.seek({ topic, partition, offset: offset.toString() }),
-    pause: (partition) => consumer.pause(perTopic([partition])),
-    resume: (partition) => consumer.resume(perTopic([partition])),
+    seek(topic, partition, offset) {
+      readAhead.drop(topic, partition);
+      consumer.seek({ topic, partition, offset: offset.toString() });
+    },
+    pause: (partition) => readAhead.stop(partition),
+    resume: (partition) => readAhead.start(partition),
     async stop() {
       unwatch?.();
+      readAhead.clear();
       await consumer.disconnect();
       confirmed();
     },

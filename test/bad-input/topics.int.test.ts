@@ -1,7 +1,7 @@
 import { beforeAll, describe, expect, it } from 'vitest';
 import type { Assumed } from '../../src/config/load.ts';
-import type { RecordBatch } from '../../src/topics/consumption.ts';
 import { createTopics } from '../../src/topics/ensure.ts';
+import type { RecordBatch } from '../../src/topics/read-ahead.ts';
 import { createTopic, produce, type ReadRecord, readCommitted, withAdmin } from '../support/kafka.ts';
 import { createDatabase } from '../support/postgres.ts';
 import { eventually } from '../support/processes.ts';

@@ -52,6 +52,7 @@ const OTHER = {
   'journal.outboxRetentionChunks': 101,
   'function.url': 'http://function:8081',
   'function.deadlineMs': 30_001,
+  'function.maxCommandsInFlight': 257,
   'function.maxStreams': 10_001,
   'function.backoffMinMs': 101,
   'function.backoffMaxMs': 5_001,

@@ -109,7 +109,7 @@ let rejected: { readonly payload: string; readonly code: string }[];
 let loaded: string[];
 const shard = { isReady: () => true, publish: () => undefined };
 
-function create(maxStreams = 100): void {
+function create(maxStreams = 100, maxCommands = 100): void {
   fn = scriptedFunction();
   decided = [];
   rejected = [];
@@ -126,6 +126,7 @@ function create(maxStreams = 100): void {
       },
     },
     maxStreams,
+    maxCommands,
     deadlineMs: DEADLINE_MS,
     ignoreSnapshots: false,
     isFunctionUp: () => fn.isUp,
@@ -246,6 +247,50 @@ describe('a cap on streams', () => {
     await settle();
     expect(fn.sent).toEqual(['a', 'b', 'c']);
     expect(entities.active).toBe(2);
+  });
+});
+
+describe('a cap on commands', () => {
+  it('lets those that are more wait for their turn, in the order in which they came', async () => {
+    create(100, 2);
+    for (const entity of ['a', 'b', 'c', 'd', 'e']) dispatch(entity, entity);
+    await settle();
+    expect(fn.sent).toEqual(['a', 'b']);
+    fn.of('b').answer();
+    fn.of('a').answer();
+    expect(fn.sent).toEqual(['a', 'b', 'c', 'd']);
+    fn.of('d').answer();
+    expect(fn.sent.at(-1)).toBe('e');
+  });
+
+  it('gives no entity a second turn before those who wait have had theirs', async () => {
+    create(100, 1);
+    for (const payload of ['a1', 'a2', 'a3']) dispatch('a', payload);
+    for (const payload of ['b1', 'b2']) dispatch('b', payload);
+    await settle();
+    for (const entity of ['a', 'b', 'a', 'b', 'a']) fn.of(entity).answer();
+    expect(fn.sent).toEqual(['a1', 'b1', 'a2', 'b2', 'a3']);
+    expect(decided).toEqual(['a1', 'b1', 'a2', 'b2', 'a3']);
+  });
+
+  it('gives the turn of a command that is taken back or lost to the next', async () => {
+    create(100, 1);
+    dispatch('a', 'first');
+    const taken = dispatch('b', 'taken back');
+    dispatch('c', 'lost');
+    dispatch('d', 'last');
+    await settle();
+    entities.withdraw([taken]);
+    fn.of('a').answer();
+    expect(fn.sent).toEqual(['first', 'lost']);
+    fn.of('c').lose();
+    expect(fn.sent).toEqual(['first', 'lost', 'last']);
+    fn.of('d').answer();
+    await settle();
+    expect(fn.sent).toEqual(['first', 'lost', 'last', 'lost']);
+    dispatch('b', 'after all');
+    fn.of('c').answer();
+    expect(fn.sent.at(-1)).toBe('after all');
   });
 });
 
