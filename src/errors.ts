@@ -32,6 +32,7 @@ export const ERRORS = {
   RECORD_TOMBSTONE: 'reject',
   RECORD_OVERSIZE: 'reject',
   CALL_UNKNOWN_TARGET: 'reject',
+  ENTITY_UNREADABLE: 'reject',
   COMMAND_REPEATED: 'reject',
   SKIPPED_BY_OPERATOR: 'reject',
   SHARD_FENCED: 'rebuild',

@@ -16,6 +16,7 @@ import { createIntake } from './engine/intake.ts';
 import { repeated } from './engine/refusal.ts';
 import { createRoutes } from './engine/routes.ts';
 import { shardStatuses } from './engine/status.ts';
+import { createStreamOutputs } from './engine/streams.ts';
 import { messageOf, StateferryError } from './errors.ts';
 import { linkFunction } from './function-link.ts';
 import type { Discovered } from './functions/discovery.ts';
@@ -354,7 +355,8 @@ async function buildEngine(
       deadlineMs: config.function.deadlineMs,
       ignoreSnapshots,
       isFunctionUp: () => link.isUp(),
-      decide: (command, position, { effect }) => decide(command, effect, position, context),
+      decide: (command, position, effect) => decide(command, effect, position, context),
+      streams: createStreamOutputs(context),
       repeat: (command) => repeated(command, internal.answers),
       findDuplicates: (items) =>
         findIdempotencyKeys(

@@ -11,6 +11,8 @@ const AWAITS = 0x08;
 const REPLY = 0x12;
 const FAILURE = 0x1a;
 const DONE = 0x20;
+const ITEM = 0x28;
+const MORE = 0x30;
 const REPLY_TYPE_URL = 0x0a;
 const REPLY_PAYLOAD = 0x12;
 const REPLY_METADATA = 0x1a;
@@ -34,6 +36,10 @@ export interface Answer {
   /** Records that follow because of this command's side effects, in any order. */
   readonly awaits: number;
   readonly outcome: AnswerOutcome;
+  /** Of a stream: which record of it this is, from 1; 0: of none. `done` as outcome: it says nothing to the caller. */
+  readonly item: number;
+  /** More records of the stream follow. */
+  readonly more: boolean;
 }
 
 /** What becomes of a command, for the door where its caller waits. */
@@ -44,6 +50,9 @@ export function encodeAnswer(given: {
   readonly awaits: number;
   readonly outcome: AnswerOutcome;
   readonly commandId: CommandId;
+  /** Of a stream of answers. */
+  readonly item?: number;
+  readonly more?: boolean;
 }): OutputRecord {
   const { caller } = given;
   const outcome: AnswerOutcome = caller.doneOnly ? { kind: 'done' } : given.outcome;
@@ -65,6 +74,8 @@ export function encodeAnswer(given: {
       writer.uint32(DONE).bool(true);
       break;
   }
+  if (given.item !== undefined) writer.uint32(ITEM).uint32(given.item);
+  if (given.more === true) writer.uint32(MORE).bool(true);
   return {
     topic: given.topic,
     partition: caller.partition,
@@ -78,6 +89,8 @@ export function encodeAnswer(given: {
 export function decodeAnswer({ key, value }: Pick<InputRecord, 'key' | 'value'>): Answer {
   if (key?.length !== CORRELATION_BYTES || value === null) throw undecodable('it has no correlation, or no value');
   let awaits = 0;
+  let item = 0;
+  let more = false;
   let outcome: AnswerOutcome | undefined;
   try {
     const reader = Reader.create(value);
@@ -86,6 +99,8 @@ export function decodeAnswer({ key, value }: Pick<InputRecord, 'key' | 'value'>)
       if (tag === AWAITS) awaits = reader.uint32();
       else if (tag === REPLY) outcome = readReply(Reader.create(reader.bytes()));
       else if (tag === FAILURE) outcome = readFailure(Reader.create(reader.bytes()));
+      else if (tag === ITEM) item = reader.uint32();
+      else if (tag === MORE) more = reader.bool();
       else if (tag === DONE && reader.bool()) outcome = { kind: 'done' };
       else if (tag !== DONE) reader.skipType(tag & 7, 0, tag >>> 3);
     }
@@ -93,7 +108,16 @@ export function decodeAnswer({ key, value }: Pick<InputRecord, 'key' | 'value'>)
     throw undecodable(messageOf(error));
   }
   if (outcome === undefined) throw undecodable('it has no outcome');
-  return { correlation: key.toString('hex'), awaits, outcome };
+  return { correlation: key.toString('hex'), awaits, outcome, item, more };
+}
+
+/** Which record of a stream of answers this one is; 0: of none, or it is no answer. */
+export function itemOf(record: Parameters<typeof decodeAnswer>[0]): number {
+  try {
+    return decodeAnswer(record).item;
+  } catch {
+    return 0;
+  }
 }
 
 function readReply(reader: Reader): AnswerOutcome {

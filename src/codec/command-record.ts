@@ -1,6 +1,6 @@
 import { Reader, Writer } from 'protobufjs/minimal.js';
 import { messageOf, StateferryError } from '../errors.ts';
-import type { Caller, CommandId } from '../model/command.ts';
+import type { Caller, CommandId, StreamControl } from '../model/command.ts';
 import type { Method } from '../model/component.ts';
 import { type Metadata, type MetadataEntry, NO_METADATA, type Payload } from '../model/payload.ts';
 import type { InputRecord, OutputRecord } from '../model/record.ts';
@@ -10,7 +10,7 @@ import { DOOR_HEADER, ORIGIN_HEADER } from './header-names.ts';
 import { readEntry, writeEntries } from './metadata-entries.ts';
 
 // The numbers are those of stateferry.internal.CommandRecord in proto/stateferry/internal.proto. Tags are
-// number << 3 | 2: every field has a length.
+// number << 3 | 2 for a field that has a length.
 const ID = 0x0a;
 const SERVICE = 0x12;
 const METHOD = 0x1a;
@@ -20,12 +20,16 @@ const PAYLOAD = 0x32;
 const METADATA = 0x3a;
 const REPLY_TOPICS = 0x42;
 const CALLER = 0x4a;
-const FAULT = 0x52;
+const STREAM = 0x50;
+const FAULT = 0x5a;
 // stateferry.internal.Caller
 const CALLER_PARTITION = 0x08;
 const CALLER_CORRELATION = 0x12;
 const CALLER_DONE_ONLY = 0x18;
 const CALLER_AWAITS = 0x20;
+const CALLER_STREAMED = 0x28;
+/** stateferry.internal.StreamControl */
+const STREAM_CONTROLS: readonly (StreamControl | undefined)[] = [undefined, 'renew', 'cancel'];
 
 /** A command on its way to the command topic: who it is, for whom, and where it is written. */
 export interface CommandToSend {
@@ -39,6 +43,8 @@ export interface CommandToSend {
   readonly metadata: Metadata;
   readonly replyTo: readonly string[];
   readonly caller?: Caller | undefined;
+  /** It says something of a stream of answers of this caller, and is no command. */
+  readonly stream?: StreamControl | undefined;
   /**
    * Why it cannot be carried out, a sentence: it becomes a dead letter where it arrives. Without a method it is an event
    * that no method of the service takes; with one, an event that no record can hold, whose payload is left out.
@@ -61,6 +67,7 @@ export function encodeCommandRecord(command: CommandToSend): OutputRecord {
   writeEntries(writer, METADATA, command.metadata);
   for (const topic of command.replyTo) writer.uint32(REPLY_TOPICS).string(topic);
   if (command.caller !== undefined) writeCaller(writer, command.caller);
+  if (command.stream !== undefined) writer.uint32(STREAM).uint32(STREAM_CONTROLS.indexOf(command.stream));
   if (command.fault !== undefined) writer.uint32(FAULT).string(command.fault);
   return {
     topic: command.topic,
@@ -71,10 +78,12 @@ export function encodeCommandRecord(command: CommandToSend): OutputRecord {
   };
 }
 
-function writeCaller(writer: Writer, { partition, correlation, doneOnly, awaits }: Caller): void {
+function writeCaller(writer: Writer, caller: Caller): void {
+  const { partition, correlation, doneOnly, awaits, streamed } = caller;
   writer.uint32(CALLER).fork().uint32(CALLER_PARTITION).uint32(partition).uint32(CALLER_CORRELATION).bytes(correlation);
   if (doneOnly) writer.uint32(CALLER_DONE_ONLY).bool(true);
   if (awaits > 0) writer.uint32(CALLER_AWAITS).uint32(awaits);
+  if (streamed === true) writer.uint32(CALLER_STREAMED).bool(true);
   writer.ldelim();
 }
 
@@ -124,6 +133,7 @@ export function decodeCommandRecord(
       metadata: fields.metadata,
       replyTo: fields.replyTo,
       ...(fields.caller && { caller: fields.caller }),
+      ...(fields.stream && { stream: fields.stream }),
     };
   } catch (error) {
     if (!(error instanceof StateferryError) || error.fate !== 'reject') throw error;
@@ -151,6 +161,7 @@ interface Fields {
   metadata: Metadata;
   replyTo: readonly string[];
   caller: Caller | undefined;
+  stream: StreamControl | undefined;
   fault: string;
 }
 
@@ -188,6 +199,7 @@ function readEnvelope(value: Buffer): Fields {
     metadata: NO_METADATA,
     replyTo: [],
     caller: undefined,
+    stream: undefined,
     fault: '',
   };
   const metadata: MetadataEntry[] = [];
@@ -223,6 +235,9 @@ function readEnvelope(value: Buffer): Fields {
       case CALLER:
         fields.caller = readCaller(Reader.create(reader.bytes()));
         break;
+      case STREAM:
+        fields.stream = STREAM_CONTROLS[reader.uint32()];
+        break;
       case FAULT:
         fields.fault = reader.stringVerify();
         break;
@@ -240,13 +255,15 @@ function readCaller(reader: Reader): Caller {
   let correlation: Uint8Array = reader.buf.subarray(0, 0);
   let doneOnly = false;
   let awaits = 0;
+  let streamed = false;
   while (reader.pos < reader.len) {
     const tag = reader.tag();
     if (tag === CALLER_PARTITION) partition = reader.uint32();
     else if (tag === CALLER_CORRELATION) correlation = reader.bytes();
     else if (tag === CALLER_DONE_ONLY) doneOnly = reader.bool();
     else if (tag === CALLER_AWAITS) awaits = reader.uint32();
+    else if (tag === CALLER_STREAMED) streamed = reader.bool();
     else reader.skipType(tag & 7, 0, tag >>> 3);
   }
-  return { partition, correlation, doneOnly, awaits };
+  return { partition, correlation, doneOnly, awaits, ...(streamed && { streamed }) };
 }

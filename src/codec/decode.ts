@@ -1,6 +1,6 @@
 import { isUtf8 } from 'node:buffer';
 import { messageOf, StateferryError } from '../errors.ts';
-import type { Caller, CommandId } from '../model/command.ts';
+import type { Caller, CommandId, StreamControl } from '../model/command.ts';
 import type { Method } from '../model/component.ts';
 import { type Metadata, type Payload, typeNameOf } from '../model/payload.ts';
 import type { InputRecord } from '../model/record.ts';
@@ -53,6 +53,7 @@ export type Decoded =
       readonly replyTo: readonly string[];
       /** Who waits for it at a door. */
       readonly caller?: Caller;
+      readonly stream?: StreamControl;
     }
   /** For the dead-letter topic. `method`: where it would have gone, if that could be told. */
   | {

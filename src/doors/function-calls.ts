@@ -167,10 +167,28 @@ export function createFunctionCalls(options: FunctionCallsOptions): Calls {
     if (!options.isFunctionUp()) throw new CallFailure(status.UNAVAILABLE, 'the function is away at present');
   }
 
+  /** Replicated entities answer with streams where their protocol has them (PROTOCOLS 7). */
+  async function* streamedByEntity(call: DoorCall, input: AsyncIterable<Uint8Array>): AsyncGenerator<DoorReply> {
+    const { method, signal } = call;
+    const streams = method.component.kind === 'replicated' && dialect.replicated.encodeStreamCancelled !== undefined;
+    if (!streams || method.clientStreaming) {
+      throw new CallFailure(
+        status.UNIMPLEMENTED,
+        `${nameOf(method)} is of an entity, which does not stream${streams ? ' in' : ''}`,
+      );
+    }
+    for await (const bytes of input) {
+      const command = toEntity(method, checked(method, bytes), call.metadata);
+      yield* log.stream(command, { signal, deadline: deadlineOf(call) });
+      return;
+    }
+  }
+
   async function* streamed(call: DoorCall, input: AsyncIterable<Uint8Array>): AsyncGenerator<DoorReply> {
     const { method, signal } = call;
     if (method.component.kind !== 'action') {
-      throw new CallFailure(status.UNIMPLEMENTED, `${nameOf(method)} is of an entity, which does not stream`);
+      yield* streamedByEntity(call, input);
+      return;
     }
     mustBeUp();
     const { paths } = dialect.action;

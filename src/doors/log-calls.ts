@@ -2,10 +2,10 @@ import { randomBytes } from 'node:crypto';
 import { status } from '@grpc/grpc-js';
 import kafkajs, { type Kafka, type Message, type Producer } from 'kafkajs';
 import { asBuffer } from '../bytes.ts';
-import { type Answer, type AnswerOutcome, CORRELATION_BYTES, decodeAnswer } from '../codec/answer-record.ts';
+import { type AnswerOutcome, CORRELATION_BYTES, decodeAnswer } from '../codec/answer-record.ts';
 import { encodeCommandRecord } from '../codec/command-record.ts';
 import { messageOf, StateferryError } from '../errors.ts';
-import type { Caller } from '../model/command.ts';
+import type { Caller, StreamControl } from '../model/command.ts';
 import type { Method } from '../model/component.ts';
 import type { Metadata, Payload } from '../model/payload.ts';
 import type { OutputRecord } from '../model/record.ts';
@@ -14,7 +14,8 @@ import { checkAcknowledged } from '../topics/acknowledged.ts';
 import { partitionFor } from '../topics/partition.ts';
 import { BATCH_BYTES, recordBytes } from '../topics/record-bytes.ts';
 import { createTail, type Tail } from '../topics/tail.ts';
-import { CallFailure } from './calls.ts';
+import { createAnswerStream, type Waiting } from './answer-stream.ts';
+import { CallFailure, type DoorReply } from './calls.ts';
 
 const { Partitioners } = kafkajs;
 
@@ -51,6 +52,15 @@ export interface LogCalls {
     command: LogCommand,
     wait: { readonly doneOnly: boolean; readonly signal: AbortSignal; readonly deadline: number },
   ): Promise<AnswerOutcome>;
+  /**
+   * The answers to a command of a replicated entity that streams them, each once it is committed. Ending the iteration
+   * early, and `signal`, tell the owner that the caller has gone. The first one is waited for until `deadline`.
+   * @throws CallFailure as `ask` does, and UNAVAILABLE when the entity was closed or has moved: what was told, holds
+   */
+  stream(
+    command: LogCommand,
+    wait: { readonly signal: AbortSignal; readonly deadline: number },
+  ): AsyncGenerator<DoorReply>;
   /** Resolves when the log has the commands: they take effect once. @throws CallFailure where nobody knows whether it has. */
   tell(commands: readonly LogCommand[]): Promise<void>;
 }
@@ -69,14 +79,6 @@ export interface LogCallsOptions {
   readonly onTrouble: (reason: string) => void;
 }
 
-interface Pending {
-  /** Records of the answer topic that belong to it, as far as is known. */
-  expected: number;
-  received: number;
-  outcome: AnswerOutcome | undefined;
-  readonly settle: (result: AnswerOutcome | CallFailure) => void;
-}
-
 interface ToSend {
   readonly messages: readonly Message[];
   readonly done: (failure?: CallFailure) => void;
@@ -87,7 +89,7 @@ export function createLogCalls(options: LogCallsOptions): LogCalls & { start(): 
   const { kafka, commandTopic, answerTopic, shards } = options;
   // Any partition will do; several processes may read the same one, and take from it what is theirs.
   const partition = randomBytes(4).readUInt32BE() % options.answerPartitions;
-  const pending = new Map<string, Pending>();
+  const pending = new Map<string, Waiting>();
   const waiting: ToSend[] = [];
   // Nothing is sent twice: a command that came to the log two times would take effect two times.
   const producer: Producer = kafka.producer({
@@ -138,7 +140,7 @@ export function createLogCalls(options: LogCallsOptions): LogCalls & { start(): 
     sending.wake();
   }
 
-  function toMessage(command: LogCommand, caller: Caller | undefined): Message {
+  function toMessage(command: LogCommand, caller: Caller | undefined, stream?: StreamControl): Message {
     const { method, entityId } = command;
     const isAction = method.component.kind === 'action';
     const key = isAction ? null : Buffer.from(entityId);
@@ -151,6 +153,7 @@ export function createLogCalls(options: LogCallsOptions): LogCalls & { start(): 
       metadata: command.metadata,
       replyTo: [],
       caller,
+      stream,
       key,
       topic: commandTopic,
       partition: key === null ? randomBytes(4).readUInt32BE() % shards : partitionFor(key, shards),
@@ -165,15 +168,9 @@ export function createLogCalls(options: LogCallsOptions): LogCalls & { start(): 
     return asMessage(record);
   }
 
-  function answered({ correlation, awaits, outcome }: Answer): void {
-    const call = pending.get(correlation);
-    if (call === undefined) return;
-    call.expected += awaits;
-    call.received++;
-    // The ends of side effects are only counted.
-    if (outcome.kind !== 'done') call.outcome = outcome;
-    if (call.received < call.expected) return;
-    call.settle(call.outcome ?? { kind: 'done' });
+  function mustListen(): void {
+    if (tail !== undefined) return;
+    throw new CallFailure(status.UNAVAILABLE, 'answers cannot be read from Kafka at present; nothing was done');
   }
 
   async function listen(pause: number): Promise<void> {
@@ -185,7 +182,8 @@ export function createLogCalls(options: LogCallsOptions): LogCalls & { start(): 
       maxWaitMs: ANSWER_WAIT_MS,
       onRecord(record) {
         try {
-          answered(decodeAnswer(record));
+          const answer = decodeAnswer(record);
+          pending.get(answer.correlation)?.answered(answer);
         } catch (error) {
           if (!(error instanceof StateferryError)) throw error;
           options.onTrouble(`offset ${record.offset} of "${answerTopic}": ${error.message}`);
@@ -209,7 +207,7 @@ export function createLogCalls(options: LogCallsOptions): LogCalls & { start(): 
     tail = undefined;
     void was.stop().catch(() => undefined);
     options.onTrouble(`answers cannot be read: ${reason}`);
-    for (const call of [...pending.values()]) call.settle(unknown(`the answers cannot be read (${reason})`));
+    for (const call of [...pending.values()]) call.end(unknown(`the answers cannot be read (${reason})`));
     reopen(pause);
   }
 
@@ -233,7 +231,7 @@ export function createLogCalls(options: LogCallsOptions): LogCalls & { start(): 
       stopped = true;
       clearTimeout(reopening);
       sending.stop();
-      for (const call of [...pending.values()]) call.settle(unknown('the runtime is shutting down'));
+      for (const call of [...pending.values()]) call.end(unknown('the runtime is shutting down'));
       for (const { done } of waiting.splice(0))
         done(new CallFailure(status.UNAVAILABLE, 'the runtime is shutting down'));
       await tail?.stop().catch(() => undefined);
@@ -241,9 +239,7 @@ export function createLogCalls(options: LogCallsOptions): LogCalls & { start(): 
     },
     ask(command, { doneOnly, signal, deadline }) {
       return new Promise<AnswerOutcome>((resolve, reject) => {
-        if (tail === undefined) {
-          throw new CallFailure(status.UNAVAILABLE, 'answers cannot be read from Kafka at present; nothing was done');
-        }
+        mustListen();
         const correlation = randomBytes(CORRELATION_BYTES);
         const id = correlation.toString('hex');
         const message = toMessage(command, { partition, correlation, doneOnly, awaits: 0 });
@@ -264,9 +260,20 @@ export function createLogCalls(options: LogCallsOptions): LogCalls & { start(): 
                 'no answer within the deadline: whether the command takes effect is not known, and if so, it does once',
               ),
             ),
-          Math.min(MAX_TIMER_MS, Math.max(0, deadline - Date.now())),
+          untilMs(deadline),
         );
-        pending.set(id, { expected: 1, received: 0, outcome: undefined, settle });
+        // Records of the answer topic that belong to it, as far as is known.
+        let expected = 1;
+        let outcome: AnswerOutcome = { kind: 'done' };
+        pending.set(id, {
+          answered(answer) {
+            expected += answer.awaits - 1;
+            // The ends of side effects are only counted.
+            if (answer.outcome.kind !== 'done') outcome = answer.outcome;
+            if (expected === 0) settle(outcome);
+          },
+          end: settle,
+        });
         if (signal.aborted) onAbort();
         else {
           signal.addEventListener('abort', onAbort);
@@ -275,6 +282,35 @@ export function createLogCalls(options: LogCallsOptions): LogCalls & { start(): 
           });
         }
       });
+    },
+    async *stream(command, { signal, deadline }) {
+      mustListen();
+      const correlation = randomBytes(CORRELATION_BYTES);
+      const id = correlation.toString('hex');
+      const caller: Caller = { partition, correlation, doneOnly: false, awaits: 0, streamed: true };
+      const message = toMessage(command, caller);
+      // It says nothing but whose stream it is about.
+      const about = { ...command, payload: { typeUrl: '', value: new Uint8Array() }, metadata: [] };
+      const say = (what: StreamControl): void => send([toMessage(about, caller, what)], () => undefined);
+      const answers = createAnswerStream({ firstWithinMs: untilMs(deadline), renew: () => say('renew') });
+      const onAbort = (): void => answers.end(new CallFailure(status.CANCELLED, 'the caller is gone'));
+      pending.set(id, answers);
+      signal.addEventListener('abort', onAbort);
+      try {
+        if (signal.aborted) onAbort();
+        else {
+          send([message], (failure) => {
+            if (failure !== undefined) answers.end(failure);
+          });
+        }
+        yield* answers.read();
+      } finally {
+        signal.removeEventListener('abort', onAbort);
+        pending.delete(id);
+        answers.end(new CallFailure(status.CANCELLED, 'the caller is gone'));
+        // What the log does not take is made up for by the owner, who hears nothing more of the caller.
+        if (answers.isOpen && !stopped) say('cancel');
+      }
     },
     tell(commands) {
       return new Promise((resolve, reject) => {
@@ -285,6 +321,10 @@ export function createLogCalls(options: LogCallsOptions): LogCalls & { start(): 
       });
     },
   };
+}
+
+function untilMs(deadline: number): number {
+  return Math.min(MAX_TIMER_MS, Math.max(0, deadline - Date.now()));
 }
 
 function unknown(reason: string): CallFailure {

@@ -3,15 +3,17 @@ import { asProtobuf } from '../codec/any.ts';
 import { encodeCommandRecord } from '../codec/command-record.ts';
 import type { Destination, Encode } from '../codec/encode.ts';
 import { entityIdFromPayload } from '../codec/entity-key.ts';
-import { StateferryError } from '../errors.ts';
+import { messageOf, StateferryError } from '../errors.ts';
 import type { JournalDeletion, JournalEvent, JournalKey, JournalSnapshot, JournalValue } from '../model/chunk.ts';
 import type { Caller, Command } from '../model/command.ts';
 import type { ParkedCommand, Place } from '../model/control.ts';
 import type { Call, Effect } from '../model/effect.ts';
 import { type Payload, typeNameOf } from '../model/payload.ts';
 import type { OutputRecord } from '../model/record.ts';
+import type { ReplicatedData } from '../model/replicated.ts';
 import { partitionFor } from '../topics/partition.ts';
 import { BATCH_BYTES, recordBytes } from '../topics/record-bytes.ts';
+import { decideReplicated, type ReplicatedChange, type ReplicatedRows } from './decide-replicated.ts';
 import { type FedCommand, feedCommands } from './feed-command.ts';
 import { methodKey, type Routes } from './routes.ts';
 
@@ -21,6 +23,8 @@ export interface EntityPosition {
   readonly seq: number;
   /** Changes of its value so far. */
   readonly revision: number;
+  /** Replicated entities: their value; absent: there is none. */
+  readonly data?: ReplicatedData | undefined;
 }
 
 /** What a command does: to the journal, and to the topics. Nothing of it has happened yet. */
@@ -30,6 +34,8 @@ export interface Decision {
   readonly value?: JournalValue;
   readonly deletion?: JournalDeletion;
   readonly outputs: readonly OutputRecord[];
+  /** Replicated entities: what the entity is afterwards. Taken off by the entity, which alone keeps it. */
+  change?: ReplicatedChange | undefined;
   /** Set where the command has an idempotency key. */
   readonly key?: JournalKey;
   /** What its events, or the change of its value, are to feeds; a feed that is behind reads them from the journal instead. */
@@ -77,18 +83,21 @@ export function decide(command: Command, effect: Effect, position: EntityPositio
   const key = { entityType: component.entityType, entityId: command.entityId };
   const outputs: OutputRecord[] = [];
 
+  const replicated = effect.replicated === undefined ? undefined : replicatedRows(command, effect.replicated, position);
   const events: readonly JournalEvent[] =
-    effect.events.length === 0
-      ? NONE
-      : effect.events.map((event, i) => ({
-          entityType: component.entityType,
-          entityId: command.entityId,
-          seq: position.seq + i + 1,
-          typeUrl: checkType(event, command),
-          payload: event.value,
-          commandId: command.id,
-        }));
-  if (events.length > 0 && component.kind !== 'event-sourced')
+    replicated?.event !== undefined
+      ? [replicated.event]
+      : effect.events.length === 0
+        ? NONE
+        : effect.events.map((event, i) => ({
+            entityType: component.entityType,
+            entityId: command.entityId,
+            seq: position.seq + i + 1,
+            typeUrl: checkType(event, command),
+            payload: event.value,
+            commandId: command.id,
+          }));
+  if (effect.events.length > 0 && component.kind !== 'event-sourced')
     throw broken(command, 'emitted events, and it is no event sourced entity');
   if (effect.state !== undefined && component.kind !== 'value')
     throw broken(command, 'changed a value, and it is no value entity');
@@ -106,7 +115,9 @@ export function decide(command: Command, effect: Effect, position: EntityPositio
   let derived = 0;
   const { caller } = command;
   // Whoever waits for the answer waits for the end of what is to be done before it, too.
-  const awaited: Caller | undefined = caller && { ...caller, doneOnly: true, awaits: 0 };
+  // One who takes a stream is told of its items alone.
+  const awaited: Caller | undefined =
+    caller === undefined || caller.streamed === true ? undefined : { ...caller, doneOnly: true, awaits: 0 };
   let awaits = 0;
   for (const call of effect.sideEffects) {
     const isAwaited = awaited !== undefined && call.synchronous;
@@ -115,9 +126,22 @@ export function decide(command: Command, effect: Effect, position: EntityPositio
   }
 
   const destinations = context.routes.repliesOf(command.method);
+  const streams = effect.streamed === true;
+  if (streams && (caller?.streamed !== true || answer.kind === 'forward')) {
+    throw broken(command, 'streams its answers, and nobody takes more than one');
+  }
+  // Of one who has gone, and of a stream that begins without a message, there is nothing to tell but that.
+  const isSilent = answer.kind === 'none' && (command.stream === 'cancel' || caller?.streamed === true);
   switch (answer.kind) {
     case 'reply':
     case 'none': {
+      if (isSilent) {
+        if (command.stream !== 'cancel' && caller !== undefined) {
+          const outcome = { kind: 'done' } as const;
+          outputs.push(answerRecord(command, caller, { awaits, outcome, item: 1, more: streams }, context));
+        }
+        break;
+      }
       const payload = answer.kind === 'reply' ? answer.payload : emptyOutput(command);
       const metadata = answer.kind === 'reply' ? answer.metadata : NONE;
       if (destinations.length > 0 || command.replyTo.length > 0) checkType(payload, command);
@@ -133,12 +157,17 @@ export function decide(command: Command, effect: Effect, position: EntityPositio
           outputs.push(publish(command, destination, payload, `${command.id}/reply`, context, metadata));
         }
       }
-      if (caller !== undefined) outputs.push(reply(command, caller, awaits, payload, metadata, context));
+      if (caller !== undefined) {
+        const outcome = { kind: 'reply', payload, metadata } as const;
+        const item = caller.streamed === true ? { item: 1, more: streams } : undefined;
+        outputs.push(answerRecord(command, caller, { awaits, outcome, ...item }, context));
+      }
       break;
     }
     case 'forward': {
       const replyTo = [...new Set([...command.replyTo, ...destinations.map((d) => d.topic)])];
-      const next = caller && { ...caller, awaits: caller.awaits + awaits };
+      // Whatever it is forwarded to answers once.
+      const next = caller && { ...withoutStream(caller), awaits: caller.awaits + awaits };
       outputs.push(derive(command, answer.call, ++derived, { replyTo, caller: next }, context));
       break;
     }
@@ -150,6 +179,11 @@ export function decide(command: Command, effect: Effect, position: EntityPositio
   const seq = position.seq + events.length;
   if (effect.snapshot !== undefined && !context.ignoreSnapshots) {
     decision.snapshot = { ...key, seq, typeUrl: checkType(effect.snapshot, command), payload: effect.snapshot.value };
+  }
+  if (replicated !== undefined) {
+    decision.change = replicated.change;
+    if (replicated.snapshot !== undefined) decision.snapshot = replicated.snapshot;
+    if (replicated.deletion !== undefined) decision.deletion = replicated.deletion;
   }
   if (effect.deletedAfterMs !== undefined) decision.deletion = { ...key, seq, cleanupAfterMs: effect.deletedAfterMs };
   if (effect.state !== undefined) {
@@ -168,6 +202,20 @@ export function decide(command: Command, effect: Effect, position: EntityPositio
   const feeds = context.routes.feedsOf(component);
   if (feeds.length > 0) decision.fed = feedCommands(feeds, decision, context);
   return decision;
+}
+
+function replicatedRows(
+  command: Command,
+  action: NonNullable<Effect['replicated']>,
+  position: EntityPosition,
+): ReplicatedRows {
+  if (command.method.component.kind !== 'replicated')
+    throw broken(command, 'changed a replicated value, and it is no replicated entity');
+  try {
+    return decideReplicated(command, action, position);
+  } catch (error) {
+    throw broken(command, messageOf(error));
+  }
 }
 
 function publish(
@@ -208,33 +256,33 @@ function fitting(record: OutputRecord, command: Command, what: string, context: 
   );
 }
 
-/** The reply to a caller at a door. */
-function reply(
+/** What a caller at a door is told. @throws StateferryError FUNCTION_BROKEN_REPLY where it is too large. */
+export function answerRecord(
   command: Command,
   caller: Caller,
-  awaits: number,
-  payload: Payload,
-  metadata: Command['metadata'],
+  told: Pick<Parameters<typeof encodeAnswer>[0], 'awaits' | 'outcome' | 'item' | 'more'>,
   context: DecisionContext,
 ): OutputRecord {
-  if (payload.value.length > context.maxOutputBytes) {
+  const { outcome } = told;
+  if (outcome.kind === 'reply' && outcome.payload.value.length > context.maxOutputBytes) {
     throw broken(
       command,
-      `replied with ${payload.value.length} bytes, and at most ${context.maxOutputBytes} may go (engine.maxRecordBytes)`,
+      `replied with ${outcome.payload.value.length} bytes, and at most ${context.maxOutputBytes} may go (engine.maxRecordBytes)`,
     );
   }
-  const record = encodeAnswer({
-    topic: context.answerTopic,
-    caller,
-    awaits,
-    outcome: { kind: 'reply', payload, metadata },
-    commandId: command.id,
-  });
+  const record = encodeAnswer({ topic: context.answerTopic, caller, commandId: command.id, ...told });
   return fitting(record, command, 'replied with a record', context);
 }
 
-/** A forward or side effect, as a command on the internal command topic. */
-function derive(
+function withoutStream({ streamed: _, ...caller }: Caller): Caller {
+  return caller;
+}
+
+/**
+ * A forward or side effect, as a command on the internal command topic.
+ * @throws StateferryError with fate `reject` where there is no such target, or the record does not fit.
+ */
+export function derive(
   command: Command,
   call: Call,
   ordinal: number,

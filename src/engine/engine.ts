@@ -61,7 +61,7 @@ export interface EngineOptions
   /** Those that are subscribed to events and values, and what the journal tells of them. */
   readonly feeds: Pick<FeederOptions, 'store' | 'command'> & { readonly all: readonly Feed[] };
   readonly intake: (record: InputRecord) => Arrival;
-  readonly entities: Omit<EntitiesOptions, 'reject' | 'onDecided' | 'onLoadFailed' | 'signals'>;
+  readonly entities: Omit<EntitiesOptions, 'reject' | 'onDecided' | 'onPublished' | 'onLoadFailed' | 'signals'>;
   readonly append: JournalingOptions['append'];
   /** The steps of opening for one transactional id. */
   readonly opening: (transactionalId: string) => OpeningSteps;
@@ -129,6 +129,9 @@ export class Engine {
       onDecided: (item) => {
         this.#poison.decided(item);
         if (item.shard.isReady()) this.#incarnation?.journaling.wake();
+      },
+      onPublished: (owner) => {
+        for (const shard of this.#shards.values()) if (shard === owner) this.#nudge(shard);
       },
       onLoadFailed: (error) => this.#condemn('JOURNAL_UNKNOWN', 'entities could not be loaded from the journal', error),
       signals: options.signals,
@@ -630,8 +633,14 @@ export class Engine {
     shard.control.comesBack(item);
     switch (arrival.kind) {
       case 'command': {
+        const { stream } = arrival.command;
+        if (stream === 'renew') {
+          item.decision = publishing(this.#entities.renew(arrival.command));
+          return;
+        }
         const key = entityOf(arrival.command);
-        if (key !== undefined && shard.control.arrives(item, key) === 'park') {
+        // Not even a paused entity lets its function stream to one who has gone.
+        if (stream === undefined && key !== undefined && shard.control.arrives(item, key) === 'park') {
           item.decision = this.#poison.park(shard, item, key);
         } else this.#entities.dispatch(item, arrival.command);
         return;

@@ -1,3 +1,4 @@
+import { decodeReplicatedDelta } from '../codec/replicated-record.ts';
 import { messageOf, StateferryError } from '../errors.ts';
 import type { FunctionClient } from '../functions/client.ts';
 import { type Outcome, openActionSession, openEntitySession, type Session } from '../functions/session.ts';
@@ -5,11 +6,17 @@ import type { EntityHead, StoredEvent, StoredValue } from '../journal/load.ts';
 import type { EntityKey } from '../model/chunk.ts';
 import type { Command } from '../model/command.ts';
 import type { Component } from '../model/component.ts';
+import type { Effect } from '../model/effect.ts';
+import type { OutputRecord } from '../model/record.ts';
 import type { Signals } from '../observe/signals.ts';
-import type { Dialect } from '../protocol/dialect.ts';
+import type { Dialect, EntityInit } from '../protocol/dialect.ts';
+import { fold } from '../replicated/fold.ts';
+import { fromNothing } from '../replicated/merge.ts';
 import type { Decision, EntityPosition } from './decide.ts';
 import { Duplicates } from './duplicates.ts';
-import type { Item, ItemOwner } from './item.ts';
+import { type Item, type ItemOwner, publishing } from './item.ts';
+import { Replica } from './replica.ts';
+import type { StreamOutputs } from './streams.ts';
 
 /** Entities whose heads are read with one query. */
 const LOAD_BATCH = 500;
@@ -35,6 +42,7 @@ const LOSS_PAUSE_MAX_MS = 5_000;
  * - asking: its next command has an idempotency key, and the journal is asked whether it has taken effect before;
  * - queued: waits for a free stream; loading: its state is being read;
  * - idle: has a stream and nothing to do; busy: one command is at the function;
+ * - leaving: nothing is at the function but callers that have gone, of whom it may say what it does about them;
  * - held: has a command and a stream, and waits for its turn: the function has as many commands as it may have, or a
  *   suspect goes first, alone;
  * - resting: its first command failed, and is tried again after a pause or when somebody says so.
@@ -47,6 +55,7 @@ type EntityState =
   | 'loading'
   | 'idle'
   | 'busy'
+  | 'leaving'
   | 'held'
   | 'resting'
   | 'dropped';
@@ -61,11 +70,15 @@ interface Entity {
   readonly mailbox: Item[];
   seq: number;
   revision: number;
+  /** Of a replicated entity with a stream. */
+  replica: Replica | undefined;
   /** Decided commands that are not in the journal yet. */
   unsettled: number;
   /** Ends its rest. */
   rest: NodeJS.Timeout | undefined;
 }
+
+const NO_OUTPUTS: readonly OutputRecord[] = [];
 
 /** What becomes of a command that failed: a decision, another attempt after a pause, or nothing until somebody says so. */
 export type Rejection = Decision | { readonly retryInMs: number } | 'hold';
@@ -88,7 +101,7 @@ export interface EntitiesOptions {
   /** The SDK cannot start from a snapshot: all events are replayed. */
   readonly ignoreSnapshots: boolean;
   readonly isFunctionUp: () => boolean;
-  readonly decide: (command: Command, position: EntityPosition, outcome: Outcome & { kind: 'effect' }) => Decision;
+  readonly decide: (command: Command, position: EntityPosition, effect: Effect) => Decision;
   /** What becomes of an item whose command failed. */
   readonly reject: (item: Item, error: StateferryError) => Rejection;
   readonly onDecided: (item: Item) => void;
@@ -99,12 +112,16 @@ export interface EntitiesOptions {
   readonly findDuplicates: (items: readonly Item[]) => Promise<readonly boolean[]>;
   /** What a command does that took effect before: nothing, but whoever waits for it is told. */
   readonly repeat: (command: Command) => Decision;
+  readonly streams: StreamOutputs;
+  /** Something of a shard waits for a chunk to go with. */
+  readonly onPublished: (shard: ItemOwner) => void;
   readonly signals: Pick<Signals, 'commands' | 'duplicates' | 'retries' | 'entitiesOpened' | 'entitiesClosed'>;
 }
 
 /**
  * All entities of the process that have something to do or a stream: serial per entity, concurrent across entities.
- * Holds no state of theirs (the function does), only where they stand. What is held is bounded by the stream cap and by
+ * Holds no state of theirs (the function does), only where they stand; but of replicated entities with a stream it holds
+ * the value, since the runtime merges (PROTOCOLS 7). What is held is bounded by the stream cap and by
  * the shards' windows; entities that have ever been seen cost nothing.
  */
 export class Entities {
@@ -124,6 +141,8 @@ export class Entities {
   readonly #held = new Set<Entity>();
   /** Wait for the function to come back. */
   readonly #stalled = new Set<Entity>();
+  /** Replicated entities with streams of answers. */
+  readonly #streaming = new Set<Replica>();
   readonly #duplicates: Duplicates;
   #loading = false;
   #streams = 0;
@@ -155,6 +174,11 @@ export class Entities {
     const { component } = command.method;
     const id = idOf(component, command, item);
     let entity = this.#entities.get(id);
+    if (command.stream === 'cancel' && (entity === undefined || isAtRest(entity))) {
+      // The entity has no stream of anybody, and needs none for this.
+      item.decision = publishing(NO_OUTPUTS);
+      return;
+    }
     if (entity === undefined) {
       entity = {
         id,
@@ -166,6 +190,7 @@ export class Entities {
         mailbox: [],
         seq: 0,
         revision: 0,
+        replica: undefined,
         unsettled: 0,
         rest: undefined,
       };
@@ -173,8 +198,16 @@ export class Entities {
     }
     entity.mailbox.push(item);
     if (command.idempotencyKey !== undefined) this.#look(entity, item);
-    if (entity.state === 'idle') this.#next(entity);
+    if (entity.state === 'idle' || entity.state === 'leaving') this.#next(entity);
     else if (entity.state === 'passive') this.#activate(entity);
+  }
+
+  /** The caller of a stream is still there; answers what it is told where there is no such stream. */
+  renew(renewal: Command): readonly OutputRecord[] {
+    const { component } = renewal.method;
+    const key = { entityType: component.entityType, entityId: renewal.entityId };
+    const isThere = this.#entities.get(entityIdOf(key))?.replica?.renew(renewal.caller) === true;
+    return isThere ? NO_OUTPUTS : this.#options.streams.unknown(renewal);
   }
 
   /** The function answers again. */
@@ -208,9 +241,11 @@ export class Entities {
     for (const item of items) {
       if (item.command === undefined || item.running || item.decision !== undefined) continue;
       const entity = this.#entities.get(idOf(item.command.method.component, item.command, item));
-      const at = entity?.mailbox.indexOf(item) ?? -1;
-      if (at >= 0) entity?.mailbox.splice(at, 1);
-      if (at === 0 && entity !== undefined) headless.add(entity);
+      if (entity !== undefined) {
+        const isFirst = first(entity) === item;
+        removeFrom(entity.mailbox, item);
+        if (isFirst) headless.add(entity);
+      }
       this.#duplicates.forget(item);
       this.#suspects.delete(item);
     }
@@ -234,10 +269,10 @@ export class Entities {
       this.#queue.delete(entity);
       this.#stalled.delete(entity);
       this.#held.delete(entity);
-      const first = entity.mailbox[0];
-      if (first !== undefined) {
-        this.#running.delete(first);
-        this.#suspects.delete(first);
+      const item = first(entity);
+      if (item !== undefined) {
+        this.#running.delete(item);
+        this.#suspects.delete(item);
       }
       // A stream may be reserved and not open yet.
       if (state === 'loading' && entity.session === undefined) this.#streams--;
@@ -296,7 +331,14 @@ export class Entities {
   }
 
   #passivateOne(): boolean {
-    const oldest = this.#idle.values().next().value;
+    let oldest: Entity | undefined;
+    for (const entity of this.#idle.values()) {
+      oldest ??= entity;
+      if (entity.replica?.isStreaming) continue;
+      // Whoever takes a stream of answers would lose it.
+      oldest = entity;
+      break;
+    }
     if (oldest === undefined) return false;
     this.#idle.delete(oldest.id);
     this.#endSession(oldest, 'close');
@@ -310,9 +352,9 @@ export class Entities {
       const batch = this.#loads.splice(0, LOAD_BATCH);
       try {
         const values = batch.filter((entity) => entity.component.kind === 'value');
-        const eventSourced = batch.filter((entity) => entity.component.kind === 'event-sourced');
+        const histories = batch.filter((entity) => entity.component.kind !== 'value');
         if (values.length > 0) await this.#loadValues(values);
-        if (eventSourced.length > 0) await this.#loadEventSourced(eventSourced);
+        if (histories.length > 0) await this.#loadHistories(histories);
       } catch (error) {
         this.#loading = false;
         this.#options.onLoadFailed(error);
@@ -333,7 +375,8 @@ export class Entities {
     });
   }
 
-  async #loadEventSourced(entities: readonly Entity[]): Promise<void> {
+  /** Event sourced and replicated entities: a snapshot, and what came after it. */
+  async #loadHistories(entities: readonly Entity[]): Promise<void> {
     const { store, ignoreSnapshots } = this.#options;
     const heads = await store.heads(entities.map((entity) => entity.key));
     let page: { entity: Entity; head: EntityHead; after: number }[] = [];
@@ -346,10 +389,7 @@ export class Entities {
         wanted.map(({ entity, head, after }) => ({ key: entity.key, after, through: head.seq })),
       );
       wanted.forEach(({ entity, head }, i) => {
-        if (entity.state !== 'loading') return;
-        const session = this.#openAt(entity, head);
-        for (const event of tails[i] ?? []) session.replay(event.seq, event.payload);
-        this.#next(entity);
+        if (entity.state === 'loading') this.#openWith(entity, head, tails[i] ?? []);
       });
     };
     for (let i = 0; i < entities.length; i++) {
@@ -357,12 +397,12 @@ export class Entities {
       const head = heads[i] as EntityHead;
       if (entity.state !== 'loading') continue;
       entity.seq = head.seq;
-      const after = ignoreSnapshots ? head.voidThrough : (head.snapshot?.seq ?? head.voidThrough);
+      // Of a replicated entity the runtime alone starts from the snapshot, whatever the function can do.
+      const isReplicated = entity.component.kind === 'replicated';
+      const after = ignoreSnapshots && !isReplicated ? head.voidThrough : (head.snapshot?.seq ?? head.voidThrough);
       const tail = head.seq - after;
-      if (tail === 0) {
-        this.#openAt(entity, head);
-        this.#next(entity);
-      } else if (tail > EVENTS_PAGE) await this.#replayLong(entity, head, after);
+      if (tail === 0) this.#openWith(entity, head, []);
+      else if (tail > EVENTS_PAGE && !isReplicated) await this.#replayLong(entity, head, after);
       else {
         page.push({ entity, head, after });
         events += tail;
@@ -370,6 +410,47 @@ export class Entities {
       }
     }
     if (page.length > 0) await flush();
+  }
+
+  #openWith(entity: Entity, head: EntityHead, events: readonly StoredEvent[]): void {
+    if (entity.component.kind === 'replicated') {
+      this.#openReplica(entity, head, events);
+      return;
+    }
+    const session = this.#openAt(entity, head);
+    for (const event of events) session.replay(event.seq, event.payload);
+    this.#next(entity);
+  }
+
+  #openReplica(entity: Entity, head: EntityHead, events: readonly StoredEvent[]): void {
+    try {
+      const { snapshot } = head;
+      const history = [...(snapshot === undefined ? [] : [snapshot]), ...events];
+      const data = fold(history.map(({ payload }) => decodeReplicatedDelta(payload)));
+      const session = this.#open(entity, data === undefined ? {} : { delta: fromNothing(data) });
+      const { streams: outputs, onPublished } = this.#options;
+      entity.replica = new Replica({
+        session,
+        data,
+        shard: entity.shard,
+        outputs,
+        streaming: this.#streaming,
+        onPublished,
+      });
+    } catch (error) {
+      // What the journal has of it is nothing that this function can be told. Others are loaded all the same.
+      const refusal =
+        error instanceof StateferryError
+          ? error
+          : new StateferryError('ENTITY_UNREADABLE', messageOf(error), { cause: error });
+      this.#streams--;
+      entity.state = 'passive';
+      const [item] = entity.mailbox;
+      if (item === undefined) this.#forgetIfDone(entity);
+      else this.#reject(entity, item, refusal, 'gone');
+      return;
+    }
+    this.#next(entity);
   }
 
   /** A long history goes through in pages, at the pace at which the function takes it. */
@@ -389,7 +470,7 @@ export class Entities {
     return this.#open(entity, snapshot === undefined || this.#options.ignoreSnapshots ? {} : { snapshot });
   }
 
-  #open(entity: Entity, start: Pick<Parameters<typeof openEntitySession>[0]['init'], 'snapshot' | 'state'>) {
+  #open(entity: Entity, start: Pick<EntityInit, 'snapshot' | 'state' | 'delta'>) {
     const session = openEntitySession({
       client: this.#options.client,
       dialect: this.#options.dialect,
@@ -397,6 +478,9 @@ export class Entities {
       init: { service: entity.component.service, entityId: entity.key.entityId, ...start },
       onEnd: (reason) => {
         if (entity.session === session) this.#ended(entity, reason);
+      },
+      onStreamed: (message) => {
+        if (entity.session === session) entity.replica?.told(message, entity.state === 'busy');
       },
     });
     entity.session = session;
@@ -421,18 +505,18 @@ export class Entities {
   #next(entity: Entity, isItsTurn = false): void {
     const { session } = entity;
     if (session === undefined) return;
-    // A command that took effect before does nothing now.
-    while (entity.mailbox[0]?.duplicate === true) {
-      const repeated = entity.mailbox[0];
-      this.#options.signals.duplicates(1);
-      this.#decided(entity, repeated, this.#options.repeat(repeated.command as Command));
-    }
-    const item = entity.mailbox[0];
+    let item = first(entity);
+    while (item !== undefined && this.#goesBy(entity, item)) item = first(entity);
     if (item === undefined) {
       if (entity.component.kind === 'action') {
         entity.session = undefined;
         entity.state = 'passive';
         this.#forgetIfDone(entity);
+        return;
+      }
+      if (entity.replica?.leaving) {
+        this.#idle.delete(entity.id);
+        entity.state = 'leaving';
         return;
       }
       entity.state = 'idle';
@@ -456,9 +540,33 @@ export class Entities {
     item.running = true;
     item.startedAt = performance.now();
     this.#running.set(item, entity);
-    session.send({ name: command.method.name, payload: command.payload, metadata: command.metadata }, (outcome) =>
-      this.#answered(entity, item, outcome),
-    );
+    const answered = (outcome: Outcome) => this.#answered(entity, item, outcome);
+    if (entity.replica !== undefined) entity.replica.send(command, answered);
+    else session.send({ name: command.method.name, payload: command.payload, metadata: command.metadata }, answered);
+  }
+
+  /** Deals with an item that the next one need not wait for; answers whether it was one. */
+  #goesBy(entity: Entity, item: Item): boolean {
+    const command = item.command as Command;
+    // A command that took effect before does nothing now.
+    if (item.duplicate === true) {
+      this.#options.signals.duplicates(1);
+      this.#decided(entity, item, this.#options.repeat(command));
+      return true;
+    }
+    if (command.stream !== 'cancel') return false;
+    const { replica } = entity;
+    if (!replica?.streamsTo(command.caller)) {
+      this.#decided(entity, item, publishing(NO_OUTPUTS));
+      return true;
+    }
+    // What the function does about a caller that has gone counts as what a command does.
+    item.running = true;
+    replica.cancelStream(item, (effect) => {
+      item.running = false;
+      this.#decide(entity, item, effect);
+    });
+    return true;
   }
 
   #answered(entity: Entity, item: Item, outcome: Outcome): void {
@@ -469,7 +577,7 @@ export class Entities {
     if (outcome.kind !== 'lost') this.#suspects.delete(item);
     switch (outcome.kind) {
       case 'effect':
-        this.#decide(entity, item, outcome);
+        this.#decide(entity, item, outcome.effect);
         break;
       case 'broken':
         this.#reject(entity, item, outcome.error, 'cancel');
@@ -493,34 +601,65 @@ export class Entities {
   /** Lets those go on whose turn it is; while there are suspects, only the next of them, alone. */
   #unhold(): void {
     for (const entity of this.#held) {
-      if (this.#mayRun(entity.mailbox[0])) {
+      if (this.#mayRun(first(entity))) {
         this.#held.delete(entity);
         this.#next(entity, true);
       } else if (this.#suspects.size === 0) return;
     }
   }
 
-  #decide(entity: Entity, item: Item, outcome: Outcome & { kind: 'effect' }): void {
+  /** `item` is a command, with nothing else in flight, or a cancellation, beside which a command may be. */
+  #decide(entity: Entity, item: Item, effect: Effect): void {
+    const { replica } = entity;
     let decision: Decision;
     try {
-      decision = this.#options.decide(item.command as Command, entity, outcome);
+      const position = replica === undefined ? entity : { seq: entity.seq, revision: 0, data: replica.data };
+      decision = this.#options.decide(item.command as Command, position, effect);
     } catch (error) {
       const refusal =
         error instanceof StateferryError
           ? error
           : new StateferryError('FUNCTION_BROKEN_REPLY', messageOf(error), { cause: error });
-      this.#reject(entity, item, refusal, 'close');
+      this.#reject(entity, item, refusal, this.#interrupt(entity) ? 'cancel' : 'close');
       return;
     }
     entity.seq += decision.events.length;
     if (decision.value !== undefined) entity.revision = decision.value.revision;
+    if (replica === undefined) {
+      this.#decided(entity, item, decision);
+      this.#next(entity);
+      return;
+    }
+    const isBeside = item.command?.stream === 'cancel' && entity.state !== 'leaving';
+    const { change } = decision;
+    decision.change = undefined;
+    decision = replica.decided(item, effect, decision, !isBeside && replica.leaving === 0);
     this.#decided(entity, item, decision);
-    this.#next(entity);
+    // Deleted, so that the next command starts a new one; or the function is to be told what it may not be told now.
+    const isOver = change !== undefined && (change.data === undefined || (isBeside && change.correction !== undefined));
+    if (change !== undefined) replica.changed(isOver ? { data: change.data } : change);
+    if (!isOver) {
+      if (!isBeside) this.#next(entity);
+      return;
+    }
+    this.#endSession(entity, this.#interrupt(entity) ? 'cancel' : 'close');
+    this.#goOn(entity);
+    this.#admit();
+  }
+
+  /** The command that is at the function is to be sent again; answers whether there is one. */
+  #interrupt(entity: Entity): boolean {
+    this.#held.delete(entity);
+    const item = entity.mailbox.find((one) => this.#running.has(one));
+    if (item === undefined) return false;
+    this.#running.delete(item);
+    item.running = false;
+    return true;
   }
 
   #look(entity: Entity, item: Item): void {
     this.#duplicates.look(item, () => {
-      if (entity.state === 'asking' && entity.mailbox[0] === item) this.#next(entity);
+      if (entity.state === 'asking' && first(entity) === item) this.#next(entity);
     });
   }
 
@@ -534,8 +673,7 @@ export class Entities {
       this.#rest(entity, rejection === 'hold' ? undefined : rejection.retryInMs);
     } else {
       this.#decided(entity, item, rejection);
-      if (entity.mailbox.length > 0) this.#activate(entity);
-      else this.#forgetIfDone(entity);
+      this.#goOn(entity);
     }
     this.#admit();
   }
@@ -549,6 +687,11 @@ export class Entities {
   #wake(entity: Entity): void {
     if (entity.state !== 'resting') return;
     clearTimeout(entity.rest);
+    this.#goOn(entity);
+  }
+
+  /** It has no stream: what waits for it opens a new one. */
+  #goOn(entity: Entity): void {
     entity.state = 'passive';
     if (entity.mailbox.length > 0) this.#activate(entity);
     else this.#forgetIfDone(entity);
@@ -556,7 +699,7 @@ export class Entities {
 
   #decided(entity: Entity, item: Item, decision: Decision): void {
     this.#options.signals.commands(entity.component.service, 1);
-    entity.mailbox.shift();
+    removeFrom(entity.mailbox, item);
     entity.unsettled++;
     item.decision = decision;
     if (decision.key === undefined) this.#duplicates.forget(item);
@@ -604,12 +747,27 @@ export class Entities {
   #endSession(entity: Entity, how: 'close' | 'cancel' | 'gone'): void {
     const { session } = entity;
     if (session === undefined) return;
+    const { replica } = entity;
     entity.session = undefined;
+    entity.replica = undefined;
+    if (replica !== undefined) this.#endReplica(entity, replica);
     if (how === 'close') session.close();
     else if (how === 'cancel') session.cancel();
     if (entity.component.kind === 'action') return;
     this.#streams--;
     this.#options.signals.entitiesClosed(1);
+  }
+
+  #endReplica(entity: Entity, replica: Replica): void {
+    if (entity.state === 'dropped') {
+      replica.forget();
+      return;
+    }
+    replica.end('the entity was closed, and its streams with it: call again');
+    for (const item of replica.takeLeaving()) {
+      item.running = false;
+      this.#decided(entity, item, publishing(NO_OUTPUTS));
+    }
   }
 
   #forgetIfDone(entity: Entity): void {
@@ -633,8 +791,23 @@ export class Entities {
       );
       this.#reject(entity, item, error, 'cancel');
     }
+    for (const replica of this.#streaming) replica.expire();
     this.#unhold();
   }
+}
+
+/** The first of its commands that is not decided, behind cancellations that are at the function. */
+function first({ mailbox, replica }: Entity): Item | undefined {
+  return mailbox[replica === undefined ? 0 : replica.leaving];
+}
+
+function removeFrom(mailbox: Item[], item: Item): void {
+  if (mailbox[0] === item) mailbox.shift();
+  else if (mailbox.includes(item)) mailbox.splice(mailbox.indexOf(item), 1);
+}
+
+function isAtRest({ replica, mailbox }: Entity): boolean {
+  return replica === undefined && mailbox.length === 0;
 }
 
 /** Actions have no entities: the record's key stands for one, so that what one key sends is answered in order. */

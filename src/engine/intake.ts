@@ -74,6 +74,7 @@ export function createIntake(options: {
       metadata: decoded.metadata,
       replyTo: decoded.replyTo,
       ...(decoded.caller && { caller: decoded.caller }),
+      ...(decoded.stream && { stream: decoded.stream }),
     };
     const once = idempotencyKey(known);
     const command: Command = once === undefined ? known : { ...known, idempotencyKey: once };
@@ -89,6 +90,7 @@ export function createIntake(options: {
       metadata: command.metadata,
       replyTo: command.replyTo,
       caller: command.caller,
+      stream: command.stream,
       key: command.key,
       topic: commandTopic,
       partition: home,

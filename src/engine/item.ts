@@ -7,6 +7,8 @@ import type { Decision } from './decide.ts';
 export interface ItemOwner {
   /** The oldest record of the window is decided: there is something to journal. */
   isReady(): boolean;
+  /** Goes onto topics with what `after` led to, or, where that is journaled or there is none, with the shard's next chunk. */
+  publish(outputs: readonly OutputRecord[], after: Item | undefined): void;
 }
 
 /** One input record on its way through a shard, from its arrival until Kafka has what came of it. */

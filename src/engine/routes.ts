@@ -136,7 +136,12 @@ export function planRoutes(spec: FunctionSpec, config: RouteConfig): RoutePlan {
     const component = entities.find((c) =>
       entityType === undefined ? c.service === service : c.entityType === entityType,
     );
-    if (component !== undefined) publish(events, component.entityType, { topic, format: outputFormat(format) });
+    if (component?.kind === 'replicated') {
+      faults.push(
+        `topics.destinations.events (topic "${topic}") names ${entityType ?? service}, which is a replicated entity, whose changes are not ` +
+          'published; publish the replies of its methods instead (topics.destinations.replies)',
+      );
+    } else if (component !== undefined) publish(events, component.entityType, { topic, format: outputFormat(format) });
     else {
       const known = entities.map((c) => (entityType === undefined ? c.service : c.entityType)).join(', ') || 'none';
       faults.push(

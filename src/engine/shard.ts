@@ -12,6 +12,8 @@ import { ShardControl } from './control.ts';
 import type { Item, ItemOwner } from './item.ts';
 import { ShardFeeds } from './shard-feeds.ts';
 
+const NONE: readonly OutputRecord[] = [];
+
 /**
  * What an open shard may be; before that it is being opened (opening.ts):
  * - running: records come in, chunks go out;
@@ -70,6 +72,8 @@ export class Shard implements ItemOwner {
 
   readonly #limits: ShardLimits;
   #window: (Item | undefined)[] = [];
+  /** Goes out with the next chunk, and is of none of its records. */
+  #outputs: OutputRecord[] = [];
   #head = 0;
   /** Records and bytes from arrival to emission. */
   #records = 0;
@@ -154,6 +158,20 @@ export class Shard implements ItemOwner {
     return this.#window[this.#head]?.decision !== undefined;
   }
 
+  publish(added: readonly OutputRecord[], after: Item | undefined): void {
+    const { decision } = after ?? {};
+    if (decision === undefined || after === undefined || !this.#window.includes(after, this.#head)) {
+      this.#outputs.push(...added);
+      return;
+    }
+    after.decision = { ...decision, outputs: [...decision.outputs, ...added] };
+  }
+
+  /** Something waits for a chunk to go with. */
+  wantsChunk(): boolean {
+    return this.#outputs.length > 0 || this.control.wantsChunk();
+  }
+
   isEmpty(): boolean {
     return this.#head === this.#window.length;
   }
@@ -182,7 +200,9 @@ export class Shard implements ItemOwner {
     if (this.state === 'stopped' || !this.isReady() || this.feeds.isHeld) return undefined;
     const items: Item[] = [];
     const events: JournalEvent[] = [];
-    const outputs: OutputRecord[] = [];
+    // Before those of the window: what they follow has left it.
+    const outputs = this.#outputs;
+    this.#outputs = [];
     // The last one of an entity counts: a statement may touch a row once.
     const snapshots = new Map<string, JournalSnapshot>();
     const values = new Map<string, JournalValue>();
@@ -191,6 +211,7 @@ export class Shard implements ItemOwner {
     const to: Record<string, bigint> = { ...this.applied };
     let inputBytes = 0;
     let outputBytes = 0;
+<<<<<<< HEAD
     let fed: Map<string, number> | undefined;
     const publish = (output: OutputRecord) => {
       outputs.push(output);
@@ -205,6 +226,10 @@ export class Shard implements ItemOwner {
     for (const output of behind?.outputs ?? []) feed(behind?.move.name ?? '', output);
     // One input record at least, whatever feeds are given: by its positions a chunk is known.
     while (items.length === 0 || (items.length < maxRecords && inputBytes + outputBytes < maxBytes)) {
+=======
+    for (const output of outputs) outputBytes += (output.value?.length ?? 0) + (output.key?.length ?? 0);
+    while (items.length < maxRecords && (items.length === 0 || inputBytes + outputBytes < maxBytes)) {
+>>>>>>> crdt-apps
       const item = this.#window[this.#head];
       const decision = item?.decision;
       if (item === undefined || decision === undefined) break;
@@ -226,7 +251,14 @@ export class Shard implements ItemOwner {
     }
     this.#compact();
     const control = this.control.take(this.#chunk + 1, items);
+<<<<<<< HEAD
     for (const output of control?.outputs ?? []) publish(output);
+=======
+    for (const output of control?.outputs ?? NONE) {
+      outputs.push(output);
+      outputBytes += (output.value?.length ?? 0) + (output.key?.length ?? 0);
+    }
+>>>>>>> crdt-apps
     const chunk: Chunk = {
       shard: this.number,
       epoch: this.epoch,

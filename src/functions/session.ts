@@ -4,8 +4,13 @@ import { messageOf, StateferryError } from '../errors.ts';
 import type { Component } from '../model/component.ts';
 import type { Effect } from '../model/effect.ts';
 import type { Metadata, Payload } from '../model/payload.ts';
-import type { Dialect, EntityInit, EntityProtocol } from '../protocol/dialect.ts';
+import type { ReplicatedDelta } from '../model/replicated.ts';
+import type { Dialect, EntityInit, EntityProtocol, StreamedMessage } from '../protocol/dialect.ts';
+import { type Cancellations, createCancellations } from './cancellations.ts';
 import type { FunctionClient, RawStream } from './client.ts';
+
+/** A function has so long to end its side of a stream that the runtime has ended. */
+const ENDED_WITHIN_MS = 1_000;
 
 /** How a command ended that a session was given. */
 export type Outcome =
@@ -20,6 +25,8 @@ export interface SessionCommand {
   readonly name: string;
   readonly payload: Payload;
   readonly metadata: Metadata;
+  /** Its caller takes a stream of answers. */
+  readonly streamed?: boolean;
 }
 
 /**
@@ -27,7 +34,8 @@ export interface SessionCommand {
  * effect, and after `onEnd`, the session is over.
  */
 export interface Session {
-  send(command: SessionCommand, done: (outcome: Outcome) => void): void;
+  /** Answers the command's number in the stream; 0: it has none. */
+  send(command: SessionCommand, done: (outcome: Outcome) => void): number;
   /** Ends it in good order: nothing may be in flight. */
   close(): void;
   /** Ends it at once; a command in flight gets no outcome. */
@@ -37,24 +45,38 @@ export interface Session {
 /** The stream of an entity: events are replayed before the first command. */
 export interface EntitySession extends Session {
   replay(seq: number, payload: Payload): void;
+  /** Replicated entities, between commands: their value changed by this. */
+  change(delta: ReplicatedDelta): void;
+  /**
+   * Replicated entities, between commands: the caller of this streamed command has gone. `done` with what the function
+   * does about it, before the outcome of any later command, and within a second; not at all where the session ends first.
+   */
+  cancelStream(id: number, done: (effect: Effect) => void): void;
   /** Resolves when the function has taken what was replayed so far, or is gone. */
   drained(): Promise<void>;
 }
 
-/** Opens the stream of an entity: init first, then `replay`, then commands. `onEnd`: it ended with nothing in flight. */
+/**
+ * Opens the stream of an entity: init first, then `replay`, then commands. `onEnd`: it ended with nothing in flight.
+ * @throws StateferryError ENTITY_UNREADABLE where the dialect has no message for a replicated entity's value.
+ */
 export function openEntitySession(options: {
   client: FunctionClient;
   dialect: Dialect;
   component: Component;
   init: EntityInit;
   onEnd: (reason: string) => void;
+  /** Replicated entities: one more message for the caller of a streamed command. */
+  onStreamed?: (message: StreamedMessage) => void;
 }): EntitySession {
-  const { client, dialect, component, init, onEnd } = options;
+  const { client, dialect, component, init, onEnd, onStreamed } = options;
   const { entityId } = init;
   const protocol = entityProtocol(dialect, component);
+  const first = protocol.encodeInit(init);
   const stream: RawStream = client.stream(protocol.path);
   let lastId = 0;
   let pending: ((outcome: Outcome) => void) | undefined;
+  let cancellations: Cancellations | undefined;
   let over = false;
 
   const finish = (outcome: Outcome) => {
@@ -62,9 +84,13 @@ export function openEntitySession(options: {
     pending = undefined;
     done?.(outcome);
   };
+  const stop = () => {
+    over = true;
+    cancellations?.clear();
+  };
   const ended = (reason: string) => {
     if (over) return;
-    over = true;
+    stop();
     if (pending === undefined) onEnd(reason);
     else finish({ kind: 'lost', reason });
   };
@@ -78,7 +104,7 @@ export function openEntitySession(options: {
       abandon(sentence);
       return;
     }
-    over = true;
+    stop();
     stream.cancel();
     finish({
       kind: 'broken',
@@ -102,7 +128,10 @@ export function openEntitySession(options: {
         else if (wasAnswered(out.commandId)) abandon(`answered command ${out.commandId} twice`);
         else if (out.commandId !== lastId) {
           breakOff(`answered command ${out.commandId}, and the one in flight is ${lastId}`);
-        } else finish({ kind: 'effect', effect: out.effect });
+        } else {
+          cancellations?.passed();
+          finish({ kind: 'effect', effect: out.effect });
+        }
         return;
       case 'failure':
         if (pending === undefined) abandon(`failed with none in flight: ${out.description}`);
@@ -111,6 +140,7 @@ export function openEntitySession(options: {
         } else if (out.commandId !== 0 && out.commandId !== lastId) {
           breakOff(`failed command ${out.commandId}, and the one in flight is ${lastId}`);
         } else {
+          cancellations?.passed();
           // What the entity's state is now cannot be known (PROTOCOLS 5): hence `restart`.
           finish({
             kind: 'effect',
@@ -127,6 +157,16 @@ export function openEntitySession(options: {
           });
         }
         return;
+      case 'streamed':
+        onStreamed?.(out.message);
+        return;
+      case 'cancelled':
+        if (cancellations?.answered(out.commandId, out.effect)) return;
+        // Nobody waits for it any more. Where it changes something, the function's value is another one than ours.
+        if (out.effect.replicated !== undefined || out.effect.sideEffects.length > 0) {
+          abandon(`answered the cancellation of command ${out.commandId} when nobody waited for it`);
+        }
+        return;
       case 'unknown':
         breakOff('sent an empty stream message');
         return;
@@ -141,8 +181,9 @@ export function openEntitySession(options: {
   });
   stream.on('end', () => ended('the function ended the stream'));
 
-  stream.write(asBuffer(protocol.encodeInit(init)));
+  stream.write(asBuffer(first));
   return {
+    change: (delta) => stream.write(asBuffer(dialect.replicated.encodeDelta(delta))),
     replay: (seq, payload) => stream.write(asBuffer(dialect.eventSourced.encodeEvent(seq, payload))),
     drained: () =>
       new Promise((resolve) => {
@@ -153,17 +194,28 @@ export function openEntitySession(options: {
           stream.once('error', () => resolve());
         }
       }),
-    send({ name, payload, metadata }, done) {
+    send({ name, payload, metadata, streamed }, done) {
       pending = done;
       lastId++;
-      stream.write(asBuffer(protocol.encodeCommand({ entityId, id: lastId, name, payload, metadata })));
+      const command = { entityId, id: lastId, name, payload, metadata };
+      stream.write(asBuffer(protocol.encodeCommand(streamed === true ? { ...command, streamed } : command)));
+      return lastId;
+    },
+    cancelStream(id, done) {
+      cancellations ??= createCancellations();
+      cancellations.add(id, done);
+      const message = dialect.replicated.encodeStreamCancelled?.({ entityId, id });
+      if (message !== undefined) stream.write(asBuffer(message));
     },
     close() {
-      over = true;
+      stop();
       stream.end();
+      // The first Cloudstate SDK in JavaScript never ends the stream of a CRDT.
+      const late = setTimeout(() => stream.cancel(), ENDED_WITHIN_MS).unref();
+      stream.once('status', () => clearTimeout(late));
     },
     cancel() {
-      over = true;
+      stop();
       pending = undefined;
       stream.cancel();
     },
@@ -171,6 +223,7 @@ export function openEntitySession(options: {
 }
 
 function entityProtocol(dialect: Dialect, component: Component): EntityProtocol {
+  if (component.kind === 'replicated') return dialect.replicated;
   const protocol = component.kind === 'value' ? dialect.value : dialect.eventSourced;
   if (protocol !== undefined) return protocol;
   throw new StateferryError('FUNCTION_SPEC', `${component.service} is a value entity, and ${dialect.name} has none.`);
@@ -197,6 +250,7 @@ export function openActionSession(options: {
         cancelled = true;
         cancelCall();
       };
+      return 0;
     },
     close() {},
     cancel() {

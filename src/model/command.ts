@@ -18,7 +18,12 @@ export interface Caller {
   readonly doneOnly: boolean;
   /** Side effects that it waits for besides, by the commands that forwarded to this one. */
   readonly awaits: number;
+  /** It takes a stream of answers (replicated entities of dialects A and B). */
+  readonly streamed?: true;
 }
+
+/** What becomes of a stream of answers: its caller is still there, or has gone. */
+export type StreamControl = 'renew' | 'cancel';
 
 /** One message for an entity or an action, whatever door it came through. */
 export interface Command {
@@ -37,6 +42,8 @@ export interface Command {
   readonly replyTo: readonly string[];
   /** Absent: nobody waits for it. */
   readonly caller?: Caller;
+  /** It is no command of its own, but about the stream of answers that one of the same caller has opened. */
+  readonly stream?: StreamControl;
   /** Commands with the same one are one command, sent more than once: the first takes effect. */
   readonly idempotencyKey?: string;
 }

@@ -1,5 +1,5 @@
 /** What kind of thing a component is, whatever its dialect calls it. */
-export type ComponentKind = 'event-sourced' | 'value' | 'action';
+export type ComponentKind = 'event-sourced' | 'value' | 'replicated' | 'action';
 
 /**
  * One method of a component's gRPC service, as the descriptor declares it.

@@ -1,4 +1,5 @@
 import type { Metadata, Payload } from './payload.ts';
+import type { ReplicatedAction } from './replicated.ts';
 
 /** A command that a function asks for: a forward or a side effect. */
 export interface Call {
@@ -37,6 +38,10 @@ export interface Effect {
   readonly snapshot?: Payload;
   /** Value entities. */
   readonly state?: StateAction;
+  /** Replicated entities. */
+  readonly replicated?: ReplicatedAction;
+  /** Replicated entities: more messages will follow for the caller of this command. */
+  readonly streamed?: boolean;
   /** Event sourced entities of dialect D: delete, clean up after this many ms. */
   readonly deletedAfterMs?: number;
 }

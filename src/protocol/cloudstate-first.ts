@@ -7,6 +7,7 @@ const TABLE: EntityDialectTable = {
   name: 'cloudstate-first',
   version: { major: 0, minor: 0 },
   hasValues: false,
+  hasWholeValues: true,
   action: {
     service: 'cloudstate.function.StatelessFunction',
     command: 'cloudstate.function.FunctionCommand',

@@ -7,6 +7,7 @@ const TABLE: EntityDialectTable = {
   name: 'cloudstate',
   version: { major: 0, minor: 2 },
   hasValues: true,
+  hasWholeValues: false,
   action: {
     service: 'cloudstate.action.ActionProtocol',
     command: 'cloudstate.action.ActionCommand',

@@ -10,6 +10,8 @@ import {
   toService,
 } from './messages.ts';
 import { KALIX_OPTIONS } from './options.ts';
+import { replicatedProtocol } from './replicated.ts';
+import { createDeltaFormat, type DeltaNames } from './replicated-deltas.ts';
 import { actionProtocol, eventSourcedProtocol, valueProtocol } from './streams.ts';
 
 /** All that differs between the two dialects whose discovery lists components (C and D): see PROTOCOLS 1 to 8. */
@@ -27,6 +29,8 @@ export interface ComponentDialectTable {
   readonly callerKeys?: CallerKeys;
   /** An event sourced entity may be asked for its state (`snapshot_request`). */
   readonly tellsState: boolean;
+  /** The data types of replicated entities. */
+  readonly deltas: DeltaNames;
 }
 
 interface SpecMessage {
@@ -46,6 +50,7 @@ export function createComponentDialect(table: ComponentDialectTable, wire: proto
   const kinds = new Map<string, ComponentKind>([
     [`${root}.component.eventsourcedentity.EventSourcedEntities`, 'event-sourced'],
     [`${root}.component.valueentity.ValueEntities`, 'value'],
+    [`${root}.component.replicatedentity.ReplicatedEntities`, 'replicated'],
     [`${root}.component.action.Actions`, 'action'],
   ]);
   const supported = [...kinds.keys()];
@@ -77,6 +82,14 @@ export function createComponentDialect(table: ComponentDialectTable, wire: proto
       path: `/${root}.component.valueentity.ValueEntities/Handle`,
       streamIn: type('component.valueentity.ValueEntityStreamIn'),
       streamOut: type('component.valueentity.ValueEntityStreamOut'),
+    }),
+    replicated: replicatedProtocol({
+      path: `/${root}.component.replicatedentity.ReplicatedEntities/Handle`,
+      streamIn: type('component.replicatedentity.ReplicatedEntityStreamIn'),
+      streamOut: type('component.replicatedentity.ReplicatedEntityStreamOut'),
+      format: createDeltaFormat(table.deltas, { addsWhole: false }),
+      change: 'delta',
+      streams: false,
     }),
     action: actionProtocol({
       path: (kind) => `/${root}.component.action.Actions/Handle${kind}`,

@@ -1,6 +1,7 @@
 import type { ComponentKind } from '../model/component.ts';
-import type { Effect } from '../model/effect.ts';
+import type { Answer, Effect, SideEffect } from '../model/effect.ts';
 import type { Metadata, Payload } from '../model/payload.ts';
+import type { ReplicatedDelta } from '../model/replicated.ts';
 import type { AnyUrls } from './any-urls.ts';
 import type { OptionTable } from './options.ts';
 
@@ -57,6 +58,18 @@ export interface WireCommand {
   readonly name: string;
   readonly payload: Payload;
   readonly metadata: Metadata;
+  /** The caller takes more than one answer (replicated entities of A and B). */
+  readonly streamed?: boolean;
+}
+
+/** One more message for the caller of a streamed command, whenever the function likes. */
+export interface StreamedMessage {
+  /** Of the streamed command. */
+  readonly commandId: number;
+  readonly answer: Answer;
+  readonly sideEffects: readonly SideEffect[];
+  /** The last one. */
+  readonly isEnd: boolean;
 }
 
 /** One message from a function's entity stream. */
@@ -69,6 +82,9 @@ export type EntityOut =
       readonly description: string;
       readonly grpcStatus: number | undefined;
     }
+  | { readonly kind: 'streamed'; readonly message: StreamedMessage }
+  /** What the function does about a caller that has gone. */
+  | { readonly kind: 'cancelled'; readonly commandId: number; readonly effect: Effect }
   | { readonly kind: 'unknown' };
 
 /** What an entity starts from. */
@@ -79,6 +95,8 @@ export interface EntityInit {
   readonly snapshot?: { readonly seq: number; readonly payload: Payload };
   /** Value: the state; absent for a new or deleted one. */
   readonly state?: Payload;
+  /** Replicated: what gives the value from nothing; absent for a new or deleted one. */
+  readonly delta?: ReplicatedDelta;
 }
 
 /** The stream of one entity kind in one dialect. */
@@ -98,6 +116,14 @@ export interface EventSourcedProtocol extends EntityProtocol {
     /** The state in a message of the function's; undefined for any other message. */
     decodeReply(bytes: Uint8Array): Payload | undefined;
   };
+}
+
+/** @throws StateferryError ENTITY_UNREADABLE, from both that take a delta, where the dialect has no such data type. */
+export interface ReplicatedProtocol extends EntityProtocol {
+  /** Between commands: a change of the value that the function holds. */
+  encodeDelta(delta: ReplicatedDelta): Uint8Array;
+  /** The caller of a streamed command is gone; absent: the dialect streams no answers of entities. */
+  readonly encodeStreamCancelled?: (stream: { readonly entityId: string; readonly id: number }) => Uint8Array;
 }
 
 /** A command as an action's call carries it, without its payload. */
@@ -154,6 +180,7 @@ export interface Dialect {
   readonly eventSourced: EventSourcedProtocol;
   /** Absent where no component type is a value entity. */
   readonly value?: EntityProtocol;
+  readonly replicated: ReplicatedProtocol;
   readonly action: ActionProtocol;
   /** The version in it is never 0.0, which is a version probe (PROTOCOLS 2). */
   encodeProxyInfo(info: ProxyInfo): Uint8Array;

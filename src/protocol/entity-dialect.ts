@@ -10,6 +10,8 @@ import {
   toService,
 } from './messages.ts';
 import { CLOUDSTATE_OPTIONS } from './options.ts';
+import { replicatedProtocol } from './replicated.ts';
+import { CLOUDSTATE_DELTAS, createDeltaFormat } from './replicated-deltas.ts';
 import { actionProtocol, eventSourcedProtocol, valueProtocol } from './streams.ts';
 
 /** All that differs between the two dialects whose discovery lists entities (A and B): see PROTOCOLS 1 to 8. */
@@ -19,6 +21,8 @@ export interface EntityDialectTable {
   readonly version: { readonly major: number; readonly minor: number };
   /** There are value entities. */
   readonly hasValues: boolean;
+  /** Replicated entities are told whole values: at the start, and of what is new in a map. */
+  readonly hasWholeValues: boolean;
   readonly action: {
     /** Full name of the protocol's service. */
     readonly service: string;
@@ -56,6 +60,7 @@ export function createEntityDialect(table: EntityDialectTable, wire: protobuf.Ro
   const kinds = new Map<string, ComponentKind>([
     ['cloudstate.eventsourced.EventSourced', 'event-sourced'],
     ...(table.hasValues ? [['cloudstate.valueentity.ValueEntity', 'value'] as const] : []),
+    ['cloudstate.crdt.Crdt', 'replicated'],
     [action.service, 'action'],
   ]);
 
@@ -70,7 +75,7 @@ export function createEntityDialect(table: EntityDialectTable, wire: protobuf.Ro
     reportErrorPath: '/cloudstate.EntityDiscovery/reportError',
     proxyTerminatedPath: undefined,
     kinds,
-    unserved: new Map([['cloudstate.crdt.Crdt', 'CRDT']]),
+    unserved: new Map(),
     options: CLOUDSTATE_OPTIONS,
     anyUrls: ANY_URLS.cloudstate,
     eventSourced: eventSourcedProtocol(
@@ -87,6 +92,14 @@ export function createEntityDialect(table: EntityDialectTable, wire: protobuf.Ro
         streamIn: type('valueentity.ValueEntityStreamIn'),
         streamOut: type('valueentity.ValueEntityStreamOut'),
       }),
+    }),
+    replicated: replicatedProtocol({
+      path: '/cloudstate.crdt.Crdt/handle',
+      streamIn: type('crdt.CrdtStreamIn'),
+      streamOut: type('crdt.CrdtStreamOut'),
+      format: createDeltaFormat(CLOUDSTATE_DELTAS, { addsWhole: table.hasWholeValues }),
+      change: table.hasWholeValues ? 'changed' : 'delta',
+      streams: true,
     }),
     action: actionProtocol({
       path: (kind) => `/${action.service}/handle${kind}`,

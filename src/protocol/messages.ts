@@ -18,7 +18,7 @@ interface CallMessage {
   payload?: AnyMessage | null;
   metadata?: MetadataMessage | null;
 }
-interface SideEffectMessage extends CallMessage {
+export interface SideEffectMessage extends CallMessage {
   synchronous?: boolean;
 }
 export interface FailureMessage {
@@ -31,7 +31,7 @@ interface ReplyMessage {
   payload?: AnyMessage | null;
   metadata?: MetadataMessage | null;
 }
-interface ClientActionMessage {
+export interface ClientActionMessage {
   reply?: ReplyMessage | null;
   forward?: CallMessage | null;
   failure?: FailureMessage | null;
@@ -68,7 +68,8 @@ export interface PassivationMessage {
   timeout?: { timeout?: number } | null;
 }
 
-const NOTHING: readonly never[] = Object.freeze([]);
+/** For what an effect does not have. */
+export const NOTHING: readonly never[] = Object.freeze([]);
 const NO_ANSWER: Answer = Object.freeze({ kind: 'none' });
 
 /** The fields of ProxyInfo that every dialect has. */
@@ -109,7 +110,7 @@ export function toPassivationMs(strategy: PassivationMessage | null | undefined)
 /** Everything that the reply of an entity asks for. */
 export function toEffect(reply: EntityReplyMessage): Effect {
   const effect: { -readonly [K in keyof Effect]: Effect[K] } = {
-    answer: reply.client_action == null ? NO_ANSWER : toAnswer(reply.client_action),
+    answer: toAnswer(reply.client_action),
     sideEffects: toSideEffects(reply.side_effects),
     events: reply.events === undefined || reply.events.length === 0 ? NOTHING : reply.events.map(toPayload),
   };
@@ -128,7 +129,9 @@ export function toActionEffect(response: ActionResponseMessage): Effect {
   return { answer: toAnswer(response), sideEffects: toSideEffects(response.side_effects), events: NOTHING };
 }
 
-function toAnswer(action: ClientActionMessage): Answer {
+/** What the caller is told; a message that is not there tells nothing. */
+export function toAnswer(action: ClientActionMessage | null | undefined): Answer {
+  if (action == null) return NO_ANSWER;
   if (action.reply != null) {
     return {
       kind: 'reply',
@@ -149,7 +152,8 @@ function toAnswer(action: ClientActionMessage): Answer {
   return NO_ANSWER;
 }
 
-function toSideEffects(calls: readonly SideEffectMessage[] | undefined): readonly SideEffect[] {
+/** The calls beside an answer. */
+export function toSideEffects(calls: readonly SideEffectMessage[] | undefined): readonly SideEffect[] {
   if (calls === undefined || calls.length === 0) return NOTHING;
   return calls.map((call) => ({ ...toCall(call), synchronous: call.synchronous ?? false }));
 }

@@ -1,9 +1,12 @@
 import { payloadToJson } from '../codec/json.ts';
+import { decodeReplicatedDelta, encodeReplicatedDelta } from '../codec/replicated-record.ts';
 import { messageOf } from '../errors.ts';
 import { loadHeads, loadTails } from '../journal/load.ts';
 import type { Component } from '../model/component.ts';
 import type { Payload } from '../model/payload.ts';
 import type { Descriptors } from '../protocol/descriptors.ts';
+import { fold } from '../replicated/fold.ts';
+import { fromNothing } from '../replicated/merge.ts';
 import { type CheckResult, gather, number } from './findings.ts';
 import type { JournalView, SampledEntity } from './journal.ts';
 import type { Observation } from './observe-entity.ts';
@@ -12,8 +15,9 @@ import type { Steps } from './steps.ts';
 const EVENTS_PAGE = 1_000;
 
 /**
- * Loads a sample of entities at the function twice, from the snapshot with the later events and from all events, and
- * compares what shows their state. An entity without a snapshot has one way only.
+ * Loads a sample of entities twice, from the snapshot with the later events and from all events, and compares: of event
+ * sourced entities what shows their state at the function, of replicated ones the value itself, which the runtime
+ * makes. An entity without a snapshot has one way only.
  */
 export async function checkReplay(options: {
   readonly journal: JournalView;
@@ -34,8 +38,11 @@ export async function checkReplay(options: {
   const reach: string[] = [];
   const byType = new Map([...options.components.values()].map((component) => [component.entityType, component]));
   let compared = 0;
+  const isObserved = !options.ignoresSnapshots && observations.length > 0;
+  const isSourced = [...options.components.values()].some(({ kind }) => kind === 'event-sourced');
 
-  if (options.ignoresSnapshots)
+  if (!isSourced) reach.push('the function has no event sourced entities to be asked for their states');
+  else if (options.ignoresSnapshots)
     reach.push('the function’s SDK starts from no snapshot, so none is used: there is nothing to compare');
   else if (observations.length === 0) {
     reach.push(
@@ -43,22 +50,52 @@ export async function checkReplay(options: {
         '--probe, and the answers to it are compared',
     );
   } else {
-    const sampled = all === 0 || options.sample === 0 ? [] : await journal.sample(options.sample);
-    steps.begin('entities at the function', sampled.length);
-    for (const entity of sampled) {
-      signal.throwIfAborted();
-      steps.count('entities');
-      const component = byType.get(entity.entityType);
-      if (component === undefined || component.kind !== 'event-sourced') {
-        reach.push(
-          `the function has no entity type "${entity.entityType}" any more: ${entity.entityId} was not compared`,
-        );
-        continue;
-      }
+    for (const { by } of observations) reach.push(`compared by ${by}`);
+  }
+  const sampled = all === 0 || options.sample === 0 ? [] : await journal.sample(options.sample);
+  steps.begin('entities at the function', sampled.length);
+  for (const entity of sampled) {
+    signal.throwIfAborted();
+    steps.count('entities');
+    const component = byType.get(entity.entityType);
+    if (component?.kind === 'replicated') {
+      compared++;
+      await compareFolds(entity);
+    } else if (component?.kind !== 'event-sourced') {
+      reach.push(
+        `the function has no entity type "${entity.entityType}" any more: ${entity.entityId} was not compared`,
+      );
+    } else if (isObserved) {
       compared++;
       for (const observation of observations) await compare(entity, component, observation);
     }
-    for (const { by } of observations) reach.push(`compared by ${by}`);
+  }
+
+  async function compareFolds(entity: SampledEntity): Promise<void> {
+    const [head] = await loadHeads(journal.pool, journal.deployment.generation, [entity]);
+    if (head?.snapshot === undefined) return;
+    const { snapshot, voidThrough, seq } = head;
+    const where = `${entity.entityType} "${entity.entityId}", snapshot of event ${snapshot.seq}`;
+    const folded = async (from: readonly Payload[], after: number): Promise<Payload | undefined> => {
+      const history = [...from];
+      for await (const { payload } of eventsOf(entity, after, seq)) history.push(payload);
+      const data = fold(history.map(decodeReplicatedDelta));
+      return data && encodeReplicatedDelta(fromNothing(data));
+    };
+    try {
+      const short = await folded([snapshot.payload], snapshot.seq);
+      const full = await folded([], voidThrough);
+      if (short !== undefined && full !== undefined && Buffer.compare(short.value, full.value) === 0) return;
+      const bytes = (payload: Payload | undefined) => `a value of ${payload?.value.length ?? 0} bytes`;
+      found.find({
+        what: 'the snapshot is not what the events make',
+        where,
+        found: `from the snapshot ${bytes(short)}`,
+        expected: `from all events ${bytes(full)}`,
+      });
+    } catch (error) {
+      found.find({ what: 'the events make no value', where, found: messageOf(error), expected: 'events that do' });
+    }
   }
 
   async function compare(entity: SampledEntity, component: Component, { by, observe }: Observation): Promise<void> {

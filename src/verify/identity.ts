@@ -1,4 +1,6 @@
 import { createHash, type Hash } from 'node:crypto';
+import { asBuffer } from '../bytes.ts';
+import { itemOf } from '../codec/answer-record.ts';
 import {
   DEAD_LETTER_HEADERS,
   DOOR_HEADER,
@@ -59,7 +61,7 @@ export function parentOf(command: CommandId): CommandId | undefined {
 
 /** Which of the deployment's outputs a record is; undefined for one that no deployment of this name wrote. */
 export function identify(
-  record: Pick<AnyRecord, 'headers'>,
+  record: AnyRecord,
   where: {
     readonly topic: string;
     readonly commandTopic: string;
@@ -85,7 +87,16 @@ export function identify(
     return { kind: 'put back', id, origin, root, stood, service: '' };
   }
   if (where.topic === where.answerTopic) {
-    return { kind: 'answer', id: `${origin}/answer`, origin, root, stood: undefined, service: '' };
+    const { key, value } = record;
+    const item = itemOf({ key: key && asBuffer(key), value: value && asBuffer(value) });
+    return {
+      kind: 'answer',
+      id: `${origin}/answer${item === 0 ? '' : `-${item}`}`,
+      origin,
+      root,
+      stood: undefined,
+      service: '',
+    };
   }
   if (isCommand) return { kind: 'command', id: origin, origin, root, stood: undefined, service: '' };
   const id = header('ce_id');

@@ -3,10 +3,11 @@ import net from 'node:net';
 import type { JsonValue } from '@bufbuild/protobuf';
 import * as grpc from '@grpc/grpc-js';
 import { beforeAll, describe, expect, it } from 'vitest';
+import { freePorts } from '../../src/local/ports.ts';
 import { createDoorClient, type DoorClient } from '../support/door-client.ts';
 import { type FunctionProcess, startFunction } from '../support/function-process.ts';
 import { createDatabase } from '../support/postgres.ts';
-import { fileScope, type Scope } from '../support/scope.ts';
+import { fileScope } from '../support/scope.ts';
 import { deploymentName, type RunningRuntime, startRuntime } from '../support/start-runtime.ts';
 
 const LEDGER = 'trouble.LedgerService';
@@ -20,20 +21,16 @@ let runtime: RunningRuntime;
 let at: string;
 let client: DoorClient;
 
-function start(t: Scope, config: Parameters<typeof startRuntime>[1]): RunningRuntime {
-  return startRuntime(t, {
-    'function.url': `http://${fn.url}`,
-    'doors.enabled': true,
-    'doors.port': 0,
-    ...config,
-  });
-}
-
 beforeAll(async () => {
   fn = await startFunction(forFile, { source: 'trouble' });
-  runtime = start(forFile, {
+  // The function is told the port before the doors open.
+  const [port] = (await freePorts(1)) as [number];
+  runtime = startRuntime(forFile, {
     'deployment.name': deploymentName(forFile),
     'postgres.url': await createDatabase(forFile),
+    'function.url': `http://${fn.url}`,
+    'doors.enabled': true,
+    'doors.port': port,
   });
   at = await runtime.doors();
   client = await createDoorClient(forFile, { at, source: 'trouble' });
@@ -182,6 +179,15 @@ describe('an action at the door', () => {
     expect((await client.call(`${DESK}/Forward`, { to, amount: 8 })).output).toMatchObject({ id: to, balance: 8 });
     await client.call(`${DESK}/Scatter`, { to: [one, two], amount: 2, synchronous: true });
     expect((await client.call(`${LEDGER}/Get`, { id: two })).output).toMatchObject({ balance: 2 });
+  });
+
+  it('calls an entity of its function by the client of the SDK, as nobody else may', async () => {
+    const id = fresh();
+    expect((await client.call(`${DESK}/Ask`, { id, amount: 3 })).output).toMatchObject({ id, balance: 3 });
+    expect(await failure(client.call(`${LEDGER}/AddAlone`, { id, amount: 3 }))).toMatchObject({
+      code: 'PERMISSION_DENIED',
+    });
+    expect((await client.call(`${DESK}/Ask`, { id, amount: 4 })).output).toMatchObject({ id, balance: 7 });
   });
 
   it('streams out', async () => {

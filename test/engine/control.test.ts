@@ -6,7 +6,7 @@ import type { OutputRecord } from '../../src/model/record.ts';
 
 const KEY = { entityType: 'carts', entityId: 'c' };
 const WHY = { reason: 'because', by: 'jo' };
-const shard = { isReady: () => false };
+const shard = { isReady: () => false, publish: () => undefined };
 let offset = 0n;
 
 /** A command of the entity as it arrives, with the place that it was put back from. */

@@ -20,7 +20,7 @@ function journal() {
   return { duplicates, asked, failures };
 }
 
-const shard: ItemOwner = { isReady: () => false };
+const shard: ItemOwner = { isReady: () => false, publish: () => undefined };
 const item = (idempotencyKey: string, owner = shard) =>
   ({ command: { idempotencyKey }, shard: owner, duplicate: undefined }) as unknown as Item;
 const turn = () => new Promise((resolve) => setImmediate(resolve));
@@ -90,7 +90,7 @@ describe('a command with an idempotency key', () => {
 
   it('comes again after its shard was dropped, and is not taken for a duplicate of itself', async () => {
     const { duplicates, asked } = journal();
-    const other: ItemOwner = { isReady: () => false };
+    const other: ItemOwner = { isReady: () => false, publish: () => undefined };
     const [mine, theirs] = [item('a'), item('b', other)];
     duplicates.decided(mine);
     duplicates.decided(theirs);

@@ -1,8 +1,9 @@
 import { EventEmitter } from 'node:events';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import type { Decision } from '../../src/engine/decide.ts';
+import type { Decision, DecisionContext } from '../../src/engine/decide.ts';
 import { Entities } from '../../src/engine/entities.ts';
 import { createItem, type Item, publishing } from '../../src/engine/item.ts';
+import { createStreamOutputs } from '../../src/engine/streams.ts';
 import type { StateferryError } from '../../src/errors.ts';
 import type { FunctionClient, RawStream } from '../../src/functions/client.ts';
 import type { Command } from '../../src/model/command.ts';
@@ -106,7 +107,7 @@ let decided: string[];
 let rejected: { readonly payload: string; readonly code: string }[];
 /** Entities whose state the journal was asked for, in order. */
 let loaded: string[];
-const shard = { isReady: () => true };
+const shard = { isReady: () => true, publish: () => undefined };
 
 function create(maxStreams = 100, maxCommands = 100): void {
   fn = scriptedFunction();
@@ -131,6 +132,8 @@ function create(maxStreams = 100, maxCommands = 100): void {
     isFunctionUp: () => fn.isUp,
     decide: (): Decision => publishing([]),
     repeat: (): Decision => publishing([]),
+    streams: createStreamOutputs({} as DecisionContext),
+    onPublished: () => undefined,
     reject: (item: Item, error: StateferryError): Decision => {
       rejected.push({ payload: payloadOf(item), code: error.code });
       return publishing([]);

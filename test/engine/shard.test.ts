@@ -69,6 +69,23 @@ describe('a shard’s window', () => {
     expect(shard.takeChunk(100, 1)?.items).toHaveLength(1);
   });
 
+  it('publishes what follows a record with it, and before all others where the record is journaled already', () => {
+    const told = (text: string): OutputRecord => ({ ...output, value: Buffer.from(text) });
+    const first = add('in', 100n);
+    first.decision = publishing([told('1')]);
+    shard.publish([told('2')], first);
+    const chunks = [shard.takeChunk(100, 1e6)];
+    shard.publish([told('3')], first);
+    const second = add('in', 101n);
+    second.decision = publishing([told('4')]);
+    shard.publish([told('5')], second);
+    chunks.push(shard.takeChunk(100, 1));
+    expect(chunks.map((taken) => taken?.chunk.outputs.map(({ value }) => String(value)))).toEqual([
+      ['1', '2'],
+      ['3', '4', '5'],
+    ]);
+  });
+
   it('keeps the last snapshot and the last value of each entity in a chunk', () => {
     const snapshot = (seq: number) => ({ entityType: 't', entityId: 'e', seq, typeUrl: 'u', payload: Buffer.alloc(1) });
     const value = (revision: number) => ({ entityType: 'v', entityId: 'e', revision, commandId: 'c' });

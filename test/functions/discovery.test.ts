@@ -137,13 +137,16 @@ describe('a function that answers cloudstate.EntityDiscovery', () => {
     });
   });
 
-  it('is served without its CRDTs, which is said', async () => {
+  it('is served with its CRDTs, by whatever generation', async () => {
     const crdt = desk('cloudstate.crdt.Crdt');
 
     expect(await discovered({ entities: [cart, crdt] })).toMatchObject({
       dialect: 'cloudstate-first',
-      components: new Map([['shop.Cart', expect.anything()]]),
-      unserved: [expect.stringContaining('shop.Desk is a CRDT')],
+      components: new Map([
+        ['shop.Cart', expect.anything()],
+        ['shop.Desk', expect.objectContaining({ kind: 'replicated' })],
+      ]),
+      unserved: [],
     });
   });
 });

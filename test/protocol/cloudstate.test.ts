@@ -51,6 +51,7 @@ describe('the tables', () => {
       version: { major: 0, minor: 0 },
       kinds: [
         ['cloudstate.eventsourced.EventSourced', 'event-sourced'],
+        ['cloudstate.crdt.Crdt', 'replicated'],
         ['cloudstate.function.StatelessFunction', 'action'],
       ],
       streams: ['/cloudstate.eventsourced.EventSourced/handle', undefined],
@@ -70,6 +71,7 @@ describe('the tables', () => {
       kinds: [
         ['cloudstate.eventsourced.EventSourced', 'event-sourced'],
         ['cloudstate.valueentity.ValueEntity', 'value'],
+        ['cloudstate.crdt.Crdt', 'replicated'],
         ['cloudstate.action.ActionProtocol', 'action'],
       ],
       streams: ['/cloudstate.eventsourced.EventSourced/handle', '/cloudstate.valueentity.ValueEntity/handle'],
@@ -83,12 +85,12 @@ describe('the tables', () => {
   });
 
   it.each(GENERATIONS)(
-    'of both: discovery, CRDTs that are not served, and where JSON goes ($dialect.name)',
+    'of both: discovery, nothing that is not served, and where JSON goes ($dialect.name)',
     ({ dialect }) => {
       expect(dialect).toMatchObject({
         discoverPath: '/cloudstate.EntityDiscovery/discover',
         reportErrorPath: '/cloudstate.EntityDiscovery/reportError',
-        unserved: new Map([['cloudstate.crdt.Crdt', 'CRDT']]),
+        unserved: new Map(),
         anyUrls: { json: 'json.cloudstate.io/', primitive: 'p.cloudstate.io/' },
       });
       expect(dialect.proxyTerminatedPath).toBeUndefined();

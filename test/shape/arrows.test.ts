@@ -7,6 +7,7 @@ const SRC = path.resolve(import.meta.dirname, '../../src');
 /** What each room may import, besides itself and the files at the root of src that everybody may use. */
 const ARROWS: Readonly<Record<string, readonly string[]>> = {
   model: [],
+  replicated: ['model'],
   observe: ['model'],
   config: ['observe/mask.ts'],
   protocol: ['model'],
@@ -14,9 +15,9 @@ const ARROWS: Readonly<Record<string, readonly string[]>> = {
   journal: ['model'],
   codec: ['model', 'protocol', 'topics/partition.ts'],
   functions: ['model', 'protocol'],
-  engine: ['model', 'codec', 'functions', 'journal', 'topics', 'protocol', 'observe'],
+  engine: ['model', 'replicated', 'codec', 'functions', 'journal', 'topics', 'protocol', 'observe'],
   doors: ['model', 'codec', 'functions', 'protocol', 'topics'],
-  verify: ['model', 'codec', 'journal', 'topics', 'protocol', 'functions'],
+  verify: ['model', 'replicated', 'codec', 'journal', 'topics', 'protocol', 'functions'],
   local: [],
   cli: ['config', 'observe'],
   commands: [

@@ -27,20 +27,29 @@ export interface DoorClient {
   stream(method: string, options?: CallOptions): grpc.ClientDuplexStream<JsonValue, JsonValue>;
 }
 
-/** A client of one of the test functions in JavaScript, once built, at the door `at`. Closed when the scope ends. */
+/**
+ * A client at the door `at`, of one of the test functions in JavaScript, once built, or of what `descriptor`, a
+ * FileDescriptorSet, describes. Closed when the scope ends.
+ */
 export async function createDoorClient(
   t: Scope,
-  options: { readonly at: string; readonly source: keyof typeof FUNCTIONS },
+  options: { readonly at: string } & (
+    | { readonly source: keyof typeof FUNCTIONS }
+    | { readonly descriptor: Uint8Array }
+  ),
 ): Promise<DoorClient> {
-  const file = path.join(packagePath(FUNCTIONS[options.source].folder), 'user-function.desc');
-  const descriptors = readDescriptors(await readFile(file));
+  const descriptors = readDescriptors(
+    'descriptor' in options
+      ? options.descriptor
+      : await readFile(path.join(packagePath(FUNCTIONS[options.source].folder), 'user-function.desc')),
+  );
   const client = new grpc.Client(options.at, grpc.credentials.createInsecure());
   t.onTestFinished(async () => client.close());
 
   const typesOf = (method: string) => {
     const [service = '', name = ''] = method.split('/');
     const found = descriptors.registry.getService(service)?.methods.find((one) => one.name === name);
-    if (found === undefined) throw new Error(`${options.source} has no ${method}`);
+    if (found === undefined) throw new Error(`there is no ${method}`);
     const { registry } = descriptors;
     return {
       encode: (json: JsonValue) => Buffer.from(toBinary(found.input, fromJson(found.input, json, { registry }))),

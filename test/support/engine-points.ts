@@ -96,9 +96,9 @@ export function withPoints(
         tails: (wanted) => store.tails(wanted),
         values: (keys) => around('loading', () => store.values(keys), 'loaded'),
       },
-      decide(command, position, outcome) {
+      decide(command, position, effect) {
         reach('answered');
-        const decision = decide(command, position, outcome);
+        const decision = decide(command, position, effect);
         reach('decided');
         return decision;
       },

@@ -52,7 +52,7 @@ const PYTHON: readonly Tool[] = [
 ];
 const JAVA: readonly Tool[] = ['java', 'javac', 'mvn'].map((command) => ({ name: command, command }));
 
-/** The functions that tests start: the examples, one that can be told to misbehave, and one without an SDK. */
+/** The functions that tests start: the examples, one that can be told to misbehave, and two without an SDK. */
 export const FUNCTIONS = {
   flights: { folder: 'examples/flights', sdk: '@kalix-io/kalix-javascript-sdk', dialect: 'kalix' },
   'counter-akkaserverless': {
@@ -83,12 +83,23 @@ export const FUNCTIONS = {
   },
   'cart-kalix': { folder: 'examples/cart-kalix', sdk: '@kalix-io/kalix-javascript-sdk', dialect: 'kalix' },
   'cart-kalix-java': { folder: 'examples/cart-kalix-java', tools: JAVA, dialect: 'kalix' },
+  'crdt-akkaserverless': {
+    folder: 'examples/crdt-akkaserverless',
+    sdk: '@lightbend/akkaserverless-javascript-sdk',
+    dialect: 'akkaserverless',
+  },
+  'crdt-cloudstate': { folder: 'examples/crdt-cloudstate', sdk: 'cloudstate', dialect: 'cloudstate-first' },
+  'crdt-cloudstate-java': { folder: 'examples/crdt-cloudstate-java', tools: JAVA, dialect: 'cloudstate-first' },
+  'crdt-kalix': { folder: 'examples/crdt-kalix', sdk: '@kalix-io/kalix-javascript-sdk', dialect: 'kalix' },
+  'crdt-kalix-java': { folder: 'examples/crdt-kalix-java', tools: JAVA, dialect: 'kalix' },
   trouble: { folder: 'test/support/functions/trouble', sdk: '@kalix-io/kalix-javascript-sdk', dialect: 'kalix' },
   meter: {
     folder: 'test/support/functions/meter',
     sdk: '@lightbend/akkaserverless-javascript-sdk',
     dialect: 'akkaserverless',
   },
+  // With the SDK of the first Cloudstate protocol for its .proto files, whose entity keys the last one takes too.
+  board: { folder: 'test/support/functions/board', sdk: 'cloudstate', dialect: 'cloudstate' },
   mart: { folder: 'test/support/functions/mart', sdk: packagePath('.'), dialect: 'cloudstate' },
 } as const satisfies Record<string, FunctionSource>;
 

@@ -15,19 +15,69 @@ import {
   type ServerUnaryCall,
   type ServiceDefinition,
   type sendUnaryData,
+  type UntypedServiceImplementation,
 } from '@grpc/grpc-js';
 import type protobuf from 'protobufjs';
-import { loadWire } from '../../src/protocol/wire.ts';
+import { loadWire, type WireDialect } from '../../src/protocol/wire.ts';
 import type { Plain, RawPayload } from './raw-function.ts';
 import type { Scope } from './scope.ts';
 
-const wire = loadWire('kalix');
+/** What a script has to know of its dialect: where its services are, and how it lists its components. */
+interface Names {
+  readonly discovery: string;
+  readonly types: Readonly<Record<ScriptedKind, string>>;
+  readonly version: readonly [number, number];
+  specOf(script: Script): Plain;
+}
 
-const TYPES = {
-  'event-sourced': 'kalix.component.eventsourcedentity.EventSourcedEntities',
-  value: 'kalix.component.valueentity.ValueEntities',
-  action: 'kalix.component.action.Actions',
-} as const;
+type ScriptedKind = 'event-sourced' | 'value' | 'replicated' | 'action';
+
+const componentsOf = (root: string, version: readonly [number, number]): Names => ({
+  discovery: `${root}.protocol.Discovery`,
+  types: {
+    'event-sourced': `${root}.component.eventsourcedentity.EventSourcedEntities`,
+    value: `${root}.component.valueentity.ValueEntities`,
+    replicated: `${root}.component.replicatedentity.ReplicatedEntities`,
+    action: `${root}.component.action.Actions`,
+  },
+  version,
+  specOf({ components }) {
+    return {
+      components: components.map(({ kind, type, service, entityType }) => ({
+        component_type: type ?? this.types[kind],
+        service_name: service,
+        ...(kind === 'action' ? { component: {} } : { entity: { entity_type: entityType ?? service } }),
+      })),
+    };
+  },
+});
+
+const entitiesOf = (action: string, version: readonly [number, number]): Names => ({
+  discovery: 'cloudstate.EntityDiscovery',
+  types: {
+    'event-sourced': 'cloudstate.eventsourced.EventSourced',
+    value: 'cloudstate.valueentity.ValueEntity',
+    replicated: 'cloudstate.crdt.Crdt',
+    action,
+  },
+  version,
+  specOf({ components }) {
+    return {
+      entities: components.map(({ kind, type, service, entityType }) => ({
+        entity_type: type ?? this.types[kind],
+        service_name: service,
+        persistence_id: entityType ?? service,
+      })),
+    };
+  },
+});
+
+const NAMES: Readonly<Record<WireDialect, Names>> = {
+  'cloudstate-first': entitiesOf('cloudstate.function.StatelessFunction', [0, 0]),
+  cloudstate: entitiesOf('cloudstate.action.ActionProtocol', [0, 2]),
+  akkaserverless: componentsOf('akkaserverless', [0, 7]),
+  kalix: componentsOf('kalix', [1, 1]),
+};
 
 /** A message of the wire contract, or bytes that go out as they are. */
 export type Answer = Plain | Buffer;
@@ -38,6 +88,8 @@ export interface ScriptedCommand {
   readonly name: string;
   /** Of entities: 1, 2, 3 in each stream. */
   readonly id: number;
+  /** More than one answer is taken. */
+  readonly streamed: boolean;
   /** The input message, as JSON. */
   readonly input: JsonObject;
   readonly typeUrl: string;
@@ -52,6 +104,10 @@ export interface ScriptedEntity {
   /** What was replayed before the first command, or between commands. */
   readonly events: readonly Plain[];
   readonly commands: readonly ScriptedCommand[];
+  /** What else came after init: changes of a replicated value, and streams that were cancelled. */
+  readonly others: readonly Plain[];
+  /** The runtime has ended the stream. */
+  readonly isOver: boolean;
   send(message: Answer): void;
   /** Ends the stream in good order. */
   end(): void;
@@ -78,7 +134,7 @@ export interface ScriptedFunction {
 }
 
 export interface ScriptedComponent {
-  readonly kind: keyof typeof TYPES;
+  readonly kind: ScriptedKind;
   /** What discovery calls the kind; absent: what the protocol does. */
   readonly type?: string;
   readonly service: string;
@@ -86,6 +142,8 @@ export interface ScriptedComponent {
 }
 
 export interface Script {
+  /** Absent: Kalix'. */
+  readonly dialect?: WireDialect;
   /** A FileDescriptorSet. */
   readonly descriptor: Uint8Array;
   readonly components: readonly ScriptedComponent[];
@@ -93,6 +151,8 @@ export interface Script {
   readonly serviceInfo?: Plain;
   /** The reply to an entity's command, whole; undefined: none, and `entity.send` may do what it likes. */
   onCommand?(command: ScriptedCommand, entity: ScriptedEntity): Answer | undefined;
+  /** What else comes on an entity's stream (`others`), as it comes. */
+  onOther?(message: Plain, entity: ScriptedEntity): void;
   /** The response to a unary call of an action; a promise may stay open. */
   onAction?(command: ScriptedCommand): Answer | Promise<Answer>;
   /** Port to listen on, where it matters. */
@@ -107,10 +167,13 @@ export function replyWith(payload: RawPayload): Plain {
 }
 
 /**
- * A function in the test's own process that speaks Kalix' protocol without an SDK, so that it can break each of its
+ * A function in the test's own process that speaks its dialect's protocol without an SDK, so that it can break each of its
  * rules. Stopped when the test has finished.
  */
 export async function startScriptedFunction(t: Scope, script: Script): Promise<ScriptedFunction> {
+  const { dialect = 'kalix' } = script;
+  const names = NAMES[dialect];
+  const wire = loadWire(dialect);
   let registry: FileRegistry | undefined;
   const entities: ScriptedEntity[] = [];
   const reports: { code: string; message: string }[] = [];
@@ -132,13 +195,16 @@ export async function startScriptedFunction(t: Scope, script: Script): Promise<S
       service,
       name: command.name as string,
       id: (command.id as number | undefined) ?? 0,
+      streamed: command.streamed === true,
       typeUrl: payload.type_url,
       input: toJson(schema, fromBinary(schema, payload.value), { alwaysEmitImplicit: true }) as JsonObject,
     };
   };
 
   const handle = (stream: ServerDuplexStream<Plain, Answer>): void => {
-    let entity: (ScriptedEntity & { events: Plain[]; commands: ScriptedCommand[] }) | undefined;
+    let entity:
+      | (ScriptedEntity & { events: Plain[]; commands: ScriptedCommand[]; others: Plain[]; isOver: boolean })
+      | undefined;
     stream.on('data', (message: Plain) => {
       const init = message.init as Plain | null;
       if (init !== null) {
@@ -148,6 +214,8 @@ export async function startScriptedFunction(t: Scope, script: Script): Promise<S
           init,
           events: [],
           commands: [],
+          others: [],
+          isOver: false,
           send: (answer) => void stream.write(answer),
           end: () => void stream.end(),
         };
@@ -155,14 +223,27 @@ export async function startScriptedFunction(t: Scope, script: Script): Promise<S
         return;
       }
       if (entity === undefined) throw new Error('the runtime sent something before init');
-      if (message.event != null) entity.events.push(message.event as Plain);
-      if (message.command == null) return;
+      if (message.event != null) {
+        entity.events.push(message.event as Plain);
+        return;
+      }
+      if (message.command == null) {
+        entity.others.push(message);
+        script.onOther?.(message, entity);
+        return;
+      }
       const command = toCommand(message.command as Plain, entity.service);
       entity.commands.push(command);
       const answer = script.onCommand?.(command, entity);
       if (answer !== undefined) stream.write(answer);
     });
-    stream.on('end', () => stream.end());
+    stream.on('end', () => {
+      if (entity !== undefined) entity.isOver = true;
+      stream.end();
+    });
+    stream.on('cancelled', () => {
+      if (entity !== undefined) entity.isOver = true;
+    });
     // The runtime cancels a stream that it gives up.
     stream.on('error', () => undefined);
   };
@@ -174,23 +255,35 @@ export async function startScriptedFunction(t: Scope, script: Script): Promise<S
     );
   };
 
+  /** `handlers`: by the names of the methods, which begin with a capital in some dialects; a service may be of others only. */
+  function serve(next: Server, service: string, handlers: UntypedServiceImplementation): void {
+    if (wire.lookup(service) === null) return;
+    const definition = definitionOf(wire, service);
+    const capital = (name: string) => name.charAt(0).toUpperCase() + name.slice(1);
+    const named = Object.entries(handlers).map(([name, handler]) => [
+      name in definition ? name : capital(name),
+      handler,
+    ]);
+    next.addService(definition, Object.fromEntries(named));
+  }
+
   async function listen(): Promise<void> {
     const next = new Server({ 'grpc.max_receive_message_length': -1 });
-    next.addService(definitionOf('kalix.protocol.Discovery'), {
-      Discover: ({ request }: { request: Plain }, done: sendUnaryData<Answer>) => {
+    serve(next, names.discovery, {
+      discover: ({ request }: { request: Plain }, done: sendUnaryData<Answer>) => {
+        discoveries++;
         runtimes.push(request);
-        done(null, specOf(script));
+        done(null, specOf(script, names));
       },
-      ReportError: ({ request }: { request: Plain }, done: sendUnaryData<Answer>) => {
+      reportError: ({ request }: { request: Plain }, done: sendUnaryData<Answer>) => {
         reports.push({ code: String(request.code), message: String(request.message) });
         done(null, {});
       },
-      ProxyTerminated: (_call: unknown, done: sendUnaryData<Answer>) => done(null, {}),
-      HealthCheck: (_call: unknown, done: sendUnaryData<Answer>) => done(null, {}),
+      proxyTerminated: (_call: unknown, done: sendUnaryData<Answer>) => done(null, {}),
+      healthCheck: (_call: unknown, done: sendUnaryData<Answer>) => done(null, {}),
     });
-    next.addService(definitionOf(TYPES['event-sourced']), { Handle: handle });
-    next.addService(definitionOf(TYPES.value), { Handle: handle });
-    next.addService(definitionOf(TYPES.action), { HandleUnary: handleUnary });
+    for (const kind of ['event-sourced', 'value', 'replicated'] as const) serve(next, names.types[kind], { handle });
+    serve(next, names.types.action, { handleUnary });
     port = await new Promise<number>((resolve, reject) => {
       next.bindAsync(`127.0.0.1:${port}`, script.credentials ?? ServerCredentials.createInsecure(), (error, bound) =>
         error === null ? resolve(bound) : reject(error),
@@ -223,26 +316,23 @@ export async function startScriptedFunction(t: Scope, script: Script): Promise<S
   };
 }
 
-function specOf({ descriptor, components, serviceInfo }: Script): Plain {
+function specOf(script: Script, names: Names): Plain {
+  const [major, minor] = names.version;
   return {
-    proto: descriptor,
-    components: components.map(({ kind, type, service, entityType }) => ({
-      component_type: type ?? TYPES[kind],
-      service_name: service,
-      ...(kind === 'action' ? { component: {} } : { entity: { entity_type: entityType ?? service } }),
-    })),
+    proto: script.descriptor,
+    ...names.specOf(script),
     service_info: {
       service_name: 'scripted',
       support_library_name: 'scripted',
-      protocol_major_version: 1,
-      protocol_minor_version: 1,
-      ...serviceInfo,
+      protocol_major_version: major,
+      protocol_minor_version: minor,
+      ...script.serviceInfo,
     },
   };
 }
 
 /** Every method of a service of the contract, for grpc-js. */
-function definitionOf(service: string): ServiceDefinition {
+function definitionOf(wire: protobuf.Root, service: string): ServiceDefinition {
   const definition: Record<string, ServiceDefinition[string]> = {};
   for (const method of wire.lookupService(service).methodsArray) {
     method.resolve();

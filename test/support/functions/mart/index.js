@@ -1,42 +1,11 @@
-import { readFileSync } from 'node:fs';
-import { createRequire } from 'node:module';
-import path from 'node:path';
-import { Server, ServerCredentials } from '@grpc/grpc-js';
 import protobuf from 'protobufjs';
+import { answerTo, EMPTY, failure, messagesOf, serve } from '../last-cloudstate.js';
 
-// What each method does stands in proto/mart.proto. PROTOCOL is the version to tell in discovery, or '' for none.
-const { HOST = '127.0.0.1', PORT = '8080', PROTOCOL = '0.2', WATCH = '' } = process.env;
+// What each method does stands in proto/mart.proto.
+const { WATCH = '' } = process.env;
 const SNAPSHOT_EVERY = 5;
 
-const require = createRequire(import.meta.url);
-const contracts = path.resolve(import.meta.dirname, '../../../../proto');
-
-function load(folder, files, options) {
-  const root = new protobuf.Root();
-  root.resolvePath = (_origin, target) => {
-    if (target.startsWith('google/')) return require.resolve(`protobufjs/${target}`);
-    return path.join(target.startsWith('cloudstate/') ? contracts : folder, target);
-  };
-  return root.loadSync(files, options);
-}
-
-const wire = load(
-  contracts,
-  ['entity', 'event_sourced', 'value_entity', 'action'].map((file) => `cloudstate/${file}.proto`),
-  { keepCase: true },
-);
-const mart = load(path.join(import.meta.dirname, 'proto'), ['mart.proto']);
-
-const pack = (name, message) => {
-  const type = mart.lookupType(name);
-  return { type_url: `type.googleapis.com/${type.fullName.slice(1)}`, value: type.encode(message).finish() };
-};
-const unpack = ({ type_url, value }) =>
-  mart.lookupType(type_url.slice(type_url.indexOf('/') + 1)).decode(value ?? new Uint8Array());
-
-const reply = (name, message) => ({ reply: { payload: pack(name, message) } });
-const failure = (description, more) => ({ failure: { description, ...more } });
-const EMPTY = { reply: { payload: { type_url: 'type.googleapis.com/google.protobuf.Empty' } } };
+const { pack, unpack, reply } = messagesOf(import.meta.dirname, 'mart.proto');
 
 /** Handlers give `{ action, events }`. */
 const cart = {
@@ -140,10 +109,6 @@ function handleCounter(stream) {
   stream.on('end', () => stream.end());
 }
 
-function answerTo({ id }, action) {
-  return action?.failure === undefined ? action : { failure: { command_id: id, ...action.failure } };
-}
-
 const writeInt = (value) => ({
   type_url: 'p.cloudstate.io/int64',
   value: protobuf.Writer.create().uint32(8).int64(value).finish(),
@@ -196,65 +161,24 @@ function eachNote(stream, take) {
   });
 }
 
-const [major, minor] = PROTOCOL.split('.').map(Number);
 const entity = (entity_type, service_name, persistence_id, ms) => ({
   entity_type,
   service_name,
   persistence_id,
   ...(ms && { passivation_strategy: { timeout: { timeout: ms } } }),
 });
-const SPEC = {
-  proto: readFileSync('user-function.desc'),
+
+serve({
+  serviceName: 'mart',
   entities: [
     entity('cloudstate.eventsourced.EventSourced', 'mart.Cart', 'carts', 60_000),
     entity('cloudstate.valueentity.ValueEntity', 'mart.Counter', 'counters'),
     entity('cloudstate.action.ActionProtocol', 'mart.Desk', ''),
     ...(WATCH === '' ? [] : [entity('cloudstate.action.ActionProtocol', 'mart.Watch', '')]),
   ],
-  service_info: {
-    service_name: 'mart',
-    support_library_name: 'none',
-    ...(PROTOCOL !== '' && { protocol_major_version: major, protocol_minor_version: minor }),
+  handlers: {
+    'cloudstate.eventsourced.EventSourced': { handle: handleCart },
+    'cloudstate.valueentity.ValueEntity': { handle: handleCounter },
+    'cloudstate.action.ActionProtocol': { handleUnary, handleStreamedIn, handleStreamedOut, handleStreamed },
   },
-};
-
-/** Every method of a service of the contract, for grpc-js. */
-function definitionOf(name) {
-  const service = wire.lookupService(name);
-  return Object.fromEntries(
-    service.methodsArray.map((method) => {
-      const { resolvedRequestType: request, resolvedResponseType: response } = method.resolve();
-      return [
-        method.name,
-        {
-          path: `/${name}/${method.name}`,
-          originalName: method.name,
-          requestStream: method.requestStream === true,
-          responseStream: method.responseStream === true,
-          requestDeserialize: (bytes) => request.decode(bytes),
-          responseSerialize: (message) => Buffer.from(response.encode(message).finish()),
-        },
-      ];
-    }),
-  );
-}
-
-const server = new Server();
-server.addService(definitionOf('cloudstate.EntityDiscovery'), {
-  discover: (_call, done) => done(null, SPEC),
-  reportError: ({ request }, done) => {
-    console.error(`reported: ${request.message}`);
-    done(null, {});
-  },
-});
-server.addService(definitionOf('cloudstate.eventsourced.EventSourced'), { handle: handleCart });
-server.addService(definitionOf('cloudstate.valueentity.ValueEntity'), { handle: handleCounter });
-server.addService(definitionOf('cloudstate.action.ActionProtocol'), {
-  handleUnary,
-  handleStreamedIn,
-  handleStreamedOut,
-  handleStreamed,
-});
-server.bindAsync(`${HOST}:${PORT}`, ServerCredentials.createInsecure(), (error) => {
-  if (error !== null) throw error;
 });

@@ -68,6 +68,10 @@ ledgers.setBehavior(() => ({
     },
     NeverAnswer: forever,
     Crash: () => process.exit(1),
+    AddAlone: (command, ledger, context) =>
+      context.metadata.get('_kalix-src').includes('self')
+        ? replies.message(add(command, ledger, context))
+        : replies.failure(`the source is ${context.metadata.get('_kalix-src')}`),
   },
 
   eventHandlers: {
@@ -113,6 +117,9 @@ desk.commandHandlers = {
     if (later) return Promise.reject(new Error('rejected as told'));
     throw new Error('thrown as told');
   },
+  // The SDK makes the clients when it is discovered, with the address that it is told.
+  Ask: async ({ id, amount }) =>
+    replies.message(await desk.clients.trouble.LedgerService.createClient().AddAlone({ id, amount })),
   Shrug: () => undefined,
   Ignore: forever,
   Count: ({ n }, context) => {
