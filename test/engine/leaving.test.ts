@@ -43,7 +43,8 @@ const callerOf = (n: number): Caller => ({
 /** The streams of the one entity, as the function sees them. */
 interface Stream {
   readonly got: string[];
-  isOpen: boolean;
+  /** How the runtime ended it; a cancelled one may have a command in flight. */
+  ended: 'in order' | 'cancelled' | undefined;
   send(message: object): void;
 }
 let streams: Stream[];
@@ -60,21 +61,22 @@ beforeEach(() => {
     const raw = new EventEmitter();
     const stream: Stream = {
       got: [],
-      isOpen: true,
+      ended: undefined,
       send: (message) => raw.emit('data', Buffer.from(streamOut.encode(message).finish())),
     };
     streams.push(stream);
-    const end = () => {
-      stream.isOpen = false;
-    };
     return Object.assign(raw, {
       write(bytes: Buffer) {
         const [what, message] = Object.entries(streamIn.toObject(streamIn.decode(bytes)))[0] ?? [];
         stream.got.push(what === 'command' ? message.name : what === 'init' ? 'init' : `${what} ${message.id}`);
         return true;
       },
-      end,
-      cancel: end,
+      end() {
+        stream.ended = 'in order';
+      },
+      cancel() {
+        stream.ended = 'cancelled';
+      },
     }) as unknown as RawStream;
   };
   entities = new Entities({
@@ -167,7 +169,7 @@ it('what was answered behind cancellations tells that nothing more is to come of
   expect(decided).toEqual(['cancel 0', 'Add 1']);
   // Its value is then another one than ours, so it is opened anew.
   newest().send({ stream_cancelled_response: { command_id: 1, ...add(1) } });
-  expect(newest().isOpen).toBe(false);
+  expect(newest().ended).toBe('cancelled');
 });
 
 it('a cancellation that deletes the entity lets the command behind it begin a new one', async () => {
@@ -177,7 +179,7 @@ it('a cancellation that deletes the entity lets the command behind it begin a ne
   newest().send({ stream_cancelled_response: { command_id: 1, state_action: { delete: {} } } });
   await settle();
   expect([decided, command.running, streams.length]).toEqual([['cancel 0'], true, 2]);
-  expect(streams[0]?.isOpen).toBe(false);
+  expect(streams[0]?.ended).toBe('cancelled');
   expect(newest().got).toEqual(['init', 'Add']);
   reply(1, add(1));
   expect(decided).toEqual(['cancel 0', 'Add 1']);
