@@ -15,11 +15,16 @@ const reply: AnswerOutcome = {
   ],
 };
 
-function encode(outcome: AnswerOutcome, more: { caller?: Partial<Caller>; awaits?: number } = {}) {
+function encode(
+  outcome: AnswerOutcome,
+  rest: { caller?: Partial<Caller>; awaits?: number; item?: number; more?: boolean } = {},
+) {
+  const { caller: callers, awaits = 0, ...stream } = rest;
   return encodeAnswer({
     topic: 'd-answers',
-    caller: { ...caller, ...more.caller },
-    awaits: more.awaits ?? 0,
+    caller: { ...caller, ...callers },
+    awaits,
+    ...stream,
     outcome,
     commandId: 'd-commands/0/7',
   });
@@ -34,7 +39,9 @@ describe('a record of the answer topic', () => {
     ['a failure', { kind: 'failure', code: 9, message: 'größer' }],
     ['the end of a side effect', { kind: 'done' }],
   ])('brings back %s', (_what, outcome) => {
-    expect(decode(encode(outcome))).toEqual({ correlation: correlation.toString('hex'), awaits: 0, outcome });
+    const one = { correlation: correlation.toString('hex'), awaits: 0, item: 0, more: false, outcome };
+    expect(decode(encode(outcome))).toEqual(one);
+    expect(decode(encode(outcome, { item: 7, more: true }))).toEqual({ ...one, item: 7, more: true });
   });
 
   it('goes to the partition that the caller reads, and names its command', () => {
