@@ -167,9 +167,9 @@ export class Shard implements ItemOwner {
     after.decision = { ...decision, outputs: [...decision.outputs, ...added] };
   }
 
-  /** Something waits for a chunk to go with. */
+  /** Something waits for a chunk to go with, which needs an input record. */
   wantsChunk(): boolean {
-    return this.#outputs.length > 0 || this.control.wantsChunk();
+    return this.#outputs.length > 0 || this.control.wantsChunk() || this.feeds.wantsChunk();
   }
 
   isEmpty(): boolean {
@@ -211,11 +211,11 @@ export class Shard implements ItemOwner {
     const to: Record<string, bigint> = { ...this.applied };
     let inputBytes = 0;
     let outputBytes = 0;
-<<<<<<< HEAD
     let fed: Map<string, number> | undefined;
+    for (const output of outputs) outputBytes += sizeOf(output);
     const publish = (output: OutputRecord) => {
       outputs.push(output);
-      outputBytes += (output.value?.length ?? 0) + (output.key?.length ?? 0);
+      outputBytes += sizeOf(output);
     };
     const feed = (name: string, output: OutputRecord) => {
       fed ??= new Map();
@@ -223,13 +223,9 @@ export class Shard implements ItemOwner {
       publish(output);
     };
     const behind = this.feeds.take(this.#shardSeq);
-    for (const output of behind?.outputs ?? []) feed(behind?.move.name ?? '', output);
-    // One input record at least, whatever feeds are given: by its positions a chunk is known.
+    for (const output of behind?.outputs ?? NONE) feed(behind?.move.name ?? '', output);
+    // One input record at least, whatever else goes out: by its positions a chunk is known.
     while (items.length === 0 || (items.length < maxRecords && inputBytes + outputBytes < maxBytes)) {
-=======
-    for (const output of outputs) outputBytes += (output.value?.length ?? 0) + (output.key?.length ?? 0);
-    while (items.length < maxRecords && (items.length === 0 || inputBytes + outputBytes < maxBytes)) {
->>>>>>> crdt-apps
       const item = this.#window[this.#head];
       const decision = item?.decision;
       if (item === undefined || decision === undefined) break;
@@ -251,14 +247,7 @@ export class Shard implements ItemOwner {
     }
     this.#compact();
     const control = this.control.take(this.#chunk + 1, items);
-<<<<<<< HEAD
-    for (const output of control?.outputs ?? []) publish(output);
-=======
-    for (const output of control?.outputs ?? NONE) {
-      outputs.push(output);
-      outputBytes += (output.value?.length ?? 0) + (output.key?.length ?? 0);
-    }
->>>>>>> crdt-apps
+    for (const output of control?.outputs ?? NONE) publish(output);
     const chunk: Chunk = {
       shard: this.number,
       epoch: this.epoch,
@@ -283,11 +272,6 @@ export class Shard implements ItemOwner {
     this.#bytes += outputBytes;
     this.#held.set(chunk.number, { records: items.length, bytes: inputBytes + outputBytes });
     return { chunk, items };
-  }
-
-  /** Something waits for a chunk, which needs an input record. */
-  wantsChunk(): boolean {
-    return this.control.wantsChunk() || this.feeds.wantsChunk();
   }
 
   /** The journal has the chunk that was taken last. */
@@ -336,6 +320,10 @@ export class Shard implements ItemOwner {
       this.#head = 0;
     }
   }
+}
+
+function sizeOf({ key, value }: OutputRecord): number {
+  return (value?.length ?? 0) + (key?.length ?? 0);
 }
 
 function rowKey(row: { entityType: string; entityId: string }): string {

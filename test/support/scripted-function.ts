@@ -271,7 +271,6 @@ export async function startScriptedFunction(t: Scope, script: Script): Promise<S
     const next = new Server({ 'grpc.max_receive_message_length': -1 });
     serve(next, names.discovery, {
       discover: ({ request }: { request: Plain }, done: sendUnaryData<Answer>) => {
-        discoveries++;
         runtimes.push(request);
         done(null, specOf(script, names));
       },
