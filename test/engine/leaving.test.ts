@@ -88,6 +88,7 @@ beforeEach(() => {
       values: async () => [],
     },
     maxStreams: 10,
+    maxCommands: 100,
     deadlineMs: 60_000,
     ignoreSnapshots: false,
     isFunctionUp: () => true,
