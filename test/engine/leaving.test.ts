@@ -23,7 +23,7 @@ const component: Component = { kind: 'replicated', service: 'a.Tally', entityTyp
 const ADD = { name: 'Add', component, serverStreaming: false, outputType: 'a.Count' } as Method;
 const WATCH: Method = { ...ADD, name: 'Watch', serverStreaming: true };
 const context = {
-  routes: { repliesOf: () => [], eventsOf: () => [] } as Partial<Routes> as Routes,
+  routes: { repliesOf: () => [], eventsOf: () => [], feedsOf: () => [] } as Partial<Routes> as Routes,
   deployment: 'd',
   commandTopic: 'd-commands',
   answerTopic: 'd-answers',
