@@ -352,6 +352,7 @@ async function buildEngine(
       },
       maxStreams: config.function.maxStreams || streamLimit(spec.supportLibrary),
       maxCommands: config.function.maxCommandsInFlight,
+      passivationMs: config.function.passivationMs,
       deadlineMs: config.function.deadlineMs,
       ignoreSnapshots,
       isFunctionUp: () => link.isUp(),

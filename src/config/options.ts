@@ -232,6 +232,11 @@ export const OPTIONS = {
       'Commands at the function at once, one an entity at most; what is more waits for its turn. A function that waits for ' +
       'others most of the time may take more.',
   }),
+  'function.passivationMs': option({
+    kind: ms(1),
+    default: 30_000,
+    doc: 'An entity that has had no command for so long gives its stream back, and is loaded again by its next one; where its component says nothing else.',
+  }),
   'function.maxStreams': option({
     kind: integer({ unit: 'streams', min: 0 }),
     default: 0,

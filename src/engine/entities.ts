@@ -22,8 +22,10 @@ import type { StreamOutputs } from './streams.ts';
 const LOAD_BATCH = 500;
 /** Events of one query at most; an entity with a longer tail is read page by page. */
 const EVENTS_PAGE = 2_000;
-/** How often commands in flight are looked through for one that is overdue. */
+/** How often it is looked for commands in flight that are overdue, and for entities that have long been idle. */
 const SWEEP_MS = 250;
+/** Entities that are passivated at most each time, so that thousands which fell idle together hold up nobody. */
+const PASSIVATE_BATCH = 500;
 /**
  * A command that was in flight at this many losses of the function is suspected of causing them: it is then sent alone,
  * and condemned when the function is lost with it alone this many times more. What was merely in flight beside it, or
@@ -76,6 +78,8 @@ interface Entity {
   unsettled: number;
   /** Ends its rest. */
   rest: NodeJS.Timeout | undefined;
+  /** performance.now() when it had nothing more to do. */
+  idleSince: number;
 }
 
 const NO_OUTPUTS: readonly OutputRecord[] = [];
@@ -97,6 +101,8 @@ export interface EntitiesOptions {
   readonly maxStreams: number;
   /** Commands at the function at once; what is more waits for its turn here. */
   readonly maxCommands: number;
+  /** How long an entity may have nothing to do and keep its stream, in ms, where its component does not say. */
+  readonly passivationMs: number;
   readonly deadlineMs: number;
   /** The SDK cannot start from a snapshot: all events are replayed. */
   readonly ignoreSnapshots: boolean;
@@ -146,13 +152,18 @@ export class Entities {
   readonly #duplicates: Duplicates;
   #loading = false;
   #streams = 0;
+  /** Of the components whose entities have been seen. */
+  #shortestIdleMs = Number.POSITIVE_INFINITY;
   #stopped = false;
   readonly #sweep: NodeJS.Timeout;
 
   constructor(options: EntitiesOptions) {
     this.#options = options;
     this.#duplicates = new Duplicates({ find: options.findDuplicates, onFailed: options.onLoadFailed });
-    this.#sweep = setInterval(() => this.#expire(), SWEEP_MS);
+    this.#sweep = setInterval(() => {
+      this.#expire();
+      this.#passivateIdle();
+    }, SWEEP_MS);
   }
 
   /** Entities that have a stream at the function. */
@@ -193,8 +204,10 @@ export class Entities {
         replica: undefined,
         unsettled: 0,
         rest: undefined,
+        idleSince: 0,
       };
       this.#entities.set(id, entity);
+      this.#shortestIdleMs = Math.min(this.#shortestIdleMs, this.#idleMsOf(component));
     }
     entity.mailbox.push(item);
     if (command.idempotencyKey !== undefined) this.#look(entity, item);
@@ -340,11 +353,32 @@ export class Entities {
       break;
     }
     if (oldest === undefined) return false;
-    this.#idle.delete(oldest.id);
-    this.#endSession(oldest, 'close');
-    oldest.state = 'passive';
-    this.#forgetIfDone(oldest);
+    this.#passivate(oldest);
     return true;
+  }
+
+  #passivate(entity: Entity): void {
+    this.#idle.delete(entity.id);
+    this.#endSession(entity, 'close');
+    entity.state = 'passive';
+    this.#forgetIfDone(entity);
+  }
+
+  /** Entities that have had nothing to do for their component's time give their streams back, some at a time. */
+  #passivateIdle(): void {
+    const now = performance.now();
+    let left = PASSIVATE_BATCH;
+    for (const entity of this.#idle.values()) {
+      const idleMs = now - entity.idleSince;
+      if (left === 0 || idleMs < this.#shortestIdleMs) return;
+      if (idleMs < this.#idleMsOf(entity.component) || entity.replica?.isStreaming) continue;
+      this.#passivate(entity);
+      left--;
+    }
+  }
+
+  #idleMsOf({ passivationMs = this.#options.passivationMs }: Component): number {
+    return passivationMs;
   }
 
   async #load(): Promise<void> {
@@ -520,6 +554,7 @@ export class Entities {
         return;
       }
       entity.state = 'idle';
+      entity.idleSince = performance.now();
       this.#idle.set(entity.id, entity);
       if (this.#queue.size > 0) this.#admit();
       return;

@@ -54,6 +54,7 @@ const OTHER = {
   'function.tls': { caFile: '/run/ca.pem', serverName: 'function.internal' },
   'function.deadlineMs': 30_001,
   'function.maxCommandsInFlight': 257,
+  'function.passivationMs': 30_002,
   'function.maxStreams': 10_001,
   'function.backoffMinMs': 101,
   'function.backoffMaxMs': 5_001,

@@ -17,6 +17,7 @@ const UNAVAILABLE = 14;
 /** Longer than any pause before a command is sent again, in ms. */
 const PAUSE_MS = 6_000;
 const DEADLINE_MS = 60_000;
+const PASSIVATION_MS = 10_000;
 
 const CARTS: Component = { kind: 'value', service: 'shop.Carts', entityType: 'carts', methods: new Map() };
 const METHOD = { name: 'Add', component: CARTS } as Method;
@@ -127,6 +128,7 @@ function create(maxStreams = 100, maxCommands = 100): void {
     },
     maxStreams,
     maxCommands,
+    passivationMs: PASSIVATION_MS,
     deadlineMs: DEADLINE_MS,
     ignoreSnapshots: false,
     isFunctionUp: () => fn.isUp,
@@ -152,10 +154,10 @@ function payloadOf(item: Item): string {
   return Buffer.from(item.command?.payload.value ?? []).toString();
 }
 
-function dispatch(entityId: string, payload: string): Item {
+function dispatch(entityId: string, payload: string, method = METHOD): Item {
   const command: Command = {
     id: `in/0/${payload}`,
-    method: METHOD,
+    method,
     entityId,
     key: Buffer.from(entityId),
     payload: { typeUrl: 'text', value: Buffer.from(payload) },
@@ -247,6 +249,58 @@ describe('a cap on streams', () => {
     await settle();
     expect(fn.sent).toEqual(['a', 'b', 'c']);
     expect(entities.active).toBe(2);
+  });
+});
+
+describe('an entity without a command', () => {
+  const isOpen = () => fn.open().map(({ entity }) => entity);
+
+  /** Lets time pass as far as performance.now() and all timers tell. */
+  async function pass(timeMs: number): Promise<void> {
+    const now = performance.now() + timeMs;
+    vi.spyOn(performance, 'now').mockReturnValue(now);
+    vi.advanceTimersByTime(1_000);
+    await settle();
+  }
+  afterEach(() => {
+    vi.restoreAllMocks();
+  });
+
+  it('gives its stream back in time, and is loaded again by the next one', async () => {
+    const first = dispatch('a', '1');
+    await settle();
+    await pass(PASSIVATION_MS);
+    expect(isOpen()).toEqual(['a']);
+    fn.of('a').answer();
+    await pass(PASSIVATION_MS - 1);
+    expect(isOpen()).toEqual(['a']);
+    await pass(1);
+    expect(isOpen()).toEqual([]);
+    expect(entities.active).toBe(0);
+    first.onJournaled?.();
+    dispatch('a', '2');
+    await settle();
+    expect(fn.inFlight()).toMatchObject([{ entity: 'a', command: { payload: '2' } }]);
+    expect(loaded).toEqual(['a', 'a']);
+  });
+
+  it('keeps it for as long as its component says, whatever others say', async () => {
+    const rooms: Component = {
+      ...CARTS,
+      service: 'shop.Rooms',
+      entityType: 'rooms',
+      passivationMs: PASSIVATION_MS * 3,
+    };
+    dispatch('room', '1', { name: 'Add', component: rooms } as Method);
+    await settle();
+    fn.of('room').answer();
+    dispatch('cart', '2');
+    await settle();
+    fn.of('cart').answer();
+    await pass(PASSIVATION_MS);
+    expect(isOpen()).toEqual(['room']);
+    await pass(PASSIVATION_MS * 2);
+    expect(isOpen()).toEqual([]);
   });
 });
 

@@ -89,6 +89,7 @@ beforeEach(() => {
     },
     maxStreams: 10,
     maxCommands: 100,
+    passivationMs: 60_000,
     deadlineMs: 60_000,
     ignoreSnapshots: false,
     isFunctionUp: () => true,

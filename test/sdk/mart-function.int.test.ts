@@ -270,6 +270,8 @@ describe('behind a runtime', () => {
 describe('at the doors', () => {
   const scope = fileScope();
   let at: string;
+  /** Entities that have a stream at the function. */
+  let active: () => number;
   let door: DoorClient;
 
   beforeAll(async () => {
@@ -279,12 +281,14 @@ describe('at the doors', () => {
       'postgres.url': await createDatabase(scope),
       'function.url': `http://${fn.url}`,
       'function.maxStreams': 2,
+      'function.passivationMs': 300,
       'doors.enabled': true,
       'doors.port': 0,
     });
     at = await runtime.doors();
     await runtime.ready();
     door = await createDoorClient(scope, { at, source: 'mart' });
+    active = () => runtime.status().shards.reduce((sum, { activeEntities }) => sum + activeEntities, 0);
   });
 
   const ask = async (method: string, message: JsonObject) => (await door.call(method, message)).output;
@@ -336,6 +340,13 @@ describe('at the doors', () => {
     expect(await post('mart.Counter/Read', { counter: 'n1' })).toBe('200 {"value":9}');
     await ask('mart.Counter/Reset', { counter: 'n1' });
     expect(await ask('mart.Counter/Read', { counter: 'n1' })).toEqual({});
+  });
+
+  it('entities that nobody calls give their streams back, and are as they were for the next one who does', async () => {
+    // They take both streams, which carts keep for longer.
+    for (const counter of ['n8', 'n9']) await ask('mart.Counter/Increase', { counter, amount: 3 });
+    await eventually('no entity has a stream', () => active() === 0);
+    expect(await ask('mart.Counter/Increase', { counter: 'n8', amount: 1 })).toEqual({ value: 4 });
   });
 
   it('actions answer one message, and streams of them in, out and both ways', async () => {
