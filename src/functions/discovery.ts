@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { type ServiceError, status } from '@grpc/grpc-js';
 import { messageOf, StateferryError } from '../errors.ts';
 import type { Component, FunctionSpec, Method } from '../model/component.ts';
+import { locationOf } from '../protocol/declarations.ts';
 import { type AccessRules, describeAccess, type MethodAccess } from '../protocol/describe-access.ts';
 import { describeComponent } from '../protocol/describe-component.ts';
 import { type Descriptors, readDescriptors } from '../protocol/descriptors.ts';
@@ -91,7 +92,8 @@ function unavailable(error: ServiceError): StateferryError {
 /** Tells the function why it is refused, so that its developer reads it in the function's own log. */
 async function report(client: FunctionClient, dialect: Dialect, error: unknown, timeoutMs: number): Promise<void> {
   if (!(error instanceof StateferryError)) return;
-  const message = dialect.encodeError({ code: error.code, message: error.message, detail: '' });
+  const { code, message: sentence } = error;
+  const message = dialect.encodeError({ code, message: sentence, detail: '', location: locationOf(error) });
   // Some SDKs fail this call whatever is in it (PROTOCOLS 2); the error that is thrown next says everything.
   await client.unary(dialect.reportErrorPath, message, timeoutMs).catch(() => undefined);
 }

@@ -1,7 +1,7 @@
 import type protobuf from 'protobufjs';
 import type { ComponentKind } from '../model/component.ts';
 import type { AnyUrls } from './any-urls.ts';
-import type { CallerKeys, Dialect, RawSpec } from './dialect.ts';
+import type { CallerKeys, Dialect, RawSpec, SourceLocation } from './dialect.ts';
 import {
   type PassivationMessage,
   type ServiceInfoMessage,
@@ -116,7 +116,26 @@ export function createComponentDialect(table: ComponentDialectTable, wire: proto
         })
         .finish(),
     decodeSpec: (bytes) => toRawSpec(spec.decode(bytes) as SpecMessage),
-    encodeError: ({ code, message, detail }) => userFunctionError.encode({ code, message, detail }).finish(),
+    encodeError: ({ code, message, detail, location }) =>
+      userFunctionError
+        .encode({
+          code,
+          message,
+          detail,
+          ...(location !== undefined && { source_locations: [toSourceLocation(location)] }),
+        })
+        .finish(),
+  };
+}
+
+function toSourceLocation({ file, path, startLine, startColumn, endLine, endColumn }: SourceLocation) {
+  return {
+    file_name: file,
+    start_line: startLine,
+    start_col: startColumn,
+    end_line: endLine,
+    end_col: endColumn,
+    proto_path: path,
   };
 }
 

@@ -1,6 +1,7 @@
 import { StateferryError } from '../errors.ts';
 import type { Component, Method } from '../model/component.ts';
 import { type AclOption, JWT_MODES, type JwtOption, type Principal } from './access-options.ts';
+import { concerning } from './declarations.ts';
 import type { Descriptors } from './descriptors.ts';
 import type { OptionTable } from './options.ts';
 import { readOption } from './read-option.ts';
@@ -63,20 +64,23 @@ export function describeAccess(given: {
     }
     const { access } = options;
     const where = `${component.service}.${method.name}`;
-    const acl = innermost(
-      [
-        readOption(access.methodAcl, declared.proto.options, where),
-        readOption(access.serviceAcl, service.proto.options, component.service),
-        readOption(access.fileAcl, service.file.proto.options, service.file.proto.name),
-      ],
-      where,
-    );
-    const token = tokenRule(
-      readOption(access.methodJwt, declared.proto.options, where),
-      readOption(access.serviceJwt, service.proto.options, component.service),
-      (value) => fillIn(value, variables, where, 'claim'),
-    );
-    rules.set(method, { ...(acl !== undefined && { acl }), ...token });
+    const rule = concerning(declared, () => {
+      const acl = innermost(
+        [
+          readOption(access.methodAcl, declared.proto.options, where),
+          readOption(access.serviceAcl, service.proto.options, component.service),
+          readOption(access.fileAcl, service.file.proto.options, service.file.proto.name),
+        ],
+        where,
+      );
+      const token = tokenRule(
+        readOption(access.methodJwt, declared.proto.options, where),
+        readOption(access.serviceJwt, service.proto.options, component.service),
+        (value) => fillIn(value, variables, where, 'claim'),
+      );
+      return { ...(acl !== undefined && { acl }), ...token };
+    });
+    rules.set(method, rule);
   }
   return rules;
 }

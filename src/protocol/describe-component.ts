@@ -1,6 +1,7 @@
 import { type DescField, type DescMessage, type DescMethod, ScalarType } from '@bufbuild/protobuf';
 import { StateferryError } from '../errors.ts';
 import type { Component, ComponentKind, Eventing, EventSource, KeyField, Method } from '../model/component.ts';
+import { concerning } from './declarations.ts';
 import type { Descriptors } from './descriptors.ts';
 import type { EventingOption, OptionTable, SourceOption } from './options.ts';
 import { readOption } from './read-option.ts';
@@ -49,7 +50,7 @@ export function describeComponent(given: {
         `${serviceNames(descriptors).join(', ') || 'none'}. Add the .proto file of ${service} to the function's descriptor set.`,
     );
   }
-  const serviceEventing = readOption(options.serviceEventing, found.proto.options, service);
+  const serviceEventing = concerning(found, () => readOption(options.serviceEventing, found.proto.options, service));
   const methods = new Map<string, Method>();
   const component: Component = {
     kind: given.kind,
@@ -67,10 +68,10 @@ export function describeComponent(given: {
       clientStreaming: method.methodKind === 'client_streaming' || method.methodKind === 'bidi_streaming',
       serverStreaming: method.methodKind === 'server_streaming' || method.methodKind === 'bidi_streaming',
       entityKeyFields: keyFields(method.input, options),
-      eventing: eventing(
-        readOption(options.methodEventing, method.proto.options, nameOf(method)),
-        serviceEventing,
-        (topic) => fillIn(topic, variables, nameOf(method)),
+      eventing: concerning(method, () =>
+        eventing(readOption(options.methodEventing, method.proto.options, nameOf(method)), serviceEventing, (topic) =>
+          fillIn(topic, variables, nameOf(method)),
+        ),
       ),
     });
   }
@@ -91,8 +92,10 @@ function keyFields(input: DescMessage, options: OptionTable): KeyField[] {
   for (const mark of options.entityKey) {
     const keys: KeyField[] = [];
     for (const field of input.fields) {
-      if (readOption([mark], field.proto.options, `${input.typeName}.${field.name}`) !== true) continue;
-      keys.push({ number: field.number, name: field.name, scalar: keyScalar(input, field) });
+      concerning(field, () => {
+        if (readOption([mark], field.proto.options, `${input.typeName}.${field.name}`) !== true) return;
+        keys.push({ number: field.number, name: field.name, scalar: keyScalar(input, field) });
+      });
     }
     if (keys.length > 0) return keys;
   }

@@ -153,11 +153,24 @@ export interface ActionProtocol {
   decodeResponse(bytes: Uint8Array): Effect;
 }
 
+/** Where something stands in a .proto file of the function; lines and columns count from 0. */
+export interface SourceLocation {
+  readonly file: string;
+  /** As `source_code_info` counts. */
+  readonly path: readonly number[];
+  readonly startLine: number;
+  readonly startColumn: number;
+  readonly endLine: number;
+  readonly endColumn: number;
+}
+
 /** What `reportError` tells the function. */
 export interface UserFunctionError {
   readonly code: string;
   readonly message: string;
   readonly detail: string;
+  /** What it is about; dialects without places leave it out. */
+  readonly location?: SourceLocation | undefined;
 }
 
 /** One wire protocol: a table, and the few functions that a table cannot say. Everything inward speaks the model. */

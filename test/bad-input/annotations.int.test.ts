@@ -89,6 +89,9 @@ it('refuses a function whose topic needs a variable that it does not tell, by th
 
   const sentence = /"written-\$\{OUT\}" of notes\.NoteService\.Write needs the variable OUT/;
   expect(await runtime.failure).toMatchObject({ code: 'FUNCTION_SPEC', message: expect.stringMatching(sentence) });
-  expect(fn.reports).toEqual([{ code: 'FUNCTION_SPEC', message: expect.stringMatching(sentence) }]);
+  const line = PROTO.split('\n').findIndex((text) => text.includes('rpc Write(')) + 1;
+  expect(fn.reports).toEqual([
+    { code: 'FUNCTION_SPEC', message: expect.stringMatching(sentence), at: `notes.proto:${line}` },
+  ]);
   expect(JSON.stringify([runtime.log, fn.reports])).not.toContain('hunter2');
 });

@@ -119,8 +119,8 @@ export interface ScriptedFunction {
   readonly port: number;
   /** Every entity stream that was opened, in order. */
   readonly entities: readonly ScriptedEntity[];
-  /** What the runtime reported: the code and the sentence of each error. */
-  readonly reports: readonly { readonly code: string; readonly message: string }[];
+  /** What the runtime reported: the code and the sentence of each error and, where it told that, the place as `file:line`. */
+  readonly reports: readonly { readonly code: string; readonly message: string; readonly at?: string }[];
   /** How often it was discovered. */
   readonly discoveries: number;
   /** What the runtimes told of themselves, in order: a ProxyInfo for each discovery. */
@@ -176,7 +176,7 @@ export async function startScriptedFunction(t: Scope, script: Script): Promise<S
   const wire = loadWire(dialect);
   let registry: FileRegistry | undefined;
   const entities: ScriptedEntity[] = [];
-  const reports: { code: string; message: string }[] = [];
+  const reports: { code: string; message: string; at?: string }[] = [];
   const runtimes: Plain[] = [];
   let port = script.port ?? 0;
   let server: Server | undefined;
@@ -275,7 +275,12 @@ export async function startScriptedFunction(t: Scope, script: Script): Promise<S
         done(null, specOf(script, names));
       },
       reportError: ({ request }: { request: Plain }, done: sendUnaryData<Answer>) => {
-        reports.push({ code: String(request.code), message: String(request.message) });
+        const [place] = (request.source_locations ?? []) as Plain[];
+        reports.push({
+          code: String(request.code),
+          message: String(request.message),
+          ...(place !== undefined && { at: `${place.file_name}:${Number(place.start_line) + 1}` }),
+        });
         done(null, {});
       },
       proxyTerminated: (_call: unknown, done: sendUnaryData<Answer>) => done(null, {}),

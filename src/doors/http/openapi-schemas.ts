@@ -1,6 +1,6 @@
 import { type DescEnum, type DescField, type DescMessage, ScalarType } from '@bufbuild/protobuf';
 import { isWrapperDesc } from '@bufbuild/protobuf/wkt';
-import type { Commented } from './comments.ts';
+import type { Declaration } from '../../protocol/declarations.ts';
 
 /** A JSON Schema, as OpenAPI 3.1 has it. */
 export type Schema = Readonly<Record<string, unknown>>;
@@ -59,7 +59,7 @@ const WELL_KNOWN: ReadonlyMap<string, Schema> = new Map<string, Schema>([
 ]);
 
 /** Collects the schemas of a document; `comment` gives the descriptions. */
-export function createSchemas(comment: (about: Commented) => string | undefined): Schemas {
+export function createSchemas(comment: (about: Declaration) => string | undefined): Schemas {
   const schemas = new Map<string, Schema>();
 
   const described = (schema: Schema, ...texts: readonly (string | undefined)[]): Schema => {

@@ -1,5 +1,6 @@
 import type { DescField, DescMessage } from '@bufbuild/protobuf';
-import { type Commented, createComments } from './comments.ts';
+import type { Declaration } from '../../protocol/declarations.ts';
+import { createComments } from './comments.ts';
 import { pathName, resolveFieldPath } from './field-path.ts';
 import { isHttpBody } from './http-body.ts';
 import type { HttpRule } from './http-rules.ts';
@@ -135,7 +136,7 @@ function meaning(rule: HttpRule, variable: HttpRule['variables'][number] | undef
 function operation(options: {
   readonly rule: HttpRule;
   readonly schemas: Schemas;
-  readonly comment: (about: Commented) => string | undefined;
+  readonly comment: (about: Declaration) => string | undefined;
   readonly pathParameters: readonly Parameter[];
   readonly operationId: string;
 }): Operation {
@@ -183,7 +184,7 @@ function singleMessage(field: DescField): DescMessage | undefined {
 function queryParameters(
   rule: HttpRule,
   schemas: Schemas,
-  comment: (about: Commented) => string | undefined,
+  comment: (about: Declaration) => string | undefined,
 ): Parameter[] {
   if (rule.body === 'message') return [];
   const { input } = rule.descriptor;
