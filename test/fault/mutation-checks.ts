@@ -58,7 +58,7 @@ const CHECKS: Readonly<Record<MutationName, MutationCheck>> = {
       await heir.reached('fencing');
       // Nobody has fenced it: it commits now, and only then the other one goes on.
       zombie.kill('SIGCONT');
-      await load(stage, 800);
+      await load(stage, 2_000);
       heir.kill('SIGCONT');
       await load(stage);
     },
