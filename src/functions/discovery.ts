@@ -126,7 +126,10 @@ function readSpec(family: Family, answer: Buffer): Discovered {
   for (const component of raw.components) {
     const missing = dialect.unserved.get(component.type);
     if (missing !== undefined) {
-      unserved.push(`${component.service} is a ${missing}, which this version of Stateferry does not serve`);
+      const methods = descriptors.registry.getService(component.service)?.methods.map(({ name }) => name) ?? [];
+      unserved.push(
+        `${component.service} is a ${missing}, which this version of Stateferry does not serve: ${methods.join(', ') || 'its methods'} cannot be called`,
+      );
       continue;
     }
     const kind = dialect.kinds.get(component.type);

@@ -150,3 +150,38 @@ describe('a function that answers cloudstate.EntityDiscovery', () => {
     });
   });
 });
+
+it('a Kalix function with a view is told of it by its methods, and served without it', async () => {
+  const proto = compileProtos({
+    'shop.proto': `
+      syntax = "proto3";
+      package shop;
+      service Cart { rpc Add(Item) returns (Item); }
+      service ByProduct { rpc Update(Item) returns (Item); rpc Find(Item) returns (stream Item); }
+      message Item { string id = 1; }
+    `,
+  });
+  const components = [
+    { component_type: 'kalix.component.valueentity.ValueEntities', service_name: 'shop.Cart' },
+    { component_type: 'kalix.component.view.Views', service_name: 'shop.ByProduct' },
+  ];
+  const service_info = { protocol_major_version: 1, protocol_minor_version: 1 };
+  const answer = loadWire('kalix')
+    .lookupType('kalix.protocol.Spec')
+    .encode({ proto, components, service_info })
+    .finish();
+  const client = {
+    async unary(path: string) {
+      if (path === '/kalix.protocol.Discovery/Discover') return Buffer.from(answer);
+      throw Object.assign(new Error('no such method'), { code: status.UNIMPLEMENTED });
+    },
+  } as unknown as FunctionClient;
+  const proxy = { name: 'test', version: '1', hostname: 'h', port: 9, devMode: false };
+
+  const { spec, unserved } = await discover({ client, dialects: allDialects(), proxy, timeoutMs: 1 });
+
+  expect([...spec.components.keys()]).toEqual(['shop.Cart']);
+  expect(unserved).toEqual([
+    'shop.ByProduct is a view, which this version of Stateferry does not serve: Update, Find cannot be called',
+  ]);
+});
