@@ -69,6 +69,11 @@ export class StateferryError extends Error {
   }
 }
 
+/** Anything thrown as a failure of ours: as it is where it is one, else of this code, with its message as the sentence. */
+export function asFailureOf(code: ErrorCode, thrown: unknown): StateferryError {
+  return thrown instanceof StateferryError ? thrown : new StateferryError(code, messageOf(thrown), { cause: thrown });
+}
+
 /** The message of anything thrown, for a sentence or a log field. */
 export function messageOf(error: unknown): string {
   if (error instanceof AggregateError && error.errors.length > 0) return error.errors.map(messageOf).join('; ');

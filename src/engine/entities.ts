@@ -1,5 +1,5 @@
 import { decodeReplicatedDelta } from '../codec/replicated-record.ts';
-import { messageOf, StateferryError } from '../errors.ts';
+import { asFailureOf, StateferryError } from '../errors.ts';
 import type { FunctionClient } from '../functions/client.ts';
 import { type Outcome, openActionSession, openEntitySession, type Session } from '../functions/session.ts';
 import type { EntityHead, StoredEvent, StoredValue } from '../journal/load.ts';
@@ -473,10 +473,7 @@ export class Entities {
       });
     } catch (error) {
       // What the journal has of it is nothing that this function can be told. Others are loaded all the same.
-      const refusal =
-        error instanceof StateferryError
-          ? error
-          : new StateferryError('ENTITY_UNREADABLE', messageOf(error), { cause: error });
+      const refusal = asFailureOf('ENTITY_UNREADABLE', error);
       this.#streams--;
       entity.state = 'passive';
       const [item] = entity.mailbox;
@@ -651,10 +648,7 @@ export class Entities {
       const position = replica === undefined ? entity : { seq: entity.seq, revision: 0, data: replica.data };
       decision = this.#options.decide(item.command as Command, position, effect);
     } catch (error) {
-      const refusal =
-        error instanceof StateferryError
-          ? error
-          : new StateferryError('FUNCTION_BROKEN_REPLY', messageOf(error), { cause: error });
+      const refusal = asFailureOf('FUNCTION_BROKEN_REPLY', error);
       this.#reject(entity, item, refusal, this.#interrupt(entity) ? 'cancel' : 'close');
       return;
     }

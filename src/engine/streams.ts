@@ -1,6 +1,6 @@
 import { encodeAnswer } from '../codec/answer-record.ts';
 import { encodeCommandRecord } from '../codec/command-record.ts';
-import { messageOf, StateferryError } from '../errors.ts';
+import { asFailureOf, StateferryError } from '../errors.ts';
 import type { Caller, Command } from '../model/command.ts';
 import { statusOf } from '../model/grpc-status.ts';
 import type { OutputRecord } from '../model/record.ts';
@@ -121,10 +121,7 @@ export function createStreamOutputs(context: DecisionContext): StreamOutputs {
       try {
         return carryOut(stream, message);
       } catch (cause) {
-        const error =
-          cause instanceof StateferryError
-            ? cause
-            : new StateferryError('FUNCTION_BROKEN_REPLY', messageOf(cause), { cause });
+        const error = asFailureOf('FUNCTION_BROKEN_REPLY', cause);
         return [failed(stream, statusOf(error), error.message), cancel(stream)];
       }
     },

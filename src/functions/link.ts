@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { messageOf, StateferryError } from '../errors.ts';
+import { asFailureOf, messageOf, StateferryError } from '../errors.ts';
 import type { Dialect, ProxyInfo } from '../protocol/dialect.ts';
 import { createFunctionClient, type FunctionClient, type FunctionTls } from './client.ts';
 import { type Discovered, discover } from './discovery.ts';
@@ -72,11 +72,7 @@ export function createLink(options: LinkOptions): FunctionLink {
     options.onAway(reason);
     persist(closing.signal).then(options.onBack, (error: unknown) => {
       if (closing.signal.aborted) return;
-      options.onRefused(
-        error instanceof StateferryError
-          ? error
-          : new StateferryError('FUNCTION_PROTOCOL', messageOf(error), { cause: error }),
-      );
+      options.onRefused(asFailureOf('FUNCTION_PROTOCOL', error));
     });
   }
 
