@@ -26,6 +26,7 @@ import { appendChunks } from './journal/append.ts';
 import { loadControls, loadOperations, loadParked } from './journal/control.ts';
 import { claimDeployment, type Deployment } from './journal/deployment.ts';
 import { readFedEvents, readFedValues, settleFeeds } from './journal/feeds.ts';
+import { noteFunctionVersion } from './journal/function-versions.ts';
 import { findIdempotencyKeys, keepPruned } from './journal/idempotency.ts';
 import { loadHeads, loadTails, loadValues } from './journal/load.ts';
 import { migrate } from './journal/migrate.ts';
@@ -278,6 +279,7 @@ async function buildEngine(
   const deployment: Deployment = await persist(deps, 'Postgres', 'POSTGRES_UNAVAILABLE', () =>
     claimDeployment(pool, config.deployment.name, shards),
   );
+  await persist(deps, 'Postgres', 'POSTGRES_UNAVAILABLE', () => noteFunctionVersion(pool, spec, descriptors));
   const { generation } = deployment;
   const groupId = config.deployment.name;
   const consumed = [...topics.inputs, internal.commands];
@@ -371,7 +373,12 @@ async function buildEngine(
         ),
       onLost: (reason) => link.suspect(reason),
     },
-    append: (chunks) => appendChunks(pool, generation, chunks, config.journal.outboxRetentionChunks),
+    append: (chunks) =>
+      appendChunks(pool, generation, chunks, {
+        outboxRetention: config.journal.outboxRetentionChunks,
+        functionDigest: spec.digest,
+        keepInputs: config.journal.keepInputs,
+      }),
     opening: (transactionalId) => ({
       held: (numbers) => heldShards(pool, { generation, shards: numbers, transactionalId }),
       open: (numbers) => openShards(pool, { generation, shards: numbers, transactionalId }),

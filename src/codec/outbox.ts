@@ -1,6 +1,6 @@
 import { Reader, Writer } from 'protobufjs/minimal.js';
-import { messageOf, StateferryError } from '../errors.ts';
 import type { OutputRecord } from '../model/record.ts';
+import { unreadable } from './unreadable.ts';
 
 // The numbers are those of stateferry.internal.Outbox, OutboxRecord and OutboxHeader in
 // proto/stateferry/internal.proto, as tags: number << 3 | wire type.
@@ -57,16 +57,7 @@ function positionOf(table: Map<string, number>, text: string): number {
  * Throws JOURNAL_UNREADABLE for bytes that are no outbox: they are from another version, or damaged.
  */
 export function decodeOutbox(bytes: Uint8Array): OutputRecord[] {
-  try {
-    return read(bytes);
-  } catch (error) {
-    throw new StateferryError(
-      'JOURNAL_UNREADABLE',
-      `An outbox of ${bytes.length} bytes in the journal cannot be read: ${messageOf(error)}. ` +
-        'Run the version of Stateferry that wrote it; if that fails too, restore the journal from a backup.',
-      { cause: error },
-    );
-  }
+  return unreadable('An outbox', bytes, () => read(bytes));
 }
 
 function read(bytes: Uint8Array): OutputRecord[] {

@@ -208,6 +208,12 @@ export const OPTIONS = {
     doc: 'How many journaled chunks of each shard keep their outputs in Postgres after Kafka has them, so that `stateferry verify` can compare the topics byte for byte; it costs the room that they take, 4 MiB a chunk at most and seldom more than 100 KB.',
   }),
 
+  'journal.keepInputs': option({
+    kind: toggle(),
+    default: false,
+    doc: 'Whether the journal keeps the input records of each chunk, so that history can be reprocessed when the topics do not reach back far enough any more.',
+  }),
+
   'function.url': option({
     kind: functionUrl,
     default: 'http://127.0.0.1:8080',

@@ -328,7 +328,7 @@ export class Engine {
       onJournaled: (shard, chunk, ms) => {
         this.#signals.chunkJournaled({
           shard: shard.number,
-          records: chunk.records,
+          records: chunk.inputs.length,
           events: chunk.events.length,
           outputs: chunk.outputs.length,
           ms,

@@ -199,6 +199,7 @@ export class Shard implements ItemOwner {
   takeChunk(maxRecords: number, maxBytes: number): { chunk: Chunk; items: Item[] } | undefined {
     if (this.state === 'stopped' || !this.isReady() || this.feeds.isHeld) return undefined;
     const items: Item[] = [];
+    let parked: number[] | undefined;
     const events: JournalEvent[] = [];
     // Before those of the window: what they follow has left it.
     const outputs = this.#outputs;
@@ -230,6 +231,10 @@ export class Shard implements ItemOwner {
       const decision = item?.decision;
       if (item === undefined || decision === undefined) break;
       this.#window[this.#head++] = undefined;
+      if (decision.park !== undefined) {
+        parked ??= [];
+        parked.push(items.length);
+      }
       items.push(item);
       for (const event of decision.events) events.push(event);
       for (const output of decision.outputs) publish(output);
@@ -260,7 +265,8 @@ export class Shard implements ItemOwner {
       values: [...values.values()],
       deletions: [...deletions.values()],
       outputs,
-      records: items.length,
+      inputs: items.map(({ record }) => record),
+      ...(parked !== undefined && { parked }),
       keys: [...keys.values()],
       emittedThrough: this.#emitted,
       ...(control !== undefined && { control: control.writes }),

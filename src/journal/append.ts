@@ -1,5 +1,7 @@
 import type pg from 'pg';
 import { asBuffer } from '../bytes.ts';
+import { encodeInputOrder } from '../codec/input-order.ts';
+import { encodeInputs } from '../codec/inputs.ts';
 import type { Chunk } from '../model/chunk.ts';
 import { writeControl } from './control.ts';
 import { writeFeeds } from './feeds.ts';
@@ -10,16 +12,24 @@ import { positionsToJson } from './positions.ts';
  * not ours any more, or whose `applied` is not where the chunk starts, moves nothing and writes nothing.
  */
 const APPEND = `
-with chunk as (
-  select * from unnest($2::int[], $3::bigint[], $4::jsonb[], $5::jsonb[], $6::bigint[], $7::bigint[], $8::bigint[], $39::int[])
-    as c(shard, epoch, applied_from, applied_to, number, shard_seq, emitted, inputs)
+with given as (
+  select * from unnest($2::int[], $3::bigint[], $4::jsonb[], $5::jsonb[], $6::bigint[], $7::bigint[], $8::bigint[], $39::int[],
+                       $44::bytea[], $45::text[], $47::bytea[])
+    as c(shard, epoch, applied_from, applied_to, number, shard_seq, emitted, inputs, input_order, parked, records)
 ), moved as (
   update shard s
   set applied = c.applied_to, chunk = c.number, shard_seq = c.shard_seq, emitted = greatest(s.emitted, c.emitted),
       records = s.records + c.inputs
-  from chunk c
+  from given c
   where s.generation = $1 and s.shard = c.shard and s.epoch = c.epoch and s.applied = c.applied_from
   returning s.shard, s.epoch, c.emitted, c.number
+), chunks as (
+  insert into chunk (generation, shard, chunk, positions, shard_seq, records, input_order, parked, function)
+  select $1, c.shard, c.number, c.applied_to, c.shard_seq, c.inputs, c.input_order, c.parked::int[], $46
+  from given c join moved m using (shard)
+), kept as (
+  insert into input (generation, shard, chunk, records)
+  select $1, c.shard, c.number, c.records from given c join moved m using (shard) where c.records is not null
 ), events as (
   insert into event (generation, entity_type, entity_id, seq, shard, shard_seq, epoch, type_url, payload, command_id)
   select $1, e.entity_type, e.entity_id, e.seq, e.shard, e.shard_seq, m.epoch, e.type_url, e.payload, e.command_id
@@ -72,6 +82,16 @@ export interface EncodedChunk {
   readonly outbox: Uint8Array;
 }
 
+/** What goes for all chunks of an engine. */
+export interface AppendOptions {
+  /** Chunks that Kafka is known to have stay in the outbox until so many more have followed them, per shard. */
+  readonly outboxRetention: number;
+  /** Digest of the function's version that decides. */
+  readonly functionDigest?: string;
+  /** The input records are kept, too. */
+  readonly keepInputs?: boolean;
+}
+
 /**
  * Journals chunks, at most one a shard, in one Postgres transaction.
  * Returns the shards that moved; a shard that is missing from the answer is fenced, and nothing of its chunk was
@@ -81,8 +101,7 @@ export async function appendChunks(
   pool: pg.Pool,
   generation: number,
   chunks: readonly EncodedChunk[],
-  /** Chunks that Kafka is known to have stay in the outbox until so many more have followed them, per shard. */
-  retention: number,
+  { outboxRetention, functionDigest, keepInputs = false }: AppendOptions,
 ): Promise<Set<number>> {
   const heads = table(7);
   const events = table(8);
@@ -91,6 +110,7 @@ export async function appendChunks(
   const deletions = table(5);
   const outbox = table(5);
   const keys = table(3);
+  const history = table(3);
   for (const { chunk, outbox: records } of chunks) {
     const { shard } = chunk;
     const to = positionsToJson(chunk.to);
@@ -116,12 +136,32 @@ export async function appendChunks(
     }
     for (const d of chunk.deletions) push(deletions, [shard, d.entityType, d.entityId, d.seq, d.cleanupAfterMs]);
     for (const k of chunk.keys) push(keys, [shard, Buffer.from(k.idempotencyKey, 'base64'), k.commandId]);
-    push(outbox, [shard, chunk.number, to, asBuffer(records), chunk.records]);
+    push(outbox, [shard, chunk.number, to, asBuffer(records), chunk.inputs.length]);
+    const order = encodeInputOrder(Object.keys(chunk.to), chunk.inputs);
+    push(history, [
+      order === undefined ? null : asBuffer(order),
+      chunk.parked === undefined ? null : `{${chunk.parked.join(',')}}`,
+      keepInputs ? asBuffer(encodeInputs(chunk.inputs)) : null,
+    ]);
   }
   const append = {
     name: 'append-chunks',
     text: APPEND,
-    values: [generation, ...heads, ...events, ...snapshots, ...values, ...deletions, ...outbox, retention, ...keys],
+    values: [
+      generation,
+      ...heads,
+      ...events,
+      ...snapshots,
+      ...values,
+      ...deletions,
+      ...outbox,
+      outboxRetention,
+      ...keys,
+      history[0],
+      history[1],
+      functionDigest ?? null,
+      history[2],
+    ],
   };
   const control = chunks.flatMap(({ chunk }) =>
     chunk.control === undefined ? [] : [{ shard: chunk.shard, control: chunk.control }],

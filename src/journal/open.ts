@@ -111,7 +111,7 @@ export async function releaseShard(
     transactionalId: string;
     committed: Positions;
     emitted: number;
-    /** As for `appendChunks`. */
+    /** As `AppendOptions.outboxRetention`. */
     retention: number;
   },
 ): Promise<void> {

@@ -1,7 +1,7 @@
 import type { ControlWrites } from './control.ts';
 import type { EntityKey } from './entity.ts';
 import type { FeedMove } from './feed.ts';
-import type { OutputRecord, Positions } from './record.ts';
+import type { InputRecord, OutputRecord, Positions } from './record.ts';
 
 export type { EntityKey } from './entity.ts';
 
@@ -61,8 +61,10 @@ export interface Chunk {
   readonly values: readonly JournalValue[];
   readonly deletions: readonly JournalDeletion[];
   readonly outputs: readonly OutputRecord[];
-  /** Input records in it (commands, strays, dead letters). */
-  readonly records: number;
+  /** Its input records (commands, strays, dead letters), in the order in which they were applied. */
+  readonly inputs: readonly InputRecord[];
+  /** Places in `inputs` of records whose commands were parked. Absent: none. */
+  readonly parked?: readonly number[];
   /** Idempotency keys that its commands took effect under. */
   readonly keys: readonly JournalKey[];
   /** Chunks up to this number are known to be in Kafka: their outbox rows may go. */

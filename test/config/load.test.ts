@@ -50,6 +50,7 @@ const OTHER = {
   'postgres.poolSize': 9,
   'postgres.statementTimeoutMs': 30_001,
   'journal.outboxRetentionChunks': 101,
+  'journal.keepInputs': true,
   'function.url': 'http://function:8081',
   'function.tls': { caFile: '/run/ca.pem', serverName: 'function.internal' },
   'function.deadlineMs': 30_001,

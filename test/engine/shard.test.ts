@@ -51,9 +51,9 @@ describe('a shard’s window', () => {
       from: { in: 100n, cmd: 5n },
       to: { in: 104n, cmd: 5n },
       firstShardSeq: 21,
-      records: 2,
       emittedThrough: 4,
     });
+    expect(taken?.chunk.inputs).toEqual([first.record, second.record]);
     third.decision = publishing([]);
     expect(shard.takeChunk(100, 1e6)?.chunk).toMatchObject({ number: 6, from: { in: 104n }, firstShardSeq: 23 });
   });

@@ -9,6 +9,7 @@ import { findDeployment, outcomes, request } from '../../src/journal/operations.
 import type { Chunk } from '../../src/model/chunk.ts';
 import type { ControlWrites, ParkedCommand } from '../../src/model/control.ts';
 import { createJournal } from '../support/journal.ts';
+import { inputRecords } from '../support/records.ts';
 import { fileScope } from '../support/scope.ts';
 
 const t = fileScope();
@@ -65,11 +66,11 @@ async function append(writes: Partial<ControlWrites>, by = epoch): Promise<boole
     deletions: [],
     outputs: [],
     keys: [],
-    records: 1,
+    inputs: inputRecords(1),
     emittedThrough: 0,
     control: { parked: [], unparked: [], controls: [], freed: [], done: [], ...writes },
   };
-  const moved = await appendChunks(pool, 1, [{ chunk, outbox: Buffer.alloc(0) }], 0);
+  const moved = await appendChunks(pool, 1, [{ chunk, outbox: Buffer.alloc(0) }], { outboxRetention: 0 });
   if (moved.has(shard)) number++;
   return moved.has(shard);
 }

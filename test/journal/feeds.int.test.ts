@@ -7,6 +7,7 @@ import { openShards, settleShards } from '../../src/journal/open.ts';
 import type { Chunk } from '../../src/model/chunk.ts';
 import type { FeedKey, FeedMove } from '../../src/model/feed.ts';
 import { createJournal } from '../support/journal.ts';
+import { inputRecords } from '../support/records.ts';
 import { fileScope } from '../support/scope.ts';
 
 const t = fileScope();
@@ -54,11 +55,11 @@ async function append(more: Partial<Chunk>, by = epoch): Promise<boolean> {
     deletions: [],
     outputs: [],
     keys: [],
-    records: 1,
+    inputs: inputRecords(1),
     emittedThrough: 0,
     ...more,
   };
-  const moved = await appendChunks(pool, 1, [{ chunk, outbox: Buffer.alloc(0) }], 0);
+  const moved = await appendChunks(pool, 1, [{ chunk, outbox: Buffer.alloc(0) }], { outboxRetention: 0 });
   if (moved.has(shard)) {
     number++;
     shardSeq += events.length;

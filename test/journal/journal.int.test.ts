@@ -9,6 +9,7 @@ import { readOutbox } from '../../src/journal/outbox.ts';
 import type { Chunk, JournalEvent } from '../../src/model/chunk.ts';
 import { createJournal } from '../support/journal.ts';
 import { createDatabase } from '../support/postgres.ts';
+import { inputRecords } from '../support/records.ts';
 import { fileScope } from '../support/scope.ts';
 
 const t = fileScope();
@@ -44,7 +45,7 @@ function chunk(opened: OpenedShard, more: Partial<Chunk> = {}): Chunk {
     values: [],
     deletions: [],
     outputs: [],
-    records: 2,
+    inputs: inputRecords(2),
     keys: [],
     emittedThrough: 0,
     ...more,
@@ -82,7 +83,7 @@ describe('journaling a chunk', () => {
           outbox: Buffer.from('OUT'),
         },
       ],
-      0,
+      { outboxRetention: 0 },
     );
     expect(moved).toEqual(new Set([shard]));
     expect(await loadHeads(pool, 1, [key, { entityType: 'cart', entityId: 'new' }])).toEqual([
@@ -108,7 +109,9 @@ describe('journaling a chunk', () => {
     const old = await open('a');
     await open('b');
     expect(
-      await appendChunks(pool, 1, [{ chunk: chunk(old, { events: [event(1)] }), outbox: Buffer.from('x') }], 0),
+      await appendChunks(pool, 1, [{ chunk: chunk(old, { events: [event(1)] }), outbox: Buffer.from('x') }], {
+        outboxRetention: 0,
+      }),
     ).toEqual(new Set());
     expect(await eventCount()).toBe(0);
     expect(await readOutbox(pool, 1, shard, 0)).toEqual([]);
@@ -117,8 +120,8 @@ describe('journaling a chunk', () => {
   it('refuses a chunk that does not start where the journal ends', async () => {
     const opened = await open('a');
     const first = { chunk: chunk(opened, { events: [event(1)] }), outbox: Buffer.alloc(0) };
-    await appendChunks(pool, 1, [first], 0);
-    expect(await appendChunks(pool, 1, [first], 0)).toEqual(new Set());
+    await appendChunks(pool, 1, [first], { outboxRetention: 0 });
+    expect(await appendChunks(pool, 1, [first], { outboxRetention: 0 })).toEqual(new Set());
     expect(await eventCount()).toBe(1);
   });
 
@@ -134,7 +137,7 @@ describe('journaling a chunk', () => {
         { chunk: { ...chunk(mine), shard: mineNumber }, outbox: Buffer.alloc(0) },
         { chunk: chunk(lost, { events: [event(1)] }), outbox: Buffer.alloc(0) },
       ],
-      0,
+      { outboxRetention: 0 },
     );
     expect(moved).toEqual(new Set([mineNumber]));
     expect(await eventCount()).toBe(0);
@@ -142,18 +145,22 @@ describe('journaling a chunk', () => {
 
   it('never writes a sequence of an entity twice, whatever the positions say', async () => {
     const opened = await open('a');
-    await appendChunks(pool, 1, [{ chunk: chunk(opened, { events: [event(1)] }), outbox: Buffer.alloc(0) }], 0);
+    await appendChunks(pool, 1, [{ chunk: chunk(opened, { events: [event(1)] }), outbox: Buffer.alloc(0) }], {
+      outboxRetention: 0,
+    });
     const next = chunk(opened, { number: 2, from: { in: 12n }, to: { in: 13n }, firstShardSeq: 2, events: [event(1)] });
-    await expect(appendChunks(pool, 1, [{ chunk: next, outbox: Buffer.alloc(0) }], 0)).rejects.toMatchObject({
+    await expect(
+      appendChunks(pool, 1, [{ chunk: next, outbox: Buffer.alloc(0) }], { outboxRetention: 0 }),
+    ).rejects.toMatchObject({
       code: '23505',
     });
   });
 
   it('removes the outbox rows that Kafka is known to have', async () => {
     const opened = await open('a');
-    await appendChunks(pool, 1, [{ chunk: chunk(opened), outbox: Buffer.from('1') }], 0);
+    await appendChunks(pool, 1, [{ chunk: chunk(opened), outbox: Buffer.from('1') }], { outboxRetention: 0 });
     const second = chunk(opened, { number: 2, from: { in: 12n }, to: { in: 13n }, emittedThrough: 1 });
-    await appendChunks(pool, 1, [{ chunk: second, outbox: Buffer.from('2') }], 0);
+    await appendChunks(pool, 1, [{ chunk: second, outbox: Buffer.from('2') }], { outboxRetention: 0 });
     expect((await readOutbox(pool, 1, shard, 0)).map((row) => row.chunk)).toEqual([2]);
   });
 
@@ -170,7 +177,7 @@ describe('journaling a chunk', () => {
             outbox: Buffer.from(`${number}`),
           },
         ],
-        2,
+        { outboxRetention: 2 },
       );
     const kept = async () => (await readOutbox(pool, 1, shard, 0)).map((row) => row.chunk);
     for (let number = 1; number <= 5; number++) await append(number);
@@ -191,9 +198,9 @@ describe('journaling a chunk', () => {
 
   it('counts the input records of a shard, and of each chunk that is kept', async () => {
     const opened = await open('a');
-    await appendChunks(pool, 1, [{ chunk: chunk(opened), outbox: Buffer.alloc(0) }], 10);
-    const second = chunk(opened, { number: 2, from: { in: 12n }, to: { in: 20n }, records: 5 });
-    await appendChunks(pool, 1, [{ chunk: second, outbox: Buffer.alloc(0) }], 10);
+    await appendChunks(pool, 1, [{ chunk: chunk(opened), outbox: Buffer.alloc(0) }], { outboxRetention: 10 });
+    const second = chunk(opened, { number: 2, from: { in: 12n }, to: { in: 20n }, inputs: inputRecords(5) });
+    await appendChunks(pool, 1, [{ chunk: second, outbox: Buffer.alloc(0) }], { outboxRetention: 10 });
     const { rows } = await pool.query(
       `select records, counted_from, (select array_agg(inputs order by chunk) from outbox o where o.shard = s.shard) as inputs
        from shard s where shard = $1`,
@@ -218,7 +225,7 @@ describe('journaling a chunk', () => {
           outbox: Buffer.alloc(0),
         },
       ],
-      0,
+      { outboxRetention: 0 },
     );
     expect(await loadHeads(pool, 1, [key])).toEqual([{ seq: 2, snapshot: undefined, voidThrough: 2 }]);
   });
@@ -254,7 +261,7 @@ describe('owning a shard', () => {
 
   it('leaves nobody to fence after a clean release, and hands on what was committed, once', async () => {
     const opened = await open('a');
-    await appendChunks(pool, 1, [{ chunk: chunk(opened), outbox: Buffer.from('1') }], 0);
+    await appendChunks(pool, 1, [{ chunk: chunk(opened), outbox: Buffer.from('1') }], { outboxRetention: 0 });
     const release = {
       generation: 1,
       shard,

@@ -13,3 +13,8 @@ export function inputRecord(given: Partial<InputRecord> = {}): InputRecord {
     ...given,
   };
 }
+
+/** As many input records of one topic, one after another. */
+export function inputRecords(count: number): InputRecord[] {
+  return Array.from({ length: count }, (_, i) => inputRecord({ offset: BigInt(41 + i) }));
+}

@@ -1,0 +1,68 @@
+import { create, toBinary } from '@bufbuild/protobuf';
+import { FileDescriptorSetSchema } from '@bufbuild/protobuf/wkt';
+import type pg from 'pg';
+import type { ComponentKind, FunctionSpec } from '../model/component.ts';
+import type { Descriptors } from '../protocol/descriptors.ts';
+
+/** A version of the function that has run, as the journal remembers it. */
+export interface FunctionVersion {
+  /** FunctionSpec.digest */
+  readonly digest: string;
+  readonly serviceName: string;
+  readonly dialect: string;
+  readonly sdk: string;
+  /** google.protobuf.FileDescriptorSet */
+  readonly descriptors: Buffer;
+  readonly components: readonly {
+    readonly kind: ComponentKind;
+    readonly service: string;
+    readonly entityType: string;
+  }[];
+  readonly discoveredAt: Date;
+}
+
+/** Notes a version of the function, so that what it writes can be read when it has gone. Once is enough for each. */
+export async function noteFunctionVersion(pool: pg.Pool, spec: FunctionSpec, descriptors: Descriptors): Promise<void> {
+  const components = [...spec.components.values()].map(({ kind, service, entityType }) => ({
+    kind,
+    service,
+    entityType,
+  }));
+  await pool.query(
+    `insert into function_version (digest, service_name, dialect, sdk, descriptors, components)
+     values ($1, $2, $3, $4, $5, $6) on conflict do nothing`,
+    [
+      spec.digest,
+      spec.serviceName,
+      spec.dialect,
+      spec.supportLibrary,
+      toBinary(FileDescriptorSetSchema, create(FileDescriptorSetSchema, { file: [...descriptors.files] })),
+      JSON.stringify(components),
+    ],
+  );
+}
+
+/** All versions that have run, the newest discovery first. */
+export async function readFunctionVersions(pool: pg.Pool | pg.ClientBase): Promise<FunctionVersion[]> {
+  const { rows } = await pool.query<{
+    digest: string;
+    service_name: string;
+    dialect: string;
+    sdk: string;
+    descriptors: Buffer;
+    components: FunctionVersion['components'];
+    discovered_at: Date;
+  }>(
+    `select digest, service_name, dialect, sdk, descriptors, components, discovered_at
+     from function_version order by discovered_at desc, digest`,
+  );
+  return rows.map((row) => ({
+    digest: row.digest,
+    serviceName: row.service_name,
+    dialect: row.dialect,
+    sdk: row.sdk,
+    descriptors: row.descriptors,
+    components: row.components,
+    discoveredAt: row.discovered_at,
+  }));
+}
