@@ -2,36 +2,19 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { Admin, Kafka } from 'kafkajs';
 import type pg from 'pg';
 import { aborted } from './abort.ts';
-import { decodeCommandRecord } from './codec/command-record.ts';
-import { createDecoder } from './codec/decode.ts';
-import { createEncoder } from './codec/encode.ts';
 import type { Config } from './config/config.ts';
 import { planDeployment } from './deployment-plan.ts';
-import { decide } from './engine/decide.ts';
 import { Engine, type EngineOptions } from './engine/engine.ts';
-import { createFailures } from './engine/failures.ts';
-import { feedCommand } from './engine/feed-command.ts';
-import { createIdempotencyKeys } from './engine/idempotency-key.ts';
-import { createIntake } from './engine/intake.ts';
-import { repeated } from './engine/refusal.ts';
-import { createRoutes } from './engine/routes.ts';
 import { shardStatuses } from './engine/status.ts';
-import { createStreamOutputs } from './engine/streams.ts';
+import { engineParts } from './engine-parts.ts';
 import { messageOf, StateferryError } from './errors.ts';
 import { linkFunction } from './function-link.ts';
 import type { Discovered } from './functions/discovery.ts';
 import type { FunctionLink } from './functions/link.ts';
-import { streamLimit } from './functions/stream-limit.ts';
-import { appendChunks } from './journal/append.ts';
-import { loadControls, loadOperations, loadParked } from './journal/control.ts';
 import { claimDeployment, type Deployment } from './journal/deployment.ts';
-import { readFedEvents, readFedValues, settleFeeds } from './journal/feeds.ts';
 import { noteFunctionVersion } from './journal/function-versions.ts';
-import { findIdempotencyKeys, keepPruned } from './journal/idempotency.ts';
-import { loadHeads, loadTails, loadValues } from './journal/load.ts';
+import { keepPruned } from './journal/idempotency.ts';
 import { migrate } from './journal/migrate.ts';
-import { heldShards, openShards, releaseShard, settleShards } from './journal/open.ts';
-import { readOutbox } from './journal/outbox.ts';
 import { readOwners } from './journal/owners.ts';
 import { createPool } from './journal/pool.ts';
 import { readNamedFiles } from './named-files.ts';
@@ -44,16 +27,12 @@ import { createSignals } from './observe/signals.ts';
 import { healthOf, type Status } from './observe/status.ts';
 import { createTally, totalsOf } from './observe/tally.ts';
 import { type DoorLog, openDoors, type ProcessDoors } from './process-doors.ts';
+import { descriptorSetOf } from './protocol/descriptors.ts';
 import { createKafka } from './topics/client.ts';
 import { registerCodecs } from './topics/codecs.ts';
-import { createConsumption } from './topics/consumption.ts';
-import { partitionCounts } from './topics/ensure.ts';
-import { fenceProducers } from './topics/fence.ts';
 import { DEFAULT_MESSAGE_BYTES } from './topics/limits.ts';
 import { assignedMembers } from './topics/members.ts';
-import { committedOffsets, offsetRanges } from './topics/offsets.ts';
 import { ensureTopics } from './topics/plan.ts';
-import { createTransactor } from './topics/transactor.ts';
 import { type TopicWatch, watchTopics } from './topics/watch.ts';
 
 const WAIT_MIN_MS = 200;
@@ -279,150 +258,24 @@ async function buildEngine(
   const deployment: Deployment = await persist(deps, 'Postgres', 'POSTGRES_UNAVAILABLE', () =>
     claimDeployment(pool, config.deployment.name, shards),
   );
-  await persist(deps, 'Postgres', 'POSTGRES_UNAVAILABLE', () => noteFunctionVersion(pool, spec, descriptors));
+  await persist(deps, 'Postgres', 'POSTGRES_UNAVAILABLE', () =>
+    noteFunctionVersion(pool, spec, descriptorSetOf(descriptors)),
+  );
   const { generation } = deployment;
   const groupId = config.deployment.name;
   const consumed = [...topics.inputs, internal.commands];
-  const routes = createRoutes(spec, routePlan, partitions);
-  const messageBytesOf = (topic: string) => messageBytes.get(topic) ?? DEFAULT_MESSAGE_BYTES;
-  const decoder = createDecoder({
-    descriptors,
-    anyUrls: dialect.anyUrls,
-    subscriptions: routePlan.inputs,
-    maxBytes: config.engine.maxRecordBytes,
-  });
-  // Python SDKs number snapshots wrongly and cannot start from one (PROTOCOLS 5, 10).
-  const ignoreSnapshots = spec.supportLibrary.includes('python-support');
-  const context = {
-    encode: createEncoder({ descriptors }),
-    routes,
-    deployment: config.deployment.name,
-    commandTopic: internal.commands,
-    answerTopic: internal.answers,
-    shards,
-    ignoreSnapshots,
-    maxOutputBytes: config.engine.maxRecordBytes,
-    messageBytes: messageBytesOf,
-  };
-  const parts: EngineOptions = {
-    deployment: config.deployment.name,
-    topics: consumed,
-    deadLetterTopic: {
-      name: internal.deadLetters,
-      partitions: partitions.get(internal.deadLetters) ?? 1,
-      messageBytes: messageBytesOf(internal.deadLetters),
-    },
-    commandTopic: { name: internal.commands, messageBytes: messageBytesOf(internal.commands) },
-    answerTopic: internal.answers,
-    failures: createFailures(config.failures.policies),
-    control: {
-      load: (numbers) => loadControls(pool, generation, numbers),
-      operations: (numbers) => loadOperations(pool, generation, numbers),
-      parked: (key, limit) => loadParked(pool, generation, key, limit),
-    },
-    feeds: {
-      all: routePlan.feeds,
-      store: {
-        settle: (opened) => settleFeeds(pool, generation, opened, routePlan.feeds),
-        events: ({ feed: { entityType }, ...read }) => readFedEvents(pool, generation, { ...read, entityType }),
-        values: ({ feed: { entityType }, ...read }) => readFedValues(pool, generation, { ...read, entityType }),
-      },
-      command: (feed, change) => feedCommand(feed, change, context),
-    },
-    start: config.kafka.start,
-    limits: { maxRecords: config.engine.maxRecordsInFlight, maxBytes: config.engine.maxBytesInFlight },
-    maxChunkRecords: config.engine.maxChunkRecords,
-    journalIntervalMs: config.engine.journalIntervalMs,
-    emitIntervalMs: config.engine.emitIntervalMs,
-    takeoverGraceMs: config.engine.takeoverGraceMs,
-    drainTimeoutMs: config.engine.drainTimeoutMs,
-    intake: createIntake({
-      decode: (record) =>
-        record.topic === internal.commands ? decodeCommandRecord(record, routes.resolve) : decoder.decode(record),
-      commandTopic: internal.commands,
-      commandBytes: messageBytesOf(internal.commands),
-      shards,
-      idempotencyKey: createIdempotencyKeys(config.idempotency.keys),
-    }),
-    entities: {
-      client: link.client,
-      dialect,
-      store: {
-        heads: (keys) => loadHeads(pool, generation, keys),
-        tails: (wanted) => loadTails(pool, generation, wanted),
-        values: (keys) => loadValues(pool, generation, keys),
-      },
-      maxStreams: config.function.maxStreams || streamLimit(spec.supportLibrary),
-      maxCommands: config.function.maxCommandsInFlight,
-      passivationMs: config.function.passivationMs,
-      deadlineMs: config.function.deadlineMs,
-      ignoreSnapshots,
-      isFunctionUp: () => link.isUp(),
-      decide: (command, position, effect) => decide(command, effect, position, context),
-      streams: createStreamOutputs(context),
-      repeat: (command) => repeated(command, internal.answers),
-      findDuplicates: (items) =>
-        findIdempotencyKeys(
-          pool,
-          generation,
-          config.idempotency.windowMs,
-          items.map(({ record, command }) => ({
-            shard: record.partition,
-            idempotencyKey: command?.idempotencyKey ?? '',
-          })),
-        ),
-      onLost: (reason) => link.suspect(reason),
-    },
-    append: (chunks) =>
-      appendChunks(pool, generation, chunks, {
-        outboxRetention: config.journal.outboxRetentionChunks,
-        functionDigest: spec.digest,
-        keepInputs: config.journal.keepInputs,
-      }),
-    opening: (transactionalId) => ({
-      held: (numbers) => heldShards(pool, { generation, shards: numbers, transactionalId }),
-      open: (numbers) => openShards(pool, { generation, shards: numbers, transactionalId }),
-      fence: (ids) => fenceProducers(kafka, ids, config.kafka.transactionTimeoutMs),
-      committed: (names) => committedOffsets(admin, groupId, names),
-      existing: async (names) => new Set((await partitionCounts(admin, names)).keys()),
-      ranges: (topic) => offsetRanges(admin, topic),
-      settle: (list) => settleShards(pool, { generation, shards: list }),
-      outbox: (number, after) => readOutbox(pool, generation, number, after),
-    }),
-    release: (transactionalId, shard) =>
-      releaseShard(pool, {
-        generation,
-        shard: shard.number,
-        epoch: shard.epoch,
-        transactionalId,
-        committed: shard.committed,
-        emitted: shard.emittedThrough,
-        retention: config.journal.outboxRetentionChunks,
-      }),
-    createTransactor: (transactionalId) =>
-      createTransactor({
-        kafka,
-        transactionalId,
-        groupId,
-        transactionTimeoutMs: config.kafka.transactionTimeoutMs,
-        messageBytes: messageBytesOf,
-      }),
-    createConsumer: (handlers) =>
-      createConsumption({
-        kafka,
-        groupId,
-        topics: consumed,
-        shards,
-        sessionTimeoutMs: config.kafka.sessionTimeoutMs,
-        heartbeatIntervalMs: config.kafka.heartbeatIntervalMs,
-        rebalanceTimeoutMs: config.kafka.rebalanceTimeoutMs,
-        fetchMaxWaitMs: config.kafka.fetchMaxWaitMs,
-        fetchMaxBytesPartition: config.kafka.fetchMaxBytesPerPartition,
-        ...handlers,
-      }),
+  const parts = engineParts({
+    config,
+    log,
+    kafka,
+    admin,
+    pool,
+    link,
+    function: { dialect, spec, descriptors },
+    routePlan,
+    place: { generation, groupId, consumed, internal, shards, partitions, messageBytes },
     signals,
-    log: scoped(log, 'engine'),
-  };
+  });
   const watch = watchTopics({
     admin,
     sharded: consumed,
@@ -451,7 +304,7 @@ async function buildEngine(
   const ofLog: DoorLog = {
     deployment: config.deployment.name,
     commandTopic: internal.commands,
-    commandBytes: messageBytesOf(internal.commands),
+    commandBytes: messageBytes.get(internal.commands) ?? DEFAULT_MESSAGE_BYTES,
     answerTopic: internal.answers,
     answerPartitions: partitions.get(internal.answers) ?? 1,
     shards,

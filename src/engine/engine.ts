@@ -50,6 +50,8 @@ export interface EngineOptions
   readonly start: 'earliest' | 'latest';
   readonly limits: ShardLimits;
   readonly maxChunkRecords: number;
+  /** The journal keeps the input records, too. */
+  readonly keepInputs: boolean;
   readonly journalIntervalMs: number;
   readonly emitIntervalMs: number;
   readonly takeoverGraceMs: number;
@@ -323,6 +325,7 @@ export class Engine {
     const journaling = createJournaling({
       intervalMs: this.#options.journalIntervalMs,
       maxChunkRecords: this.#options.maxChunkRecords,
+      keepInputs: this.#options.keepInputs,
       shards: () => this.#shards.values(),
       append: this.#options.append,
       onJournaled: (shard, chunk, ms) => {

@@ -1,3 +1,5 @@
+import { encodeInputOrder } from '../codec/input-order.ts';
+import { encodeInputs } from '../codec/inputs.ts';
 import { encodeOutbox } from '../codec/outbox.ts';
 import type { EncodedChunk } from '../journal/append.ts';
 import type { Chunk } from '../model/chunk.ts';
@@ -11,6 +13,8 @@ const CHUNK_BYTES = 4 * 1024 * 1024;
 export interface JournalingOptions {
   readonly intervalMs: number;
   readonly maxChunkRecords: number;
+  /** The journal keeps the input records. */
+  readonly keepInputs: boolean;
   readonly shards: () => Iterable<Shard>;
   /** One transaction for all of them; answers the shards that moved (journal/append.ts). */
   readonly append: (chunks: readonly EncodedChunk[]) => Promise<ReadonlySet<number>>;
@@ -43,6 +47,8 @@ export function createJournaling(options: JournalingOptions): PacedLoop {
           taken.map(({ chunk }) => ({
             chunk,
             outbox: encodeOutbox(chunk.outputs),
+            inputOrder: encodeInputOrder(Object.keys(chunk.to), chunk.inputs),
+            inputs: options.keepInputs ? encodeInputs(chunk.inputs) : undefined,
           })),
         );
       } catch (error) {

@@ -1,7 +1,5 @@
 import type pg from 'pg';
 import { asBuffer } from '../bytes.ts';
-import { encodeInputOrder } from '../codec/input-order.ts';
-import { encodeInputs } from '../codec/inputs.ts';
 import type { Chunk } from '../model/chunk.ts';
 import { writeControl } from './control.ts';
 import { writeFeeds } from './feeds.ts';
@@ -76,10 +74,15 @@ with given as (
 )
 select shard from moved`;
 
-/** A chunk and its outputs as they go into the outbox; empty when it has none. */
+/** A chunk, and what of it the journal holds as bytes. */
 export interface EncodedChunk {
   readonly chunk: Chunk;
+  /** Its outputs; empty when it has none. */
   readonly outbox: Uint8Array;
+  /** In which order its inputs were applied; absent: they are of one topic. */
+  readonly inputOrder?: Uint8Array | undefined;
+  /** Its inputs, where they are kept. */
+  readonly inputs?: Uint8Array | undefined;
 }
 
 /** What goes for all chunks of an engine. */
@@ -88,8 +91,6 @@ export interface AppendOptions {
   readonly outboxRetention: number;
   /** Digest of the function's version that decides. */
   readonly functionDigest?: string;
-  /** The input records are kept, too. */
-  readonly keepInputs?: boolean;
 }
 
 /**
@@ -101,7 +102,7 @@ export async function appendChunks(
   pool: pg.Pool,
   generation: number,
   chunks: readonly EncodedChunk[],
-  { outboxRetention, functionDigest, keepInputs = false }: AppendOptions,
+  { outboxRetention, functionDigest }: AppendOptions,
 ): Promise<Set<number>> {
   const heads = table(7);
   const events = table(8);
@@ -111,7 +112,7 @@ export async function appendChunks(
   const outbox = table(5);
   const keys = table(3);
   const history = table(3);
-  for (const { chunk, outbox: records } of chunks) {
+  for (const { chunk, outbox: records, inputOrder, inputs } of chunks) {
     const { shard } = chunk;
     const to = positionsToJson(chunk.to);
     push(heads, [
@@ -137,11 +138,10 @@ export async function appendChunks(
     for (const d of chunk.deletions) push(deletions, [shard, d.entityType, d.entityId, d.seq, d.cleanupAfterMs]);
     for (const k of chunk.keys) push(keys, [shard, Buffer.from(k.idempotencyKey, 'base64'), k.commandId]);
     push(outbox, [shard, chunk.number, to, asBuffer(records), chunk.inputs.length]);
-    const order = encodeInputOrder(Object.keys(chunk.to), chunk.inputs);
     push(history, [
-      order === undefined ? null : asBuffer(order),
+      inputOrder === undefined ? null : asBuffer(inputOrder),
       chunk.parked === undefined ? null : `{${chunk.parked.join(',')}}`,
-      keepInputs ? asBuffer(encodeInputs(chunk.inputs)) : null,
+      inputs === undefined ? null : asBuffer(inputs),
     ]);
   }
   const append = {

@@ -1,8 +1,6 @@
-import { create, toBinary } from '@bufbuild/protobuf';
-import { FileDescriptorSetSchema } from '@bufbuild/protobuf/wkt';
 import type pg from 'pg';
+import { asBuffer } from '../bytes.ts';
 import type { ComponentKind, FunctionSpec } from '../model/component.ts';
-import type { Descriptors } from '../protocol/descriptors.ts';
 
 /** A version of the function that has run, as the journal remembers it. */
 export interface FunctionVersion {
@@ -21,8 +19,11 @@ export interface FunctionVersion {
   readonly discoveredAt: Date;
 }
 
-/** Notes a version of the function, so that what it writes can be read when it has gone. Once is enough for each. */
-export async function noteFunctionVersion(pool: pg.Pool, spec: FunctionSpec, descriptors: Descriptors): Promise<void> {
+/**
+ * Notes a version of the function, so that what it writes can be read when it has gone. Once is enough for each.
+ * `descriptors`: a google.protobuf.FileDescriptorSet.
+ */
+export async function noteFunctionVersion(pool: pg.Pool, spec: FunctionSpec, descriptors: Uint8Array): Promise<void> {
   const components = [...spec.components.values()].map(({ kind, service, entityType }) => ({
     kind,
     service,
@@ -36,7 +37,7 @@ export async function noteFunctionVersion(pool: pg.Pool, spec: FunctionSpec, des
       spec.serviceName,
       spec.dialect,
       spec.supportLibrary,
-      toBinary(FileDescriptorSetSchema, create(FileDescriptorSetSchema, { file: [...descriptors.files] })),
+      asBuffer(descriptors),
       JSON.stringify(components),
     ],
   );

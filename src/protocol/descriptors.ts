@@ -1,4 +1,11 @@
-import { create, createFileRegistry, type DescMessage, type FileRegistry, fromBinary } from '@bufbuild/protobuf';
+import {
+  create,
+  createFileRegistry,
+  type DescMessage,
+  type FileRegistry,
+  fromBinary,
+  toBinary,
+} from '@bufbuild/protobuf';
 import { protoCamelCase } from '@bufbuild/protobuf/reflect';
 import {
   type DescriptorProto,
@@ -107,4 +114,9 @@ function inDependencyOrder(given: readonly FileDescriptorProto[]): FileDescripto
   };
   for (const file of given) visit(file, file.name);
   return sorted;
+}
+
+/** The files as a serialized `google.protobuf.FileDescriptorSet`, which `readDescriptors` reads again. */
+export function descriptorSetOf({ files }: Descriptors): Uint8Array {
+  return toBinary(FileDescriptorSetSchema, create(FileDescriptorSetSchema, { file: [...files] }));
 }

@@ -1,0 +1,209 @@
+import type { Admin, Kafka } from 'kafkajs';
+import type pg from 'pg';
+import { decodeCommandRecord } from './codec/command-record.ts';
+import { createDecoder } from './codec/decode.ts';
+import { createEncoder } from './codec/encode.ts';
+import type { Config } from './config/config.ts';
+import { decide } from './engine/decide.ts';
+import type { EngineOptions } from './engine/engine.ts';
+import { createFailures } from './engine/failures.ts';
+import { feedCommand } from './engine/feed-command.ts';
+import { createIdempotencyKeys } from './engine/idempotency-key.ts';
+import { createIntake } from './engine/intake.ts';
+import { repeated } from './engine/refusal.ts';
+import { createRoutes, type RoutePlan } from './engine/routes.ts';
+import { createStreamOutputs } from './engine/streams.ts';
+import type { Discovered } from './functions/discovery.ts';
+import type { FunctionLink } from './functions/link.ts';
+import { streamLimit } from './functions/stream-limit.ts';
+import { appendChunks } from './journal/append.ts';
+import { loadControls, loadOperations, loadParked } from './journal/control.ts';
+import { readFedEvents, readFedValues, settleFeeds } from './journal/feeds.ts';
+import { findIdempotencyKeys } from './journal/idempotency.ts';
+import { loadHeads, loadTails, loadValues } from './journal/load.ts';
+import { heldShards, openShards, releaseShard, settleShards } from './journal/open.ts';
+import { readOutbox } from './journal/outbox.ts';
+import { type Log, scoped } from './observe/log.ts';
+import { createConsumption } from './topics/consumption.ts';
+import { partitionCounts } from './topics/ensure.ts';
+import { fenceProducers } from './topics/fence.ts';
+import { DEFAULT_MESSAGE_BYTES } from './topics/limits.ts';
+import { committedOffsets, offsetRanges } from './topics/offsets.ts';
+import type { TopicPlan } from './topics/plan.ts';
+import { createTransactor } from './topics/transactor.ts';
+
+/** Where an engine works: one generation of a deployment, and the topics around it. */
+export interface EnginePlace {
+  readonly generation: number;
+  /** The consumer group whose offsets say what was emitted. */
+  readonly groupId: string;
+  /** Topics that the group consumes, the internal command topic included. */
+  readonly consumed: readonly string[];
+  readonly internal: TopicPlan['internal'];
+  readonly shards: number;
+  /** Partitions of every topic that there is to do with. */
+  readonly partitions: ReadonlyMap<string, number>;
+  /** The largest batch that each topic takes, in bytes. */
+  readonly messageBytes: ReadonlyMap<string, number>;
+}
+
+/** Everything that an engine's parts are made of. */
+export interface Surroundings {
+  readonly config: Config;
+  readonly log: Log;
+  readonly kafka: Kafka;
+  readonly admin: Admin;
+  readonly pool: pg.Pool;
+  readonly link: FunctionLink;
+  readonly function: Pick<Discovered, 'dialect' | 'spec' | 'descriptors'>;
+  readonly routePlan: RoutePlan;
+  readonly place: EnginePlace;
+  readonly signals: EngineOptions['signals'];
+}
+
+/** All parts of an engine, wired in one place. Nothing is started. */
+export function engineParts(surroundings: Surroundings): EngineOptions {
+  const { config, kafka, admin, pool, link, routePlan, place, signals, log } = surroundings;
+  const { dialect, spec, descriptors } = surroundings.function;
+  const { generation, groupId, consumed, internal, shards, partitions, messageBytes } = place;
+  const routes = createRoutes(spec, routePlan, partitions);
+  const messageBytesOf = (topic: string) => messageBytes.get(topic) ?? DEFAULT_MESSAGE_BYTES;
+  const decoder = createDecoder({
+    descriptors,
+    anyUrls: dialect.anyUrls,
+    subscriptions: routePlan.inputs,
+    maxBytes: config.engine.maxRecordBytes,
+  });
+  // Python SDKs number snapshots wrongly and cannot start from one (PROTOCOLS 5, 10).
+  const ignoreSnapshots = spec.supportLibrary.includes('python-support');
+  const context = {
+    encode: createEncoder({ descriptors }),
+    routes,
+    deployment: config.deployment.name,
+    commandTopic: internal.commands,
+    answerTopic: internal.answers,
+    shards,
+    ignoreSnapshots,
+    maxOutputBytes: config.engine.maxRecordBytes,
+    messageBytes: messageBytesOf,
+  };
+  return {
+    deployment: config.deployment.name,
+    topics: consumed,
+    deadLetterTopic: {
+      name: internal.deadLetters,
+      partitions: partitions.get(internal.deadLetters) ?? 1,
+      messageBytes: messageBytesOf(internal.deadLetters),
+    },
+    commandTopic: { name: internal.commands, messageBytes: messageBytesOf(internal.commands) },
+    answerTopic: internal.answers,
+    failures: createFailures(config.failures.policies),
+    control: {
+      load: (numbers) => loadControls(pool, generation, numbers),
+      operations: (numbers) => loadOperations(pool, generation, numbers),
+      parked: (key, limit) => loadParked(pool, generation, key, limit),
+    },
+    feeds: {
+      all: routePlan.feeds,
+      store: {
+        settle: (opened) => settleFeeds(pool, generation, opened, routePlan.feeds),
+        events: ({ feed: { entityType }, ...read }) => readFedEvents(pool, generation, { ...read, entityType }),
+        values: ({ feed: { entityType }, ...read }) => readFedValues(pool, generation, { ...read, entityType }),
+      },
+      command: (feed, change) => feedCommand(feed, change, context),
+    },
+    start: config.kafka.start,
+    limits: { maxRecords: config.engine.maxRecordsInFlight, maxBytes: config.engine.maxBytesInFlight },
+    maxChunkRecords: config.engine.maxChunkRecords,
+    keepInputs: config.journal.keepInputs,
+    journalIntervalMs: config.engine.journalIntervalMs,
+    emitIntervalMs: config.engine.emitIntervalMs,
+    takeoverGraceMs: config.engine.takeoverGraceMs,
+    drainTimeoutMs: config.engine.drainTimeoutMs,
+    intake: createIntake({
+      decode: (record) =>
+        record.topic === internal.commands ? decodeCommandRecord(record, routes.resolve) : decoder.decode(record),
+      commandTopic: internal.commands,
+      commandBytes: messageBytesOf(internal.commands),
+      shards,
+      idempotencyKey: createIdempotencyKeys(config.idempotency.keys),
+    }),
+    entities: {
+      client: link.client,
+      dialect,
+      store: {
+        heads: (keys) => loadHeads(pool, generation, keys),
+        tails: (wanted) => loadTails(pool, generation, wanted),
+        values: (keys) => loadValues(pool, generation, keys),
+      },
+      maxStreams: config.function.maxStreams || streamLimit(spec.supportLibrary),
+      maxCommands: config.function.maxCommandsInFlight,
+      passivationMs: config.function.passivationMs,
+      deadlineMs: config.function.deadlineMs,
+      ignoreSnapshots,
+      isFunctionUp: () => link.isUp(),
+      decide: (command, position, effect) => decide(command, effect, position, context),
+      streams: createStreamOutputs(context),
+      repeat: (command) => repeated(command, internal.answers),
+      findDuplicates: (items) =>
+        findIdempotencyKeys(
+          pool,
+          generation,
+          config.idempotency.windowMs,
+          items.map(({ record, command }) => ({
+            shard: record.partition,
+            idempotencyKey: command?.idempotencyKey ?? '',
+          })),
+        ),
+      onLost: (reason) => link.suspect(reason),
+    },
+    append: (chunks) =>
+      appendChunks(pool, generation, chunks, {
+        outboxRetention: config.journal.outboxRetentionChunks,
+        functionDigest: spec.digest,
+      }),
+    opening: (transactionalId) => ({
+      held: (numbers) => heldShards(pool, { generation, shards: numbers, transactionalId }),
+      open: (numbers) => openShards(pool, { generation, shards: numbers, transactionalId }),
+      fence: (ids) => fenceProducers(kafka, ids, config.kafka.transactionTimeoutMs),
+      committed: (names) => committedOffsets(admin, groupId, names),
+      existing: async (names) => new Set((await partitionCounts(admin, names)).keys()),
+      ranges: (topic) => offsetRanges(admin, topic),
+      settle: (list) => settleShards(pool, { generation, shards: list }),
+      outbox: (number, after) => readOutbox(pool, generation, number, after),
+    }),
+    release: (transactionalId, shard) =>
+      releaseShard(pool, {
+        generation,
+        shard: shard.number,
+        epoch: shard.epoch,
+        transactionalId,
+        committed: shard.committed,
+        emitted: shard.emittedThrough,
+        retention: config.journal.outboxRetentionChunks,
+      }),
+    createTransactor: (transactionalId) =>
+      createTransactor({
+        kafka,
+        transactionalId,
+        groupId,
+        transactionTimeoutMs: config.kafka.transactionTimeoutMs,
+        messageBytes: messageBytesOf,
+      }),
+    createConsumer: (handlers) =>
+      createConsumption({
+        kafka,
+        groupId,
+        topics: consumed,
+        shards,
+        sessionTimeoutMs: config.kafka.sessionTimeoutMs,
+        heartbeatIntervalMs: config.kafka.heartbeatIntervalMs,
+        rebalanceTimeoutMs: config.kafka.rebalanceTimeoutMs,
+        fetchMaxWaitMs: config.kafka.fetchMaxWaitMs,
+        fetchMaxBytesPartition: config.kafka.fetchMaxBytesPerPartition,
+        ...handlers,
+      }),
+    signals,
+    log: scoped(log, 'engine'),
+  };
+}
