@@ -40,6 +40,8 @@ export interface EnginePlace {
   /** Topics that the group consumes, the internal command topic included. */
   readonly consumed: readonly string[];
   readonly internal: TopicPlan['internal'];
+  /** The command topic of the generation whose history this one is made of. */
+  readonly sourceCommands?: string;
   readonly shards: number;
   /** Partitions of every topic that there is to do with. */
   readonly partitions: ReadonlyMap<string, number>;
@@ -59,12 +61,15 @@ export interface Surroundings {
   readonly routePlan: RoutePlan;
   readonly place: EnginePlace;
   readonly signals: EngineOptions['signals'];
+  /** As `AppendOptions.outboxRetention`; absent: as the configuration says. */
+  readonly outboxRetention?: number;
 }
 
 /** All parts of an engine, wired in one place. Nothing is started. */
 export function engineParts(surroundings: Surroundings): EngineOptions {
   const { config, kafka, admin, pool, link, routePlan, place, signals, log } = surroundings;
   const { dialect, spec, descriptors } = surroundings.function;
+  const { outboxRetention = config.journal.outboxRetentionChunks } = surroundings;
   const { generation, groupId, consumed, internal, shards, partitions, messageBytes } = place;
   const routes = createRoutes(spec, routePlan, partitions);
   const messageBytesOf = (topic: string) => messageBytes.get(topic) ?? DEFAULT_MESSAGE_BYTES;
@@ -74,6 +79,10 @@ export function engineParts(surroundings: Surroundings): EngineOptions {
     subscriptions: routePlan.inputs,
     maxBytes: config.engine.maxRecordBytes,
   });
+  const commandTopics = new Set([
+    internal.commands,
+    ...(place.sourceCommands === undefined ? [] : [place.sourceCommands]),
+  ]);
   // Python SDKs number snapshots wrongly and cannot start from one (PROTOCOLS 5, 10).
   const ignoreSnapshots = spec.supportLibrary.includes('python-support');
   const context = {
@@ -122,7 +131,8 @@ export function engineParts(surroundings: Surroundings): EngineOptions {
     drainTimeoutMs: config.engine.drainTimeoutMs,
     intake: createIntake({
       decode: (record) =>
-        record.topic === internal.commands ? decodeCommandRecord(record, routes.resolve) : decoder.decode(record),
+        commandTopics.has(record.topic) ? decodeCommandRecord(record, routes.resolve) : decoder.decode(record),
+      commandTopics,
       commandTopic: internal.commands,
       commandBytes: messageBytesOf(internal.commands),
       shards,
@@ -159,7 +169,7 @@ export function engineParts(surroundings: Surroundings): EngineOptions {
     },
     append: (chunks) =>
       appendChunks(pool, generation, chunks, {
-        outboxRetention: config.journal.outboxRetentionChunks,
+        outboxRetention,
         functionDigest: spec.digest,
       }),
     opening: (transactionalId) => ({
@@ -180,7 +190,7 @@ export function engineParts(surroundings: Surroundings): EngineOptions {
         transactionalId,
         committed: shard.committed,
         emitted: shard.emittedThrough,
-        retention: config.journal.outboxRetentionChunks,
+        retention: outboxRetention,
       }),
     createTransactor: (transactionalId) =>
       createTransactor({

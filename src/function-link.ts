@@ -16,7 +16,7 @@ export function linkFunction(
     readonly selfToken?: string;
     /** As `function.tls` says; read by `readNamedFiles`. */
     readonly tls: FunctionTls | undefined;
-  } & Pick<LinkOptions, 'onAway' | 'onBack' | 'onRefused'>,
+  } & Pick<LinkOptions, 'shared' | 'onAway' | 'onBack' | 'onRefused'>,
 ): FunctionLink {
   const { devMode, selfToken, tls, ...handlers } = options;
   return createLink({

@@ -4,6 +4,7 @@ import { runCli } from './cli/program.ts';
 import { deadLetters } from './commands/dead-letters.ts';
 import { dev } from './commands/dev.ts';
 import { controlled, operate } from './commands/operate.ts';
+import { reprocess } from './commands/reprocess.ts';
 import { run } from './commands/run.ts';
 import { topics } from './commands/topics.ts';
 import { verify } from './commands/verify.ts';
@@ -40,6 +41,6 @@ const code = await runCli({
   signal: stop.signal,
   out: process.stdout,
   err: process.stderr,
-  commands: { run, dev, demo, topics, operate, controlled, deadLetters, verify },
+  commands: { run, dev, demo, topics, operate, controlled, deadLetters, reprocess, verify },
 });
 process.stdout.write('', () => process.exit(code));

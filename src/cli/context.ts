@@ -109,6 +109,25 @@ export type DeadLettersRequest =
       readonly waitMs: number;
     };
 
+/** What is done with generations beside the live one. */
+export type ReprocessRequest =
+  | {
+      readonly kind: 'start';
+      readonly name: string;
+      /** Absent: where the configuration says. */
+      readonly functionUrl: string | undefined;
+      readonly mode: 'isolated' | 'cascade';
+      /** Milliseconds since the epoch. */
+      readonly from: number | 'beginning';
+      readonly components: readonly string[] | undefined;
+      /** Absent: as fast as it goes. */
+      readonly perSecond: number | undefined;
+      readonly follow: boolean;
+    }
+  | { readonly kind: 'run'; readonly name: string; readonly follow: boolean }
+  | { readonly kind: 'list'; readonly json: boolean }
+  | { readonly kind: 'pause' | 'discard'; readonly name: string };
+
 /**
  * What the commands do, given from outside: the command line knows how to ask and how to show, not how it is done.
  * Each answers with the exit code of the process; failures are thrown. A command that is not given is not offered.
@@ -128,6 +147,8 @@ export interface Commands {
   controlled(config: Config, options: { readonly json: boolean }, io: Io): Promise<number>;
   /** Lists, shows, retries or drops dead letters. */
   deadLetters(config: Config, request: DeadLettersRequest, io: Io): Promise<number>;
+  /** Makes generations of history, and lists, pauses and discards them. */
+  reprocess(config: Config, request: ReprocessRequest, io: Io): Promise<number>;
   /** Holds journal and topics against each other and prints what it finds. */
   verify(config: Config, options: VerifyCliOptions, io: Io): Promise<number>;
 }

@@ -7,6 +7,7 @@ import { deadLettersCommand } from './dead-letters.ts';
 import { demoCommand } from './demo.ts';
 import { devCommand } from './dev.ts';
 import { entityCommand } from './entity.ts';
+import { reprocessCommand } from './reprocess.ts';
 import { runCommand } from './run.ts';
 import { shardCommand } from './shard.ts';
 import { statusCommand } from './status.ts';
@@ -76,6 +77,7 @@ Exit codes: 0 done, 1 failed, 2 a fault in the command line or the configuration
     shardCommand(program, context, operate);
   }
   if (commands.deadLetters) deadLettersCommand(program, context, commands.deadLetters);
+  if (commands.reprocess) reprocessCommand(program, context, commands.reprocess);
   if (commands.verify) verifyCommand(program, context, commands.verify);
   statusCommand(program, context);
   configCommand(program, context);

@@ -36,17 +36,20 @@ export interface Origin {
  */
 export function createIntake(options: {
   decode: (record: InputRecord) => Decoded;
+  /** Topics whose records are commands already: that of this generation, and that of one whose history it is made of. */
+  commandTopics: ReadonlySet<string>;
+  /** Where records go that are in the wrong partition. */
   commandTopic: string;
   /** The largest batch that the command topic takes, in bytes. */
   commandBytes: number;
   shards: number;
   idempotencyKey: (command: Omit<Command, 'idempotencyKey'>) => string | undefined;
 }): (record: InputRecord) => Arrival {
-  const { decode, commandTopic, commandBytes, shards, idempotencyKey } = options;
+  const { decode, commandTopics, commandTopic, commandBytes, shards, idempotencyKey } = options;
   return (record) => {
-    if (record.topic !== commandTopic) return route(record, record.partition);
+    if (!commandTopics.has(record.topic)) return route(record, record.partition);
     if (isNudge(record)) return { kind: 'ignore' };
-    const from = originOf(record, commandTopic);
+    const from = originOf(record, record.topic);
     return from === undefined ? route(record, record.partition) : { ...route(from.origin, record.partition), from };
   };
 

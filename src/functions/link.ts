@@ -13,6 +13,8 @@ export interface LinkOptions {
   readonly proxy: ProxyInfo;
   readonly backoffMinMs: number;
   readonly backoffMaxMs: number;
+  /** Other runtimes may be at the same function: it is not told that its runtime has gone. */
+  readonly shared?: boolean;
   /** One line per change: away (with the reason), and back. */
   readonly onAway: (reason: string) => void;
   readonly onBack: (discovered: Discovered) => void;
@@ -94,7 +96,7 @@ export function createLink(options: LinkOptions): FunctionLink {
     async close() {
       closing.abort();
       up = false;
-      if (dialect?.proxyTerminatedPath !== undefined) {
+      if (dialect?.proxyTerminatedPath !== undefined && options.shared !== true) {
         // A function that ends at once never answers this call, and one that is gone need not.
         await client.unary(dialect.proxyTerminatedPath, new Uint8Array(), 1_000).catch(() => undefined);
       }

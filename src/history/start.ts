@@ -1,0 +1,112 @@
+import type pg from 'pg';
+import { StateferryError } from '../errors.ts';
+import { chunksBefore, type HistoryReach, lastChunkWithin, positionsAfter, readReach } from '../journal/chunks.ts';
+import type { Positions } from '../model/record.ts';
+import type { PartitionLogs } from '../topics/partition-log.ts';
+
+/** Where in history something is to begin. */
+export type HistoryStart =
+  | { readonly kind: 'beginning' }
+  | { readonly kind: 'time'; readonly time: Date }
+  /** Next offset of one shard of one topic; the other shards begin with what was applied at about the same time. */
+  | { readonly kind: 'positions'; readonly positions: ReadonlyMap<number, Positions> };
+
+/**
+ * The positions from which each shard's history is to be read: shard → topic → offset.
+ * @throws StateferryError HISTORY_GAP where history does not reach back so far, with what is missing.
+ */
+export async function startPositions(
+  pool: pg.Pool,
+  logs: Pick<PartitionLogs, 'ranges'>,
+  generation: number,
+  start: HistoryStart,
+): Promise<Map<number, Positions>> {
+  const reach = await readReach(pool, generation);
+  if (reach.length === 0) {
+    throw new StateferryError('HISTORY_GAP', 'the journal has no history yet: the deployment has not run.');
+  }
+  const before = await chunksOf(pool, generation, start);
+  const starts = new Map<number, Positions>();
+  const gaps: string[] = [];
+  for (const { shard, chunk, first, start: origin } of reach) {
+    const last = before.get(shard) ?? 0;
+    if (chunk > last && (first === undefined || first > last + 1)) {
+      gaps.push(`shard ${shard} from chunk ${first ?? 'none'} of ${chunk} on`);
+      continue;
+    }
+    starts.set(shard, { ...origin, ...(await positionsAfter(pool, { generation, shard, chunk: last })) });
+  }
+  if (gaps.length > 0) {
+    throw new StateferryError(
+      'HISTORY_GAP',
+      `the journal knows the order of its input only since this version runs on it: ${gaps.join('; ')}. Begin later, with --from and a time.`,
+    );
+  }
+  const missing = await missingRecords(pool, logs, generation, reach, starts);
+  if (missing.length > 0) {
+    throw new StateferryError(
+      'HISTORY_GAP',
+      `retention has removed records that are needed, and the journal kept no inputs there: ${missing.join('; ')}. ` +
+        'Begin after them (--from), and have journal.keepInputs keep what comes from now on.',
+    );
+  }
+  return starts;
+}
+
+async function chunksOf(pool: pg.Pool, generation: number, start: HistoryStart): Promise<ReadonlyMap<number, number>> {
+  switch (start.kind) {
+    case 'beginning':
+      return new Map();
+    case 'time':
+      return chunksBefore(pool, generation, start.time);
+    case 'positions': {
+      const chunks = new Map<number, number>();
+      for (const [shard, positions] of start.positions)
+        chunks.set(shard, await lastChunkWithin(pool, { generation, shard, positions }));
+      return chunks;
+    }
+  }
+}
+
+/** What must come from the topics, and is not there any more: one phrase for each partition. */
+async function missingRecords(
+  pool: pg.Pool,
+  logs: Pick<PartitionLogs, 'ranges'>,
+  generation: number,
+  reach: readonly HistoryReach[],
+  starts: ReadonlyMap<number, Positions>,
+): Promise<string[]> {
+  const topics = [...new Set(reach.flatMap(({ applied }) => Object.keys(applied)))];
+  const ranges = await logs.ranges(topics);
+  const missing: string[] = [];
+  for (const { shard, applied } of reach) {
+    const start = starts.get(shard) ?? {};
+    const needed = await firstUnkept(pool, generation, shard, start);
+    for (const topic of topics) {
+      const low = ranges.get(topic)?.get(shard)?.low ?? 0n;
+      const from = needed?.[topic];
+      const until = applied[topic];
+      if (from === undefined || until === undefined || from >= until || low <= from) continue;
+      missing.push(`offsets ${from} to ${(low < until ? low : until) - 1n} of "${topic}" partition ${shard}`);
+    }
+  }
+  return missing;
+}
+
+/** Where the first chunk begins whose inputs the journal did not keep; undefined: it kept them all. */
+async function firstUnkept(
+  pool: pg.Pool,
+  generation: number,
+  shard: number,
+  start: Positions,
+): Promise<Positions | undefined> {
+  const after = await lastChunkWithin(pool, { generation, shard, positions: start });
+  const { rows } = await pool.query<{ chunk: number | null }>(
+    `select min(c.chunk) as chunk from chunk c left join input i using (generation, shard, chunk)
+     where c.generation = $1 and c.shard = $2 and c.chunk > $3 and i.chunk is null`,
+    [generation, shard, after],
+  );
+  const first = rows[0]?.chunk ?? undefined;
+  if (first === undefined) return undefined;
+  return { ...start, ...(await positionsAfter(pool, { generation, shard, chunk: first - 1 })) };
+}

@@ -1,0 +1,157 @@
+import type pg from 'pg';
+import { StateferryError } from '../errors.ts';
+import type { Positions } from '../model/record.ts';
+import { positionsToJson } from './positions.ts';
+
+/**
+ * Two ways to make history again:
+ * - isolated: every entity gets the commands that history gave it, derived ones too;
+ * - cascade: only what came from outside is given again; what entities send each other is made anew.
+ */
+export type GenerationMode = 'isolated' | 'cascade';
+
+/** running, paused, complete: it is being made. live, retired: it serves, or did. */
+export type GenerationState = 'running' | 'paused' | 'complete' | 'live' | 'retired' | 'discarded';
+
+/** A generation beside the first one. */
+export interface Generation {
+  readonly generation: number;
+  readonly name: string;
+  /** The generation whose history it is made of. */
+  readonly source: number;
+  readonly mode: GenerationMode;
+  readonly state: GenerationState;
+  /** Where its function is; undefined: where the configuration says. */
+  readonly functionUrl: string | undefined;
+  readonly options: GenerationOptions;
+  readonly createdAt: Date;
+}
+
+/** As it was asked for. */
+export interface GenerationOptions {
+  /** Where in history it began, in the words of who asked. */
+  readonly from: string;
+  /** Services whose commands alone are given; absent: all. */
+  readonly components?: readonly string[];
+  /** Input records a second, of one process, at most; absent: as fast as it goes. */
+  readonly perSecond?: number;
+}
+
+interface Row {
+  generation: number;
+  name: string;
+  source: number;
+  mode: GenerationMode;
+  state: GenerationState;
+  function_url: string | null;
+  options: GenerationOptions;
+  created_at: Date;
+}
+
+/**
+ * Makes a generation, its shards standing where history is to begin.
+ * @throws StateferryError CONFIG_INVALID when there is one of that name.
+ */
+export async function createGeneration(
+  pool: pg.Pool,
+  wanted: Pick<Generation, 'name' | 'source' | 'mode' | 'functionUrl' | 'options'> & {
+    readonly starts: ReadonlyMap<number, Positions>;
+  },
+): Promise<Generation> {
+  const shards = [...wanted.starts];
+  const { rows } = await pool.query<Row>(
+    `with made as (
+       insert into generation (generation, name, source, mode, state, function_url, options)
+       select greatest((select max(generation) from generation), (select live_generation from deployment), $2) + 1,
+              $1, $2, $3, 'running', $4, $5
+       on conflict (name) do nothing returning *
+     ), placed as (
+       insert into shard (generation, shard, applied, counted_from)
+       select made.generation, s.shard, s.applied, s.applied
+       from made, unnest($6::int[], $7::jsonb[]) as s(shard, applied)
+     )
+     select * from made`,
+    [
+      wanted.name,
+      wanted.source,
+      wanted.mode,
+      wanted.functionUrl ?? null,
+      JSON.stringify(wanted.options),
+      shards.map(([shard]) => shard),
+      shards.map(([, positions]) => positionsToJson(positions)),
+    ],
+  );
+  if (rows[0] !== undefined) return asGeneration(rows[0]);
+  throw new StateferryError(
+    'CONFIG_INVALID',
+    `there is a generation "${wanted.name}" already: choose another name, or discard that one (\`stateferry reprocess discard ${wanted.name}\`).`,
+  );
+}
+
+/** All generations but the first one, unless that has been replaced; the newest first. */
+export async function readGenerations(pool: pg.Pool): Promise<Generation[]> {
+  const { rows } = await pool.query<Row>('select * from generation order by generation desc');
+  return rows.map(asGeneration);
+}
+
+/** @throws StateferryError CONFIG_INVALID when there is none of that name. */
+export async function findGeneration(pool: pg.Pool, name: string): Promise<Generation> {
+  const all = await readGenerations(pool);
+  const found = all.find((generation) => generation.name === name);
+  if (found !== undefined) return found;
+  const names = all.map((generation) => generation.name);
+  throw new StateferryError(
+    'CONFIG_INVALID',
+    `there is no generation "${name}"${names.length === 0 ? ': `stateferry reprocess start` makes one' : `, only ${names.join(', ')}`}.`,
+  );
+}
+
+/** Moves a generation from one of `from` to `to`. False: it was in none of them. */
+export async function setGenerationState(
+  pool: pg.Pool,
+  generation: number,
+  from: readonly GenerationState[],
+  to: GenerationState,
+): Promise<boolean> {
+  const { rowCount } = await pool.query(
+    'update generation set state = $3, changed_at = now() where generation = $1 and state = any($2)',
+    [generation, from, to],
+  );
+  return rowCount === 1;
+}
+
+const TABLES = [
+  'event',
+  'snapshot',
+  'value',
+  'deletion',
+  'outbox',
+  'chunk',
+  'input',
+  'idempotency_key',
+  'entity_control',
+  'parked',
+  'feed',
+  'shard',
+] as const;
+
+/** Removes everything of a generation, its name too. */
+export async function removeGeneration(pool: pg.Pool, generation: number): Promise<void> {
+  // The shards first: whoever still makes it is fenced by that.
+  for (const table of [...TABLES].reverse())
+    await pool.query(`delete from ${table} where generation = $1`, [generation]);
+  await pool.query('delete from generation where generation = $1', [generation]);
+}
+
+function asGeneration(row: Row): Generation {
+  return {
+    generation: row.generation,
+    name: row.name,
+    source: row.source,
+    mode: row.mode,
+    state: row.state,
+    functionUrl: row.function_url ?? undefined,
+    options: row.options,
+    createdAt: row.created_at,
+  };
+}

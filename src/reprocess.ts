@@ -1,0 +1,308 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import type { Admin } from 'kafkajs';
+import type pg from 'pg';
+import { aborted } from './abort.ts';
+import { type Config, internalTopics } from './config/config.ts';
+import { planDeployment } from './deployment-plan.ts';
+import { Engine, type EngineOptions } from './engine/engine.ts';
+import { createFailures } from './engine/failures.ts';
+import { type EnginePlace, engineParts } from './engine-parts.ts';
+import { StateferryError } from './errors.ts';
+import { linkFunction } from './function-link.ts';
+import type { Discovered } from './functions/discovery.ts';
+import { History } from './history/history.ts';
+import { createHistoryConsumer } from './history/history-consumer.ts';
+import { createPace } from './history/pace.ts';
+import { createReprocessIntake } from './history/reprocess-intake.ts';
+import { lastChunkWithin, positionsAfter, readChunks, readReach } from './journal/chunks.ts';
+import { noteFunctionVersion } from './journal/function-versions.ts';
+import { findGeneration, type Generation, setGenerationState } from './journal/generations.ts';
+import { createPool } from './journal/pool.ts';
+import type { Positions } from './model/record.ts';
+import { readFunctionFiles } from './named-files.ts';
+import { kafkaLogCreator } from './observe/kafka-log.ts';
+import type { Log } from './observe/log.ts';
+import { createSignals } from './observe/signals.ts';
+import { descriptorSetOf } from './protocol/descriptors.ts';
+import { createKafka } from './topics/client.ts';
+import { registerCodecs } from './topics/codecs.ts';
+import { onlyTo } from './topics/held-back.ts';
+import { committedOffsets } from './topics/offsets.ts';
+import { openPartitionLogs, type PartitionLogs } from './topics/partition-log.ts';
+import { ensureTopics, type TopicPlan } from './topics/plan.ts';
+
+/** How often it is looked how far it is, and what has been asked for meanwhile. */
+const LOOK_MS = 250;
+/** Chunks of a generation in the making are never deleted from its outbox: it is all that there is of its outputs. */
+const KEEP_ALL = Number.MAX_SAFE_INTEGER;
+
+/** How far a generation is. */
+export interface ReprocessProgress {
+  /** Input records of history that it has applied, its shards together. */
+  readonly applied: number;
+  /** Those that its source had applied when it was looked. */
+  readonly total: number;
+}
+
+export interface ReprocessOptions {
+  readonly config: Config;
+  readonly name: string;
+  /** Go on with what the source applies, when all that there was has been given. */
+  readonly follow: boolean;
+  readonly log: Log;
+  readonly onProgress?: (progress: ReprocessProgress) => void;
+  /** Replaces single parts of the engine before it is made: how tests crash, delay or watch one step. */
+  readonly replace?: (parts: EngineOptions) => EngineOptions;
+}
+
+/** complete: all of history that there was at the start is applied. paused: somebody asked for that. */
+export type ReprocessOutcome = 'complete' | 'paused' | 'stopped';
+
+/** The command topic of a generation: what its entities send each other. */
+export function generationCommands(deployment: string, name: string): string {
+  return `${deployment}.${name}-commands`;
+}
+
+/**
+ * One process that makes a generation: gives the function the history of the source, journals what comes of it, and
+ * publishes nothing. Others may do the same for the same generation; each makes some of the shards. What was made when one
+ * dies stays made, and another goes on from there.
+ * @throws StateferryError what the parts throw; OPERATION_REFUSED for a generation that is no longer in the making.
+ */
+export async function reprocess(options: ReprocessOptions, signal: AbortSignal): Promise<ReprocessOutcome> {
+  const { config, log } = options;
+  registerCodecs();
+  const pool = createPool({
+    url: config.postgres.url,
+    schema: config.postgres.schema,
+    size: config.postgres.poolSize,
+    statementTimeoutMs: config.postgres.statementTimeoutMs,
+    applicationName: `stateferry ${config.deployment.name} ${options.name}`,
+    onIdleError: () => undefined,
+  });
+  const kafka = createKafka({ ...config.kafka, logCreator: kafkaLogCreator(log) });
+  const admin = kafka.admin();
+  const closing: (() => Promise<unknown>)[] = [() => pool.end()];
+  try {
+    const generation = await findGeneration(pool, options.name);
+    if (!['running', 'paused', 'complete'].includes(generation.state)) {
+      throw new StateferryError(
+        'OPERATION_REFUSED',
+        `generation "${generation.name}" is ${generation.state}: there is nothing to be made of it any more. Start another one.`,
+      );
+    }
+    await setGenerationState(pool, generation.generation, ['paused', 'complete'], 'running');
+    await admin.connect();
+    closing.push(() => admin.disconnect());
+    const changed = new AbortController();
+    const link = linkFunction(configOf(config, generation), {
+      devMode: false,
+      tls: readFunctionFiles(config),
+      shared: true,
+      onAway: (reason) => log.warn({ reason }, 'Waiting for the function'),
+      onBack(found) {
+        if (found.spec.digest !== discovered.spec.digest) changed.abort();
+        else engine.functionBack();
+      },
+      onRefused: () => changed.abort(),
+    });
+    closing.push(() => link.close());
+    const discovered: Discovered = await link.connect(signal);
+    await noteFunctionVersion(pool, discovered.spec, descriptorSetOf(discovered.descriptors));
+
+    const sourceCommands = internalTopics(config).commands;
+    const { routes: routePlan, topics } = planDeployment(configOf(config, generation), discovered.spec);
+    const commands = generationCommands(config.deployment.name, generation.name);
+    const plan: TopicPlan = { ...topics, internal: { ...topics.internal, commands } };
+    const found = await ensureTopics(admin, plan, {
+      createOutputs: false,
+      ownPartitions: config.deployment.shards,
+      replicationFactor: config.kafka.replicationFactor,
+    });
+    const reach = await readReach(pool, generation.source);
+    const historyTopics = [...new Set(reach.flatMap(({ applied }) => Object.keys(applied)))];
+    const logs = await openPartitionLogs(kafka, [...historyTopics, commands]);
+    closing.push(() => logs.close());
+
+    const place: EnginePlace = {
+      ...found,
+      generation: generation.generation,
+      groupId: `${config.deployment.name}.${generation.name}`,
+      consumed: [commands],
+      internal: plan.internal,
+      sourceCommands,
+    };
+    const parts = engineParts({
+      config,
+      log,
+      kafka,
+      admin,
+      pool,
+      link,
+      function: discovered,
+      routePlan,
+      place,
+      signals: createSignals().signals,
+      outboxRetention: KEEP_ALL,
+    });
+    const history = historyOf(pool, generation, logs, new Map(reach.map(({ shard, start }) => [shard, start])));
+    let fail: (error: StateferryError) => void = () => undefined;
+    const failed = new Promise<never>((_, reject) => {
+      fail = reject;
+    });
+    const taken = new Set([commands, sourceCommands, ...routePlan.inputs.map(({ topic }) => topic)]);
+    const made: EngineOptions = {
+      ...parts,
+      keepInputs: false,
+      // What would wait for an operator is told by the difference that it makes.
+      failures: createFailures([]),
+      intake: createReprocessIntake({
+        name: generation.name,
+        mode: generation.mode,
+        intake: parts.intake,
+        wasParked: (record) => history.wasParked(record),
+        sourceCommands,
+        taken,
+        components: generation.options.components && new Set(generation.options.components),
+      }),
+      createTransactor(id) {
+        // An isolated generation's derived commands are told by what they are, and do nothing.
+        return onlyTo(generation.mode === 'cascade' ? commands : '', parts.createTransactor(id));
+      },
+      createConsumer: (handlers) =>
+        createHistoryConsumer({
+          group: parts.createConsumer(handlers),
+          commandTopic: commands,
+          read: (at, reading, onEnd) => history.read(at, reading, onEnd),
+          pace: createPace(generation.options.perSecond, signal),
+          onRecords: handlers.onRecords,
+          onCrash: handlers.onCrash,
+          onFailed: fail,
+        }),
+    };
+    const engine = new Engine(options.replace?.(made) ?? made);
+    engine.start();
+    try {
+      return await Promise.race([
+        engine.failure,
+        failed,
+        aborted(signal).then((): ReprocessOutcome => 'stopped'),
+        aborted(changed.signal).then((): never => {
+          throw new StateferryError(
+            'FUNCTION_SPEC',
+            `the function at ${generation.functionUrl ?? config.function.url} has become another version while generation ` +
+              `"${generation.name}" was made: discard it, and start another one.`,
+          );
+        }),
+        watch({ ...options, generation, pool, admin, logs, place, topics: historyTopics }, signal).catch(
+          (error: unknown) => {
+            if (signal.aborted) return 'stopped' as const;
+            throw error;
+          },
+        ),
+      ]);
+    } finally {
+      await engine.stop();
+    }
+  } finally {
+    for (const close of closing.reverse()) await close().catch(() => undefined);
+  }
+}
+
+function configOf(config: Config, { functionUrl }: Generation): Config {
+  return functionUrl === undefined ? config : { ...config, function: { ...config.function, url: functionUrl } };
+}
+
+function historyOf(
+  pool: pg.Pool,
+  { source: generation }: Generation,
+  logs: PartitionLogs,
+  starts: ReadonlyMap<number, Positions>,
+): History {
+  return new History({
+    logs,
+    store: {
+      chunks: (shard, after, limit) => readChunks(pool, { generation, shard, after, limit }),
+      lastWithin: (shard, positions) => lastChunkWithin(pool, { generation, shard, positions }),
+      positionsAfter: async (shard, chunk) => ({
+        ...starts.get(shard),
+        ...(await positionsAfter(pool, { generation, shard, chunk })),
+      }),
+    },
+  });
+}
+
+interface Watched extends Pick<ReprocessOptions, 'follow' | 'onProgress'> {
+  readonly generation: Generation;
+  readonly pool: pg.Pool;
+  readonly admin: Admin;
+  readonly logs: PartitionLogs;
+  readonly place: EnginePlace;
+  /** Of history. */
+  readonly topics: readonly string[];
+}
+
+/** Looks how far the generation is until it is complete, or somebody wants it otherwise. */
+async function watch(watched: Watched, signal: AbortSignal): Promise<ReprocessOutcome> {
+  const { generation, pool, follow, onProgress } = watched;
+  const goal = await readReach(pool, generation.source);
+  const total = (reach: readonly { readonly start: Positions; readonly applied: Positions }[]) =>
+    reach.reduce((sum, { start, applied }) => sum + distance(start, applied, watched.topics), 0);
+  for (;;) {
+    const { state } = await findGeneration(pool, generation.name);
+    if (state === 'paused') return 'paused';
+    if (state !== 'running') {
+      throw new StateferryError(
+        'OPERATION_REFUSED',
+        `generation "${generation.name}" is ${state} now: it is not made any more.`,
+      );
+    }
+    const reach = await readReach(pool, generation.generation);
+    const starts = new Map(reach.map(({ shard, start }) => [shard, start]));
+    const towards = (follow ? await readReach(pool, generation.source) : goal).map(({ shard, start, applied }) => ({
+      start: { ...start, ...starts.get(shard) },
+      applied,
+    }));
+    onProgress?.({ applied: total(reach), total: total(towards) });
+    if (!follow && (await isComplete(watched, goal, reach, signal))) {
+      await setGenerationState(pool, generation.generation, ['running'], 'complete');
+      return 'complete';
+    }
+    await delay(LOOK_MS, undefined, { signal });
+  }
+}
+
+function distance(from: Positions, to: Positions, topics: readonly string[]): number {
+  return topics.reduce((sum, topic) => sum + Number((to[topic] ?? 0n) - (from[topic] ?? to[topic] ?? 0n)), 0);
+}
+
+/**
+ * Every shard has applied what its source had, and of what followed from that nothing is on its way: it is committed,
+ * and the generation's own command topic holds nothing that is not applied.
+ */
+async function isComplete(
+  { generation, admin, logs, place, topics }: Watched,
+  goal: readonly { readonly shard: number; readonly applied: Positions }[],
+  reach: readonly { readonly shard: number; readonly chunk: number; readonly applied: Positions }[],
+  signal: AbortSignal,
+): Promise<boolean> {
+  const made = new Map(reach.map((shard) => [shard.shard, shard]));
+  const isBehind = ({ shard, applied }: { readonly shard: number; readonly applied: Positions }) =>
+    topics.some((topic) => (applied[topic] ?? 0n) > (made.get(shard)?.applied[topic] ?? 0n));
+  if (goal.some(isBehind)) return false;
+  if (generation.mode === 'isolated') return true;
+  const commands = place.internal.commands;
+  const committed = await committedOffsets(admin, place.groupId, [...topics, commands]);
+  const { [commands]: own = new Map() } = Object.fromEntries(await logs.ranges([commands]));
+  for (const { shard, chunk, applied } of reach) {
+    if (chunk === 0) continue;
+    for (const [topic, offset] of Object.entries(applied))
+      if ((committed.get(topic)?.get(shard) ?? -1n) < offset) return false;
+    const from = applied[commands] ?? 0n;
+    const to = own.get(shard)?.stable ?? from;
+    for await (const records of logs.read({ topic: commands, partition: shard, from, to }, signal)) {
+      if (records.length > 0) return false;
+    }
+  }
+  return true;
+}
