@@ -257,7 +257,8 @@ describe('an entity without a command', () => {
 
   /** Lets time pass as far as performance.now() and all timers tell. */
   async function pass(timeMs: number): Promise<void> {
-    const now = performance.now() + timeMs;
+    // Whole milliseconds: sums of fractions would miss the time by a bit.
+    const now = Math.ceil(performance.now()) + timeMs;
     vi.spyOn(performance, 'now').mockReturnValue(now);
     vi.advanceTimersByTime(1_000);
     await settle();
