@@ -16,7 +16,7 @@ import { createPace } from './history/pace.ts';
 import { createReprocessIntake } from './history/reprocess-intake.ts';
 import { lastChunkWithin, positionsAfter, readChunks, readReach } from './journal/chunks.ts';
 import { noteFunctionVersion } from './journal/function-versions.ts';
-import { findGeneration, type Generation, setGenerationState } from './journal/generations.ts';
+import { findGeneration, type Generation, setGenerationState, workOnGeneration } from './journal/generations.ts';
 import { createPool } from './journal/pool.ts';
 import type { Positions } from './model/record.ts';
 import { readFunctionFiles } from './named-files.ts';
@@ -84,14 +84,7 @@ export async function reprocess(options: ReprocessOptions, signal: AbortSignal):
   const admin = kafka.admin();
   const closing: (() => Promise<unknown>)[] = [() => pool.end()];
   try {
-    const generation = await findGeneration(pool, options.name);
-    if (!['running', 'paused', 'complete'].includes(generation.state)) {
-      throw new StateferryError(
-        'OPERATION_REFUSED',
-        `generation "${generation.name}" is ${generation.state}: there is nothing to be made of it any more. Start another one.`,
-      );
-    }
-    await setGenerationState(pool, generation.generation, ['paused', 'complete'], 'running');
+    const generation = await workOnGeneration(pool, options.name, options);
     await admin.connect();
     closing.push(() => admin.disconnect());
     const changed = new AbortController();
@@ -194,12 +187,13 @@ export async function reprocess(options: ReprocessOptions, signal: AbortSignal):
               `"${generation.name}" was made: discard it, and start another one.`,
           );
         }),
-        watch({ ...options, generation, pool, admin, logs, place, topics: historyTopics }, signal).catch(
-          (error: unknown) => {
-            if (signal.aborted) return 'stopped' as const;
-            throw error;
-          },
-        ),
+        watch(
+          { onProgress: options.onProgress, generation, pool, admin, logs, place, topics: historyTopics },
+          signal,
+        ).catch((error: unknown) => {
+          if (signal.aborted) return 'stopped' as const;
+          throw error;
+        }),
       ]);
     } finally {
       await engine.stop();
@@ -215,12 +209,13 @@ function configOf(config: Config, { functionUrl }: Generation): Config {
 
 function historyOf(
   pool: pg.Pool,
-  { source: generation }: Generation,
+  { source: generation, goal }: Generation,
   logs: PartitionLogs,
   starts: ReadonlyMap<number, Positions>,
 ): History {
   return new History({
     logs,
+    until: (shard) => goal?.get(shard),
     store: {
       chunks: (shard, after, limit) => readChunks(pool, { generation, shard, after, limit }),
       lastWithin: (shard, positions) => lastChunkWithin(pool, { generation, shard, positions }),
@@ -232,7 +227,8 @@ function historyOf(
   });
 }
 
-interface Watched extends Pick<ReprocessOptions, 'follow' | 'onProgress'> {
+interface Watched {
+  readonly onProgress: ReprocessOptions['onProgress'];
   readonly generation: Generation;
   readonly pool: pg.Pool;
   readonly admin: Admin;
@@ -244,13 +240,13 @@ interface Watched extends Pick<ReprocessOptions, 'follow' | 'onProgress'> {
 
 /** Looks how far the generation is until it is complete, or somebody wants it otherwise. */
 async function watch(watched: Watched, signal: AbortSignal): Promise<ReprocessOutcome> {
-  const { generation, pool, follow, onProgress } = watched;
-  const goal = await readReach(pool, generation.source);
+  const { generation, pool, onProgress } = watched;
+  const goal = await goalOf(pool, generation);
   const total = (reach: readonly { readonly start: Positions; readonly applied: Positions }[]) =>
     reach.reduce((sum, { start, applied }) => sum + distance(start, applied, watched.topics), 0);
   for (;;) {
     const { state } = await findGeneration(pool, generation.name);
-    if (state === 'paused') return 'paused';
+    if (state === 'paused' || state === 'complete') return state;
     if (state !== 'running') {
       throw new StateferryError(
         'OPERATION_REFUSED',
@@ -259,17 +255,31 @@ async function watch(watched: Watched, signal: AbortSignal): Promise<ReprocessOu
     }
     const reach = await readReach(pool, generation.generation);
     const starts = new Map(reach.map(({ shard, start }) => [shard, start]));
-    const towards = (follow ? await readReach(pool, generation.source) : goal).map(({ shard, start, applied }) => ({
-      start: { ...start, ...starts.get(shard) },
+    const towards = (goal ?? (await readReach(pool, generation.source))).map(({ shard, applied }) => ({
+      start: starts.get(shard) ?? {},
       applied,
     }));
     onProgress?.({ applied: total(reach), total: total(towards) });
-    if (!follow && (await isComplete(watched, goal, reach, signal))) {
+    if (goal !== undefined && (await isComplete(watched, goal, reach, signal))) {
       await setGenerationState(pool, generation.generation, ['running'], 'complete');
       return 'complete';
     }
     await delay(LOOK_MS, undefined, { signal });
   }
+}
+
+/** Where the source's shards stood after the last chunk that is given; undefined: all is given that comes. */
+async function goalOf(
+  pool: pg.Pool,
+  { source, goal }: Generation,
+): Promise<{ readonly shard: number; readonly applied: Positions }[] | undefined> {
+  if (goal === undefined) return undefined;
+  return Promise.all(
+    [...goal].map(async ([shard, chunk]) => ({
+      shard,
+      applied: (await positionsAfter(pool, { generation: source, shard, chunk })) ?? {},
+    })),
+  );
 }
 
 function distance(from: Positions, to: Positions, topics: readonly string[]): number {

@@ -27,6 +27,8 @@ create table generation (
   function_url text,
   -- {"from": …, "components": …, "perSecond": …}, as it was asked for.
   options    jsonb not null,
+  -- {shard: last chunk of the source that is given}; null: all that comes.
+  goal       jsonb,
   created_at timestamptz not null default now(),
   changed_at timestamptz not null default now()
 );

@@ -27,6 +27,8 @@ export type HistoryBatch = RecordBatch;
 export interface HistoryOptions {
   readonly store: ChunkStore;
   readonly logs: Pick<PartitionLogs, 'read'>;
+  /** The last chunk of a shard that is given; undefined: all that comes. */
+  readonly until: (shard: number) => number | undefined;
 }
 
 /**
@@ -56,12 +58,13 @@ export class History {
     signal: AbortSignal,
     onEnd: () => void,
   ): AsyncGenerator<HistoryBatch> {
-    const { store } = this.#options;
+    const { store, until } = this.#options;
     const { shard, from } = at;
+    const through = until(shard) ?? Number.MAX_SAFE_INTEGER;
     let last = await store.lastWithin(shard, from);
     let before = await store.positionsAfter(shard, last);
     for (;;) {
-      const page = await store.chunks(shard, last, PAGE_CHUNKS);
+      const page = last >= through ? [] : await store.chunks(shard, last, Math.min(PAGE_CHUNKS, through - last));
       const end = page.at(-1);
       if (end === undefined) {
         onEnd();

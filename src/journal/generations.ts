@@ -24,6 +24,8 @@ export interface Generation {
   /** Where its function is; undefined: where the configuration says. */
   readonly functionUrl: string | undefined;
   readonly options: GenerationOptions;
+  /** Last chunk of each of the source's shards that is given; undefined: all that comes. */
+  readonly goal: ReadonlyMap<number, number> | undefined;
   readonly createdAt: Date;
 }
 
@@ -45,6 +47,7 @@ interface Row {
   state: GenerationState;
   function_url: string | null;
   options: GenerationOptions;
+  goal: Record<string, number> | null;
   created_at: Date;
 }
 
@@ -120,6 +123,34 @@ export async function setGenerationState(
   return rowCount === 1;
 }
 
+/**
+ * Somebody works on the generation: it is running, and is given what its source has journaled by now, or, to follow it,
+ * all that comes. What is under way already keeps its goal. Answers the generation as it is then.
+ * @throws StateferryError OPERATION_REFUSED for one that is no longer in the making.
+ */
+export async function workOnGeneration(
+  pool: pg.Pool,
+  name: string,
+  options: { readonly follow: boolean },
+): Promise<Generation> {
+  const found = await findGeneration(pool, name);
+  const { rows } = await pool.query<Row>(
+    `update generation g
+     set state = 'running', changed_at = now(),
+         goal = case when $2 then null
+                     when g.state in ('running', 'paused') and g.goal is not null then g.goal
+                     else (select jsonb_object_agg(s.shard, s.chunk) from shard s where s.generation = g.source) end
+     where g.generation = $1 and g.state in ('running', 'paused', 'complete')
+     returning *`,
+    [found.generation, options.follow],
+  );
+  if (rows[0] !== undefined) return asGeneration(rows[0]);
+  throw new StateferryError(
+    'OPERATION_REFUSED',
+    `generation "${name}" is ${found.state}: there is nothing to be made of it any more. Start another one.`,
+  );
+}
+
 const TABLES = [
   'event',
   'snapshot',
@@ -152,6 +183,8 @@ function asGeneration(row: Row): Generation {
     state: row.state,
     functionUrl: row.function_url ?? undefined,
     options: row.options,
+    goal:
+      row.goal === null ? undefined : new Map(Object.entries(row.goal).map(([shard, chunk]) => [Number(shard), chunk])),
     createdAt: row.created_at,
   };
 }
