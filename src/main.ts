@@ -3,6 +3,7 @@ import { constants } from 'node:os';
 import { runCli } from './cli/program.ts';
 import { deadLetters } from './commands/dead-letters.ts';
 import { dev } from './commands/dev.ts';
+import { diff } from './commands/diff.ts';
 import { controlled, operate } from './commands/operate.ts';
 import { reprocess } from './commands/reprocess.ts';
 import { run } from './commands/run.ts';
@@ -41,6 +42,6 @@ const code = await runCli({
   signal: stop.signal,
   out: process.stdout,
   err: process.stderr,
-  commands: { run, dev, demo, topics, operate, controlled, deadLetters, reprocess, verify },
+  commands: { run, dev, demo, topics, operate, controlled, deadLetters, reprocess, diff, verify },
 });
 process.stdout.write('', () => process.exit(code));

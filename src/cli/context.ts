@@ -128,6 +128,18 @@ export type ReprocessRequest =
   | { readonly kind: 'list'; readonly json: boolean }
   | { readonly kind: 'pause' | 'discard'; readonly name: string };
 
+/** What is compared. */
+export interface DiffRequest {
+  /** The generation. */
+  readonly name: string;
+  /** Print the report as JSON. */
+  readonly json: boolean;
+  /** Write it as a page into this file, too. */
+  readonly html: string | undefined;
+  /** Fields that may differ. */
+  readonly ignore: readonly string[];
+}
+
 /**
  * What the commands do, given from outside: the command line knows how to ask and how to show, not how it is done.
  * Each answers with the exit code of the process; failures are thrown. A command that is not given is not offered.
@@ -149,6 +161,8 @@ export interface Commands {
   deadLetters(config: Config, request: DeadLettersRequest, io: Io): Promise<number>;
   /** Makes generations of history, and lists, pauses and discards them. */
   reprocess(config: Config, request: ReprocessRequest, io: Io): Promise<number>;
+  /** Holds a generation against the one whose history it is made of. */
+  diff(config: Config, request: DiffRequest, io: Io): Promise<number>;
   /** Holds journal and topics against each other and prints what it finds. */
   verify(config: Config, options: VerifyCliOptions, io: Io): Promise<number>;
 }

@@ -7,7 +7,6 @@ const NAME = /^[a-z0-9][a-z0-9._-]{0,39}$/i;
 const FLAGS = { follow: 'go on with what comes in meanwhile, until Ctrl-C' };
 
 interface StartOptions {
-  name: string;
   function?: string;
   mode: 'isolated' | 'cascade';
   from: number | 'beginning';
@@ -35,8 +34,8 @@ cascade: only what came from outside is given (topics, doors); what entities sen
 The function can tell by the metadata \`stateferry-generation\` that a command is of the past.
 
 Examples:
-  $ stateferry reprocess start --name g2 --function http://127.0.0.1:8081
-  $ stateferry reprocess start --name week --from 7d --component shop.CartService
+  $ stateferry reprocess start g2 --function http://127.0.0.1:8081
+  $ stateferry reprocess start week --from 7d --component shop.CartService
   $ stateferry reprocess run g2      one process more, or one again after it was killed or paused
   $ stateferry diff g2`,
     );
@@ -45,7 +44,7 @@ Examples:
     .command('start')
     .summary('make a new generation')
     .description('Make a new generation, and work on it until all the history that there was at the start is applied.')
-    .requiredOption('--name <name>', 'what to call it', nameOf)
+    .argument('<name>', 'what to call it', nameOf)
     .option('--function <url>', 'where its version of the function listens; default function.url', urlOf)
     .addOption(
       new Option('--mode <mode>', 'how what entities send each other is treated')
@@ -61,14 +60,14 @@ Examples:
     .option('--component <service>', 'give the commands of this service alone; repeat as needed', collect)
     .option('--rate <n>', 'input records a second of one process, at most', countOf)
     .option('--follow', FLAGS.follow);
-  addConfigFlags(start, 'not listed').action(async (given: StartOptions) => {
+  addConfigFlags(start, 'not listed').action(async (name: string, given: StartOptions) => {
     const { config } = loadConfigOf(start, context);
     context.exitWith(
       await act(
         config,
         {
           kind: 'start',
-          name: given.name,
+          name,
           functionUrl: given.function,
           mode: given.mode,
           from: given.from,

@@ -4,15 +4,14 @@ import type { Config } from '../config/config.ts';
 import { planDeployment } from '../deployment-plan.ts';
 import { methodKey } from '../engine/routes.ts';
 import { messageOf, StateferryError } from '../errors.ts';
-import { createFunctionClient, type FunctionClient } from '../functions/client.ts';
-import { type Discovered, discover } from '../functions/discovery.ts';
+import { createFunctionClient } from '../functions/client.ts';
+import type { Discovered } from '../functions/discovery.ts';
 import { createPool } from '../journal/pool.ts';
 import type { Method } from '../model/component.ts';
 import { readFunctionFiles } from '../named-files.ts';
 import { kafkaLogCreator } from '../observe/kafka-log.ts';
 import { createLog } from '../observe/log.ts';
 import { maskSecrets } from '../observe/mask.ts';
-import { allDialects } from '../protocol/dialects.ts';
 import { createKafka } from '../topics/client.ts';
 import { registerCodecs } from '../topics/codecs.ts';
 import { missingTopics, partitionCounts } from '../topics/ensure.ts';
@@ -20,12 +19,12 @@ import { compactedTopics } from '../topics/limits.ts';
 import { openPartitionLogs } from '../topics/partition-log.ts';
 import { formatReport } from '../verify/report.ts';
 import { type Report, type VerifyOptions, verify as verifyDeployment } from '../verify/verify.ts';
-import { version } from '../version.ts';
+import { discoverOnce } from './discover-once.ts';
+import { reachable } from './reachable.ts';
 import { createSteps } from './verify-steps.ts';
 
 /** One query may sort or count everything. */
 const STATEMENT_TIMEOUT_MS = 3_600_000;
-const DISCOVERY_TIMEOUT_MS = 10_000;
 /** The broker looks for transactions that are open too long every 10 s (`transaction.abort.timed.out.transaction.cleanup.interval.ms`). */
 const ABORTED_WITHIN_MS = 15_000;
 
@@ -131,44 +130,6 @@ export async function judge(
     });
   } finally {
     for (const close of closing.reverse()) await close();
-  }
-}
-
-/** Asks without telling the function afterwards that its runtime has gone: another one may be there. */
-async function discoverOnce(client: FunctionClient, config: Config): Promise<Discovered> {
-  try {
-    return await discover({
-      client,
-      dialects: allDialects(),
-      proxy: {
-        name: 'stateferry',
-        version: version(),
-        hostname: config.http.host,
-        port: config.http.port,
-        devMode: false,
-      },
-      timeoutMs: DISCOVERY_TIMEOUT_MS,
-    });
-  } catch (cause) {
-    if (!(cause instanceof StateferryError) || cause.code !== 'FUNCTION_UNAVAILABLE') throw cause;
-    throw new StateferryError(
-      'FUNCTION_UNAVAILABLE',
-      `no function answers at ${config.function.url}: ${messageOf(cause)}. Its annotations name the topics, and entities ` +
-        'are replayed there: start it, or correct function.url.',
-      { cause },
-    );
-  }
-}
-
-async function reachable(
-  code: 'KAFKA_UNAVAILABLE' | 'POSTGRES_UNAVAILABLE',
-  what: string,
-  attempt: () => Promise<unknown>,
-): Promise<void> {
-  try {
-    await attempt();
-  } catch (cause) {
-    throw new StateferryError(code, `${what}: ${messageOf(cause)}`, { cause });
   }
 }
 

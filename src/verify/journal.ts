@@ -1,4 +1,5 @@
 import type pg from 'pg';
+import { streamRows } from '../journal/cursor.ts';
 import { positionsFromJson } from '../journal/positions.ts';
 import type { Positions } from '../model/record.ts';
 
@@ -109,27 +110,11 @@ export interface JournalView {
 /** Opens the view. The deployment must be there. */
 export async function viewJournal(pool: pg.Pool): Promise<JournalView | undefined> {
   const client = await pool.connect();
-  let cursors = 0;
   const rows = async <T extends pg.QueryResultRow>(sql: string, values: readonly unknown[] = []): Promise<T[]> =>
     (await client.query<T>(sql, [...values])).rows;
 
-  async function* stream<T extends pg.QueryResultRow>(
-    sql: string,
-    values: readonly unknown[],
-    size = FETCH_ROWS,
-  ): AsyncGenerator<T> {
-    const cursor = `verify_${++cursors}`;
-    await client.query(`declare ${cursor} no scroll cursor for ${sql}`, [...values]);
-    try {
-      for (;;) {
-        const found = await rows<T>(`fetch ${size} from ${cursor}`);
-        yield* found;
-        if (found.length < size) return;
-      }
-    } finally {
-      await client.query(`close ${cursor}`);
-    }
-  }
+  const stream = <T extends pg.QueryResultRow>(sql: string, values: readonly unknown[], size = FETCH_ROWS) =>
+    streamRows<T>(client, sql, values, size);
 
   const EVENT_COLUMNS =
     'entity_type as "entityType", entity_id as "entityId", seq, shard, shard_seq as "shardSeq", epoch, command_id as "commandId"';

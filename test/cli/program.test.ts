@@ -37,6 +37,10 @@ function recordingCommands(calls: unknown[][]): Commands {
       calls.push(['deadLetters', config, request]);
       return 7;
     },
+    diff: async (config, request) => {
+      calls.push(['diff', config, request]);
+      return 7;
+    },
     reprocess: async (config, request) => {
       calls.push(['reprocess', config, request]);
       return 7;

@@ -1,0 +1,37 @@
+import type { Config } from '../config/config.ts';
+import { messageOf, StateferryError } from '../errors.ts';
+import type { FunctionClient } from '../functions/client.ts';
+import { type Discovered, discover } from '../functions/discovery.ts';
+import { allDialects } from '../protocol/dialects.ts';
+import { version } from '../version.ts';
+
+const DISCOVERY_TIMEOUT_MS = 10_000;
+
+/**
+ * Asks a function what it is, without telling it afterwards that its runtime has gone: another one may be there.
+ * @throws StateferryError FUNCTION_UNAVAILABLE, and what `discover` throws.
+ */
+export async function discoverOnce(client: FunctionClient, config: Config): Promise<Discovered> {
+  try {
+    return await discover({
+      client,
+      dialects: allDialects(),
+      proxy: {
+        name: 'stateferry',
+        version: version(),
+        hostname: config.http.host,
+        port: config.http.port,
+        devMode: false,
+      },
+      timeoutMs: DISCOVERY_TIMEOUT_MS,
+    });
+  } catch (cause) {
+    if (!(cause instanceof StateferryError) || cause.code !== 'FUNCTION_UNAVAILABLE') throw cause;
+    throw new StateferryError(
+      'FUNCTION_UNAVAILABLE',
+      `no function answers at ${config.function.url}: ${messageOf(cause)}. Its annotations name the topics, and entities ` +
+        'are replayed there: start it, or correct function.url.',
+      { cause },
+    );
+  }
+}
