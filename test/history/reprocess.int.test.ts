@@ -1,5 +1,6 @@
 import { expect, it } from 'vitest';
 import type { ReprocessRequest } from '../../src/cli/context.ts';
+import { judge } from '../../src/commands/diff.ts';
 import { reprocess } from '../../src/commands/reprocess.ts';
 import { startFunction } from '../support/function-process.ts';
 import { endOffsets } from '../support/kafka.ts';
@@ -9,6 +10,8 @@ import { configOf, createOffice, type Office, workOn } from '../verify/office.ts
 
 const file = fileScope();
 const fn = await startFunction(file, { source: 'trouble' });
+/** Another version: it gives the ledger l3 1 more each time. */
+const generous = await startFunction(file, { source: 'trouble', env: { TROUBLE_GENEROUS_TO: 'l3' } });
 
 type Started = Partial<Extract<ReprocessRequest, { kind: 'start' }>>;
 
@@ -62,6 +65,12 @@ async function contentsOf(office: Office, generation: number) {
   };
 }
 
+/** The comparison of a generation with the live one. */
+async function difference(office: Office, name: string, ignore: readonly string[] = []) {
+  const io = { err: { write: () => undefined }, signal: new AbortController().signal };
+  return judge(configOf(office.config), { name, ignore }, io);
+}
+
 async function topicEnds(office: Office) {
   const topics = [...Object.values(office.topics), office.commands, office.deadLetters];
   return Promise.all(topics.map(async (topic) => [topic, [...(await endOffsets(topic))].map(String)]));
@@ -77,6 +86,47 @@ it('gives the commands that history gave, in that order: the same version comes 
   expect(await contentsOf(office, 2)).toEqual(live);
   expect(await contentsOf(office, 1)).toEqual(live);
   expect(await topicEnds(office)).toEqual(before);
+
+  const report = await difference(office, 'g2');
+  expect(report.notes).toEqual([]);
+  expect(report.samples).toEqual([]);
+  expect(report).toMatchObject({ same: true, entities: 0 });
+  // Nothing was left out: every event, value, dead letter and every output but strays.
+  const count = (what: keyof typeof report.counts) => report.counts[what].same;
+  expect(count('events')).toBe(live.events.length);
+  expect(count('values')).toBe(live.values.length);
+  expect(count('failures')).toBe(3 * 2);
+  expect(count('outputs')).toBeGreaterThan(live.events.length);
+});
+
+it('shows what another version would have done, and nothing else', async (t) => {
+  const rounds = 3;
+  const office = await history(t, rounds);
+  await make(office, 'g2', { functionUrl: `http://${generous.url}` });
+  const report = await difference(office, 'g2');
+  expect(report.notes).toEqual([]);
+  // To l3 go an Add and an effect of l2 in each round.
+  const commands = 2 * rounds;
+  expect(report.same).toBe(false);
+  expect(report.entities).toBe(1);
+  expect(report.counts.events).toMatchObject({ changed: commands, missing: 0, added: 0 });
+  expect(report.counts.failures).toMatchObject({ changed: 0, missing: 0, added: 0 });
+  expect(report.counts.values).toMatchObject({ changed: 0, missing: 0, added: 0 });
+  expect(report.topics[office.topics.added]).toMatchObject({ changed: commands, missing: 0, added: 0 });
+  expect(report.topics[office.topics.replies]).toMatchObject({ changed: commands, missing: 0, added: 0 });
+  expect(report.topics['commands']).toMatchObject({ changed: 0, missing: 0, added: 0 });
+  expect(report.components).toMatchObject({ ledgers: { changed: commands } });
+  expect(report.firsts).toHaveLength(1);
+  expect(report.firsts[0]).toMatchObject({ kind: 'changed', entity: { entityType: 'ledgers', entityId: 'l3' } });
+  expect(report.samples).toContainEqual(
+    expect.objectContaining({
+      what: 'events',
+      before: { type: 'type.googleapis.com/trouble.Added', data: { amount: 4 } },
+      after: { type: 'type.googleapis.com/trouble.Added', data: { amount: 5 } },
+      fields: ['data.amount'],
+    }),
+  );
+  expect(await difference(office, 'g2', ['amount', 'balance'])).toMatchObject({ same: true });
 });
 
 it('gives what came from outside alone, and makes what entities send each other anew', async (t) => {

@@ -20,8 +20,12 @@ const forever = () => new Promise(() => undefined);
 /** The SDK takes undefined, not 0, for "no status given". */
 const failure = (text, status) => replies.failure(text, status === 0 ? undefined : status);
 
+/** Another version of it gives one ledger 1 more each time. */
+const generous = process.env.TROUBLE_GENEROUS_TO;
+
 /** Emits `times` events and returns the state after them, as a Balance. */
-function add({ id, amount }, ledger, context, times = 1) {
+function add({ id, amount: asked }, ledger, context, times = 1) {
+  const amount = id === generous ? asked + 1 : asked;
   for (let n = 0; n < times; n += 1) context.emit(Added.create({ amount }));
   return { id, balance: ledger.balance + amount * times, changes: ledger.changes + times };
 }
