@@ -174,7 +174,13 @@ export function engineParts(surroundings: Surroundings): EngineOptions {
       }),
     opening: (transactionalId) => ({
       held: (numbers) => heldShards(pool, { generation, shards: numbers, transactionalId }),
-      open: (numbers) => openShards(pool, { generation, shards: numbers, transactionalId }),
+      open: (numbers) =>
+        openShards(pool, {
+          generation,
+          shards: numbers,
+          transactionalId,
+          whileLive: place.sourceCommands === undefined,
+        }),
       fence: (ids) => fenceProducers(kafka, ids, config.kafka.transactionTimeoutMs),
       committed: (names) => committedOffsets(admin, groupId, names),
       existing: async (names) => new Set((await partitionCounts(admin, names)).keys()),

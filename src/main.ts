@@ -5,6 +5,7 @@ import { deadLetters } from './commands/dead-letters.ts';
 import { dev } from './commands/dev.ts';
 import { diff } from './commands/diff.ts';
 import { controlled, operate } from './commands/operate.ts';
+import { promote } from './commands/promote.ts';
 import { reprocess } from './commands/reprocess.ts';
 import { run } from './commands/run.ts';
 import { topics } from './commands/topics.ts';
@@ -42,6 +43,6 @@ const code = await runCli({
   signal: stop.signal,
   out: process.stdout,
   err: process.stderr,
-  commands: { run, dev, demo, topics, operate, controlled, deadLetters, reprocess, diff, verify },
+  commands: { run, dev, demo, topics, operate, controlled, deadLetters, reprocess, diff, promote, verify },
 });
 process.stdout.write('', () => process.exit(code));

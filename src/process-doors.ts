@@ -19,6 +19,8 @@ export interface ProcessDoors extends Pick<Doors, 'changed' | 'close'> {
   address(): string | undefined;
   /** Opens them, or goes on with another version of the function. May be called again after it has failed. */
   serve(found: Discovered, topics: DoorLog): Promise<void>;
+  /** Commands for the log wait here, with their callers, or go there again. */
+  hold(held: boolean): void;
 }
 
 /** Doors that open with the first `serve`. */
@@ -37,6 +39,7 @@ export function openDoors(
   let address: string | undefined;
   let logCalls: ReturnType<typeof createLogCalls> | undefined;
   let isListening = false;
+  let held = false;
   const doors = createDoors({
     ...config.doors,
     tls: tls && {
@@ -64,6 +67,7 @@ export function openDoors(
         ...topics,
         onTrouble: (reason) => log.warn({ reason }, 'Trouble with the answers'),
       });
+      logCalls.hold(held);
       if (!isListening) await logCalls.start();
       isListening = true;
       const calls = createFunctionCalls({
@@ -81,6 +85,10 @@ export function openDoors(
       const access = accessOf(found);
       const { mustBeTold } = access;
       await doors.serve({ components: spec.components, descriptors, mustBeTold }, guardCalls(calls, access));
+    },
+    hold(wanted) {
+      held = wanted;
+      logCalls?.hold(held);
     },
     address: () => address,
     changed: () => doors.changed(),

@@ -10,6 +10,7 @@ import { type EnginePlace, engineParts } from './engine-parts.ts';
 import { StateferryError } from './errors.ts';
 import { linkFunction } from './function-link.ts';
 import type { Discovered } from './functions/discovery.ts';
+import { restOf } from './history/at-rest.ts';
 import { History } from './history/history.ts';
 import { createHistoryConsumer } from './history/history-consumer.ts';
 import { createPace } from './history/pace.ts';
@@ -26,8 +27,8 @@ import { createSignals } from './observe/signals.ts';
 import { descriptorSetOf } from './protocol/descriptors.ts';
 import { createKafka } from './topics/client.ts';
 import { registerCodecs } from './topics/codecs.ts';
+import { partitionCounts } from './topics/ensure.ts';
 import { onlyTo } from './topics/held-back.ts';
-import { committedOffsets } from './topics/offsets.ts';
 import { openPartitionLogs, type PartitionLogs } from './topics/partition-log.ts';
 import { ensureTopics, type TopicPlan } from './topics/plan.ts';
 
@@ -113,7 +114,9 @@ export async function reprocess(options: ReprocessOptions, signal: AbortSignal):
       replicationFactor: config.kafka.replicationFactor,
     });
     const reach = await readReach(pool, generation.source);
-    const historyTopics = [...new Set(reach.flatMap(({ applied }) => Object.keys(applied)))];
+    const applied = [...new Set(reach.flatMap((shard) => Object.keys(shard.applied)))];
+    const existing = await partitionCounts(admin, applied);
+    const historyTopics = applied.filter((topic) => existing.has(topic));
     const logs = await openPartitionLogs(kafka, [...historyTopics, commands]);
     closing.push(() => logs.close());
 
@@ -291,9 +294,9 @@ function distance(from: Positions, to: Positions, topics: readonly string[]): nu
  * and the generation's own command topic holds nothing that is not applied.
  */
 async function isComplete(
-  { generation, admin, logs, place, topics }: Watched,
+  { generation, pool, admin, logs, place, topics }: Watched,
   goal: readonly { readonly shard: number; readonly applied: Positions }[],
-  reach: readonly { readonly shard: number; readonly chunk: number; readonly applied: Positions }[],
+  reach: readonly { readonly shard: number; readonly applied: Positions }[],
   signal: AbortSignal,
 ): Promise<boolean> {
   const made = new Map(reach.map((shard) => [shard.shard, shard]));
@@ -301,18 +304,7 @@ async function isComplete(
     topics.some((topic) => (applied[topic] ?? 0n) > (made.get(shard)?.applied[topic] ?? 0n));
   if (goal.some(isBehind)) return false;
   if (generation.mode === 'isolated') return true;
-  const commands = place.internal.commands;
-  const committed = await committedOffsets(admin, place.groupId, [...topics, commands]);
-  const { [commands]: own = new Map() } = Object.fromEntries(await logs.ranges([commands]));
-  for (const { shard, chunk, applied } of reach) {
-    if (chunk === 0) continue;
-    for (const [topic, offset] of Object.entries(applied))
-      if ((committed.get(topic)?.get(shard) ?? -1n) < offset) return false;
-    const from = applied[commands] ?? 0n;
-    const to = own.get(shard)?.stable ?? from;
-    for await (const records of logs.read({ topic: commands, partition: shard, from, to }, signal)) {
-      if (records.length > 0) return false;
-    }
-  }
-  return true;
+  const { generation: number, groupId, internal } = place;
+  const at = { pool, admin, logs, generation: number, groupId, commands: internal.commands, signal };
+  return (await restOf(at)) !== undefined;
 }

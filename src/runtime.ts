@@ -11,12 +11,14 @@ import { messageOf, StateferryError } from './errors.ts';
 import { linkFunction } from './function-link.ts';
 import type { Discovered } from './functions/discovery.ts';
 import type { FunctionLink } from './functions/link.ts';
-import { claimDeployment, type Deployment } from './journal/deployment.ts';
+import { createSwitchableLink, type SwitchableLink } from './functions/switchable-link.ts';
+import { claimDeployment, type Deployment, readLiveGeneration } from './journal/deployment.ts';
 import { noteFunctionVersion } from './journal/function-versions.ts';
 import { keepPruned } from './journal/idempotency.ts';
 import { migrate } from './journal/migrate.ts';
 import { readOwners } from './journal/owners.ts';
 import { createPool } from './journal/pool.ts';
+import { watchLiveGeneration } from './live-generation.ts';
 import { readNamedFiles } from './named-files.ts';
 import { createHttp } from './observe/http.ts';
 import { kafkaLogCreator } from './observe/kafka-log.ts';
@@ -35,6 +37,8 @@ import { assignedMembers } from './topics/members.ts';
 import { ensureTopics } from './topics/plan.ts';
 import { type TopicWatch, watchTopics } from './topics/watch.ts';
 
+/** Of a journal that is made anew. */
+const FIRST_GENERATION = 1;
 const WAIT_MIN_MS = 200;
 const WAIT_MAX_MS = 5_000;
 
@@ -72,10 +76,12 @@ export function createRuntime(options: RuntimeOptions): Runtime {
   const hub = createSignals();
   const tally = createTally(hub);
   let engine: Engine | undefined;
-  let link: FunctionLink | undefined;
+  let link: SwitchableLink | undefined;
   let discovered: Discovered | undefined;
   let doors: ProcessDoors | undefined;
   const { accessOf, selfToken, doorTls, functionTls } = readNamedFiles(config);
+  /** Input from outside waits: another generation is about to serve. */
+  let held = false;
   let survey = async (): Promise<readonly ShardPlace[]> => [];
 
   const status = (): Status => ({
@@ -83,7 +89,7 @@ export function createRuntime(options: RuntimeOptions): Runtime {
     processId: engine?.transactionalId ?? '',
     state: engine?.state ?? 'starting',
     function: {
-      url: config.function.url,
+      url: link?.url ?? config.function.url,
       up: link?.isUp() ?? false,
       serviceName: discovered?.spec.serviceName ?? '',
       dialect: discovered?.dialect.name ?? null,
@@ -116,6 +122,7 @@ export function createRuntime(options: RuntimeOptions): Runtime {
     watch.failure.catch((error: StateferryError) =>
       scoped(log, 'engine').fatal({ code: error.code, error: error.message }, 'The engine cannot go on'),
     );
+    current.hold(held);
     current.start();
     try {
       const open = doors;
@@ -158,29 +165,35 @@ export function createRuntime(options: RuntimeOptions): Runtime {
       let changed = new AbortController();
       let refused: StateferryError | undefined;
       const functionLog = scoped(log, 'function');
-      link = linkFunction(config, {
-        devMode: options.devMode,
-        tls: functionTls,
-        ...(config.doors.enabled && { selfToken }),
-        onAway(reason) {
-          functionLog.warn({ url: config.function.url, reason }, 'Waiting for the function');
-          hub.signals.functionDown(reason);
-          doors?.changed();
-        },
-        onBack(found) {
-          functionLog.info('The function is back');
-          hub.signals.functionUp();
-          doors?.changed();
-          const same = found.spec.digest === discovered?.spec.digest;
-          discovered = found;
-          if (same) engine?.functionBack();
-          else changed.abort();
-        },
-        onRefused(error) {
-          refused = error;
-          changed.abort();
-        },
-      });
+      const linkTo = (url: string): FunctionLink =>
+        linkFunction(
+          { ...config, function: { ...config.function, url } },
+          {
+            devMode: options.devMode,
+            tls: functionTls,
+            ...(config.doors.enabled && { selfToken }),
+            onAway(reason) {
+              functionLog.warn({ url, reason }, 'Waiting for the function');
+              hub.signals.functionDown(reason);
+              doors?.changed();
+            },
+            onBack(found) {
+              functionLog.info('The function is back');
+              hub.signals.functionUp();
+              doors?.changed();
+              const same = found.spec.digest === discovered?.spec.digest;
+              discovered = found;
+              if (same) engine?.functionBack();
+              else changed.abort();
+            },
+            onRefused(error) {
+              refused = error;
+              changed.abort();
+            },
+          },
+        );
+      const own = createSwitchableLink(config.function.url, linkTo);
+      link = own;
       try {
         const deps = { log, signal };
         await Promise.all([
@@ -189,11 +202,22 @@ export function createRuntime(options: RuntimeOptions): Runtime {
             migrate({ url: config.postgres.url, schema: config.postgres.schema }),
           ),
         ]);
-        discovered = await link.connect(signal);
+        const readLive = () => persist(deps, 'Postgres', 'POSTGRES_UNAVAILABLE', () => readLiveGeneration(pool));
+        let live = FIRST_GENERATION;
+        /** The function of the generation that serves. */
+        const connect = async (): Promise<Discovered> => {
+          const { generation, functionUrl = config.function.url } = (await readLive()) ?? {
+            generation: FIRST_GENERATION,
+          };
+          live = generation;
+          if (functionUrl !== own.url) await own.switchTo(functionUrl);
+          return own.connect(signal);
+        };
+        discovered = await connect();
         if (config.doors.enabled)
           doors = openDoors(config, {
             kafka,
-            link,
+            link: own,
             accessOf,
             tls: doorTls,
             log: scoped(log, 'doors'),
@@ -203,14 +227,30 @@ export function createRuntime(options: RuntimeOptions): Runtime {
         while (!signal.aborted) {
           changed = new AbortController();
           logDiscovery(functionLog, discovered);
-          await runEngine({ kafka, admin, pool, link }, discovered, changed.signal, signal);
+          const watching = watchLiveGeneration(pool, live, {
+            onHold(wanted) {
+              held = wanted;
+              engine?.hold(held);
+              doors?.hold(held);
+            },
+            onReplaced(generation) {
+              log.info({ generation }, 'Another generation serves now');
+              changed.abort();
+            },
+          });
+          try {
+            await runEngine({ kafka, admin, pool, link }, discovered, changed.signal, signal);
+          } finally {
+            watching.stop();
+          }
           if (refused !== undefined) throw refused;
+          if (watching.replaced && !signal.aborted) discovered = await connect();
         }
       } catch (error) {
         if (!signal.aborted) throw error;
       } finally {
         await doors?.close();
-        await link.close();
+        await own.close();
         await http.stop();
         await admin.disconnect().catch(() => undefined);
         await pool.end().catch(() => undefined);

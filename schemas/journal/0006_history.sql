@@ -33,6 +33,9 @@ create table generation (
   changed_at timestamptz not null default now()
 );
 
+-- Until then the live generation takes no input from outside: another one is about to take its place.
+alter table deployment add column held_until timestamptz;
+
 -- What each chunk was, for as long as there is history: where input and events stood after it, and in which order its
 -- input was applied.
 create table chunk (

@@ -140,6 +140,13 @@ export interface DiffRequest {
   readonly ignore: readonly string[];
 }
 
+/** Which generation is to serve. */
+export interface PromoteRequest {
+  readonly name: string;
+  /** How long input may wait for it. */
+  readonly holdMs: number;
+}
+
 /**
  * What the commands do, given from outside: the command line knows how to ask and how to show, not how it is done.
  * Each answers with the exit code of the process; failures are thrown. A command that is not given is not offered.
@@ -163,6 +170,8 @@ export interface Commands {
   reprocess(config: Config, request: ReprocessRequest, io: Io): Promise<number>;
   /** Holds a generation against the one whose history it is made of. */
   diff(config: Config, request: DiffRequest, io: Io): Promise<number>;
+  /** Lets a generation serve in the place of the live one. */
+  promote(config: Config, request: PromoteRequest, io: Io): Promise<number>;
   /** Holds journal and topics against each other and prints what it finds. */
   verify(config: Config, options: VerifyCliOptions, io: Io): Promise<number>;
 }

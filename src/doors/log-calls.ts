@@ -85,7 +85,12 @@ interface ToSend {
 }
 
 /** `start` before the first call, `stop` after the last. */
-export function createLogCalls(options: LogCallsOptions): LogCalls & { start(): Promise<void>; stop(): Promise<void> } {
+export function createLogCalls(options: LogCallsOptions): LogCalls & {
+  start(): Promise<void>;
+  /** Commands wait here, or go to the log again. */
+  hold(held: boolean): void;
+  stop(): Promise<void>;
+} {
   const { kafka, commandTopic, answerTopic, shards } = options;
   // Any partition will do; several processes may read the same one, and take from it what is theirs.
   const partition = randomBytes(4).readUInt32BE() % options.answerPartitions;
@@ -101,11 +106,12 @@ export function createLogCalls(options: LogCallsOptions): LogCalls & { start(): 
   let tail: Tail | undefined;
   let reopening: NodeJS.Timeout | undefined;
   let stopped = false;
+  let held = false;
 
   const sending = createPacedLoop({
     intervalMs: 0,
     async work() {
-      if (waiting.length === 0) return false;
+      if (waiting.length === 0 || held) return false;
       const batch: ToSend[] = [];
       const messages: Message[] = [];
       let bytes = BATCH_BYTES;
@@ -226,6 +232,10 @@ export function createLogCalls(options: LogCallsOptions): LogCalls & { start(): 
     async start() {
       await producer.connect();
       await listen(REOPEN_MIN_MS);
+    },
+    hold(wanted) {
+      held = wanted;
+      if (!held) sending.wake();
     },
     async stop() {
       stopped = true;

@@ -108,6 +108,8 @@ export class Engine {
   readonly #stopped = aborted(this.#stopping.signal);
   #consumer: Consumer | undefined;
   #incarnation: Incarnation | undefined;
+  /** Nothing is taken from the input topics; what entities send each other goes on. */
+  #held = false;
   #state: EngineState = 'starting';
   /** Something happened that the control loop has to look at. */
   #dirty = false;
@@ -202,6 +204,12 @@ export class Engine {
   /** Joins the group; shards open as it assigns them. */
   start(): void {
     this.#kick();
+  }
+
+  /** Takes nothing from the input topics any more, or takes it again: what entities send each other goes on. */
+  hold(held: boolean): void {
+    this.#held = held;
+    for (const shard of this.#shards.values()) this.#regulate(shard);
   }
 
   functionBack(): void {
@@ -449,6 +457,7 @@ export class Engine {
     );
     this.#signals.shardState(opened.shard, 'running');
     this.#follow(shard);
+    if (this.#held) this.#regulate(shard);
   }
 
   /** Points the consumer at what the shard has not accepted yet. */
@@ -603,7 +612,7 @@ export class Engine {
     if (shard.state !== 'running') return;
     const full = shard.paused ? !shard.hasRoom() : shard.isFull();
     const hold = full || shard.unknownToGroup || shard.halts.size > 0;
-    const gated = shard.control.isGated(performance.now());
+    const gated = this.#held || shard.control.isGated(performance.now());
     const opens = shard.gated && !gated;
     shard.gated = gated;
     if (hold !== shard.paused) {

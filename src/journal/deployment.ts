@@ -40,3 +40,22 @@ export async function claimDeployment(pool: pg.Pool, name: string, shards: numbe
   }
   return { name: row.name, shards: row.shards, generation: row.live_generation };
 }
+
+/** Which generation serves, and how. */
+export interface LiveGeneration {
+  readonly generation: number;
+  /** Where its function is; undefined: where the configuration says. */
+  readonly functionUrl: string | undefined;
+  /** Input from outside is not taken at present: another generation is about to take its place. */
+  readonly held: boolean;
+}
+
+/** Undefined: the schema has no deployment yet. */
+export async function readLiveGeneration(pool: pg.Pool): Promise<LiveGeneration | undefined> {
+  const { rows } = await pool.query<{ live_generation: number; function_url: string | null; held: boolean }>(
+    `select d.live_generation, g.function_url, coalesce(d.held_until > now(), false) as held
+     from deployment d left join generation g on g.generation = d.live_generation`,
+  );
+  const row = rows[0];
+  return row && { generation: row.live_generation, functionUrl: row.function_url ?? undefined, held: row.held };
+}

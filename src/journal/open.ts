@@ -1,4 +1,5 @@
 import type pg from 'pg';
+import { StateferryError } from '../errors.ts';
 import type { Positions } from '../model/record.ts';
 import { positionsFromJson, positionsToJson } from './positions.ts';
 
@@ -33,19 +34,31 @@ interface Row {
 /**
  * Step 1 of opening, atomic per shard: the epoch grows, our transactional id joins the owners, and the row is read.
  * From its commit on, no earlier owner can journal here.
+ * @throws StateferryError SHARD_FENCED where the generation has to be live and is not.
  */
 export async function openShards(
   pool: pg.Pool,
-  options: { generation: number; shards: readonly number[]; transactionalId: string },
+  options: {
+    generation: number;
+    shards: readonly number[];
+    transactionalId: string;
+    /** Only while the generation serves: one that was replaced must not be gone on with. */
+    whileLive: boolean;
+  },
 ): Promise<OpenedShard[]> {
   const result = await pool.query<Row>(
-    `insert into shard as s (generation, shard, epoch, owners)
-     select $1, n, 1, array[$3] from unnest($2::int[]) n order by n
+    `with live as (select live_generation from deployment where live_generation = $1 for share)
+     insert into shard as s (generation, shard, epoch, owners)
+     select $1, n, 1, array[$3] from unnest($2::int[]) n
+     where not $4 or exists (select 1 from live) order by n
      on conflict (generation, shard) do update
        set epoch = s.epoch + 1, owners = array_append(s.owners, $3)
      returning shard, epoch, owners, applied, released, released_epoch, chunk, emitted, shard_seq`,
-    [options.generation, options.shards, options.transactionalId],
+    [options.generation, options.shards, options.transactionalId, options.whileLive],
   );
+  if (result.rows.length === 0 && options.shards.length > 0) {
+    throw new StateferryError('SHARD_FENCED', `generation ${options.generation} has been replaced by another one`);
+  }
   return result.rows.map((row) => ({
     shard: row.shard,
     epoch: row.epoch,

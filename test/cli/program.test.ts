@@ -41,6 +41,10 @@ function recordingCommands(calls: unknown[][]): Commands {
       calls.push(['diff', config, request]);
       return 7;
     },
+    promote: async (config, request) => {
+      calls.push(['promote', config, request]);
+      return 7;
+    },
     reprocess: async (config, request) => {
       calls.push(['reprocess', config, request]);
       return 7;

@@ -114,7 +114,7 @@ it('shows what another version would have done, and nothing else', async (t) => 
   expect(report.counts.values).toMatchObject({ changed: 0, missing: 0, added: 0 });
   expect(report.topics[office.topics.added]).toMatchObject({ changed: commands, missing: 0, added: 0 });
   expect(report.topics[office.topics.replies]).toMatchObject({ changed: commands, missing: 0, added: 0 });
-  expect(report.topics['commands']).toMatchObject({ changed: 0, missing: 0, added: 0 });
+  expect(report.topics.commands).toMatchObject({ changed: 0, missing: 0, added: 0 });
   expect(report.components).toMatchObject({ ledgers: { changed: commands } });
   expect(report.firsts).toHaveLength(1);
   expect(report.firsts[0]).toMatchObject({ kind: 'changed', entity: { entityType: 'ledgers', entityId: 'l3' } });

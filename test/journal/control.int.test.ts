@@ -31,7 +31,7 @@ beforeEach(async () => {
 });
 
 async function open(): Promise<number> {
-  const [opened] = await openShards(pool, { generation: 1, shards: [shard], transactionalId: 'a' });
+  const [opened] = await openShards(pool, { generation: 1, shards: [shard], transactionalId: 'a', whileLive: false });
   return opened?.epoch ?? 0;
 }
 

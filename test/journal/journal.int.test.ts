@@ -25,7 +25,7 @@ beforeEach(() => {
 });
 
 async function open(transactionalId: string, applied = { in: 10n }): Promise<OpenedShard> {
-  const [opened] = await openShards(pool, { generation: 1, shards: [shard], transactionalId });
+  const [opened] = await openShards(pool, { generation: 1, shards: [shard], transactionalId, whileLive: false });
   if (opened === undefined) throw new Error('no row came back');
   if (Object.keys(opened.applied).length > 0) return opened;
   await settleShards(pool, { generation: 1, shards: [{ shard, epoch: opened.epoch, fenced: [], applied }] });
@@ -101,7 +101,7 @@ describe('journaling a chunk', () => {
     expect(await readOutbox(pool, 1, shard, 0)).toEqual([
       { shard, chunk: 1, positions: { in: 12n }, records: Buffer.from('OUT') },
     ]);
-    const [again] = await openShards(pool, { generation: 1, shards: [shard], transactionalId: 'a' });
+    const [again] = await openShards(pool, { generation: 1, shards: [shard], transactionalId: 'a', whileLive: false });
     expect(again).toMatchObject({ epoch: opened.epoch + 1, applied: { in: 12n }, chunk: 1, shardSeq: 2 });
   });
 

@@ -38,6 +38,7 @@ const ARROWS: Readonly<Record<string, readonly string[]>> = {
     'deployment-plan.ts',
     'function-link.ts',
     'named-files.ts',
+    'promote.ts',
     'reprocess.ts',
     'runtime.ts',
   ],

@@ -1,0 +1,117 @@
+import { expect, it } from 'vitest';
+import { reprocess } from '../../src/commands/reprocess.ts';
+import { createLog } from '../../src/observe/log.ts';
+import { type Promotion, promote } from '../../src/promote.ts';
+import type { FunctionProcess } from '../support/function-process.ts';
+import { startFunction } from '../support/function-process.ts';
+import { produce, readCommitted } from '../support/kafka.ts';
+import { eventually } from '../support/processes.ts';
+import { fileScope, type Scope } from '../support/scope.ts';
+import { startRuntime } from '../support/start-runtime.ts';
+import { command, configOf, createOffice, type Office } from '../verify/office.ts';
+
+const file = fileScope();
+const fn = await startFunction(file, { source: 'trouble' });
+/** Another version: it gives the ledger l3 1 more each time. */
+const generous = await startFunction(file, { source: 'trouble', env: { TROUBLE_GENEROUS_TO: 'l3' } });
+
+const quiet = createLog({ level: 'silent', format: 'json' });
+
+async function make(office: Office, name: string, version: FunctionProcess): Promise<void> {
+  const io = {
+    signal: new AbortController().signal,
+    out: { write: () => undefined },
+    err: { write: () => undefined },
+  };
+  const request = {
+    kind: 'start',
+    name,
+    functionUrl: `http://${version.url}`,
+    mode: 'cascade',
+    from: 'beginning',
+    components: undefined,
+    perSecond: undefined,
+    follow: false,
+  } as const;
+  expect(await reprocess(configOf(office.config), request, io)).toBe(0);
+}
+
+const serve = (office: Office, name: string): Promise<Promotion> =>
+  promote(
+    { config: configOf(office.config), name, holdMs: 30_000, log: quiet, onStep: () => undefined },
+    new AbortController().signal,
+  );
+
+/** Adds to the ledgers without a pause, some of them by way of another one, until it is stopped. */
+function startAdds(t: Scope, { topics }: Office) {
+  let sent = 0;
+  let running = true;
+  const done = (async () => {
+    while (running) {
+      const messages = [2, 3, 4].map((n) => command('Add', `l${n}`, { id: `l${n}`, amount: 10 }));
+      await produce(topics.ledgers, [...messages, command('AddAndForward', 'l5', { id: 'l5', amount: 10, to: 'l3' })]);
+      sent += messages.length + 1;
+    }
+  })();
+  const stop = async (): Promise<number> => {
+    running = false;
+    await done;
+    return sent;
+  };
+  t.onTestFinished(async () => void (await stop()));
+  return {
+    stop,
+    more: (count: number) => {
+      const goal = sent + count;
+      return eventually(`${count} more commands are sent`, () => sent >= goal);
+    },
+  };
+}
+
+/** What was published for each command: place of its record, the entity, and the amount of each event. */
+async function published({ topics }: Office) {
+  const replies = await readCommitted(topics.replies, 'end');
+  const added = await readCommitted(topics.added, 'end');
+  return { replies, added };
+}
+
+it('hands over at an exact position under load, and back', async (t) => {
+  const office = await createOffice(t, fn);
+  const runtime = startRuntime(t, office.config);
+  await runtime.ready();
+  const adds = startAdds(t, office);
+  await adds.more(100);
+  await make(office, 'g2', generous);
+  const there = await serve(office, 'g2');
+  expect(there.retired).toBe('g1');
+  await eventually('it has served', async () => {
+    const [row] = await office.query<{ records: string }>(
+      'select sum(records)::int as records from shard where generation = 2',
+    );
+    return Number(row?.records) > 100;
+  });
+  const back = await serve(office, 'g1');
+  expect(back.retired).toBe('g2');
+  await adds.more(100);
+  const sent = await adds.stop();
+
+  const isDone = async () => (await published(office)).replies.length >= sent;
+  await eventually('every command has its reply', isDone, 30_000);
+  const { replies, added } = await published(office);
+  expect(replies).toHaveLength(sent);
+  const idOf = (record: (typeof replies)[number]) => String(record.headers['stateferry-origin']);
+  expect(new Set(replies.map(idOf)).size).toBe(sent);
+
+  // An event for each Add, two for an AddAndForward: from the first switch to the second, l3 gets 1 more.
+  expect(added).toHaveLength((sent / 4) * 5);
+  const amounts = { before: new Set<number>(), between: new Set<number>(), after: new Set<number>() };
+  for (const record of added) {
+    const [topic = '', partition, offset] = (idOf(record).split('#')[0] ?? '').split('/');
+    const isBefore = ({ positions }: Promotion) =>
+      BigInt(offset ?? 0) < (positions.get(Number(partition))?.[topic] ?? 0n);
+    const when = isBefore(there) ? 'before' : isBefore(back) ? 'between' : 'after';
+    if (String(record.headers.ce_subject) !== 'l3') continue;
+    amounts[when].add((JSON.parse(String(record.value)) as { amount: number }).amount);
+  }
+  expect(amounts).toEqual({ before: new Set([10]), between: new Set([11]), after: new Set([10]) });
+});
