@@ -46,6 +46,8 @@ export interface DemoOptions {
   readonly env: Environment;
   /** Leave everything running after the check, until the signal. */
   readonly keep: boolean;
+  /** Show what another version of the function would have done, and let it serve, instead. */
+  readonly history: boolean;
 }
 
 /** What `topics` is told besides the configuration. */

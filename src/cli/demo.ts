@@ -15,9 +15,13 @@ export function demoCommand(program: Command, context: CommandContext, demo: Com
         'reads KAFKA_BROKERS and DATABASE_URL, to run on those instead; there it refuses to touch what exists already, ' +
         'and removes what it made. It reads no config file. The exit code is 0 only if everything held.',
     )
+    .option(
+      '--history',
+      'show the other thing instead: give the past to a second version of the function, compare, let it serve, go back',
+    )
     .option('--keep', 'leave everything running after the check, until Ctrl-C, to try things by hand')
-    .addHelpText('after', '\nExamples:\n  $ stateferry demo\n  $ stateferry demo --keep')
-    .action(async (options: { keep?: true }) => {
+    .addHelpText('after', '\nExamples:\n  $ stateferry demo\n  $ stateferry demo --keep\n  $ stateferry demo --history')
+    .action(async ({ keep = false, history = false }: { keep?: boolean; history?: boolean }) => {
       const { KAFKA_BROKERS, DATABASE_URL } = context.env;
       const request = localRequest((assumed) =>
         loadConfig({
@@ -28,6 +32,6 @@ export function demoCommand(program: Command, context: CommandContext, demo: Com
           assumed,
         }),
       );
-      context.exitWith(await demo(request, { env: context.env, keep: options.keep === true }, context));
+      context.exitWith(await demo(request, { env: context.env, keep, history }, context));
     });
 }

@@ -6,6 +6,7 @@ import { type Expected, expectedOf } from './expected.ts';
 import { gatherFacts } from './facts.ts';
 import { type Flight, loadFlights } from './flights.ts';
 import { TOPICS } from './ground.ts';
+import { showHistory } from './history.ts';
 import { judge, type Verdict } from './judge.ts';
 import { howToGoOn } from './keep.ts';
 import { createProgress } from './progress.ts';
@@ -29,6 +30,14 @@ export async function demo(request: LocalRequest, options: DemoOptions, io: Io):
     const expected = expectedOf(flights);
     scene = await openScene({ request, env: options.env, signal: io.signal, say: progress.say });
     const decode = createDecode();
+    if (options.history) {
+      const ok = await showHistory(scene, { flights, decode, progress, out: io.out, began });
+      if (options.keep) {
+        io.out.write(`\n${howToGoOn(scene)}`);
+        await scene.keep();
+      }
+      return ok ? 0 : 1;
+    }
     const { kills, measured } = await runFlights(scene, { flights, expected, decode, progress }).catch(
       async (error: unknown) => {
         if (scene !== undefined && !scene.signal.aborted) {

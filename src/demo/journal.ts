@@ -34,7 +34,7 @@ export interface OutboxRow {
   readonly positions: Offsets;
 }
 
-/** What the journal holds, as SQL shows it. */
+/** What the journal holds of the generation that serves, as SQL shows it. */
 export interface Journal {
   /** By entity and sequence. */
   readonly events: readonly EventRow[];
@@ -49,6 +49,8 @@ export interface JournalReader {
   shards(): Promise<ShardRow[]>;
   outbox(): Promise<OutboxRow[]>;
   read(): Promise<Journal>;
+  /** Up to where a generation was given a topic that it is made of: next offset by shard. */
+  goalOf(generation: string, topic: string): Promise<Map<number, bigint>>;
   close(): Promise<void>;
 }
 
@@ -59,21 +61,22 @@ export async function openJournal(options: { readonly url: string; readonly sche
   await client.connect();
   const schema = client.escapeIdentifier(options.schema);
   const rows = async <T extends pg.QueryResultRow>(sql: string): Promise<T[]> => (await client.query<T>(sql)).rows;
+  const live = `generation = (select live_generation from ${schema}.deployment)`;
   const shards = async () =>
     (
       await rows<{ shard: number; shardSeq: number; applied: Record<string, string> }>(
-        `select shard, shard_seq::int as "shardSeq", applied from ${schema}.shard order by shard`,
+        `select shard, shard_seq::int as "shardSeq", applied from ${schema}.shard where ${live} order by shard`,
       )
     ).map((row) => ({ ...row, applied: offsetsOf(row.applied) }));
   const outbox = async () =>
     (
       await rows<{ shard: number; chunk: number; positions: Record<string, string> }>(
-        `select shard, chunk::int, positions from ${schema}.outbox order by shard, chunk`,
+        `select shard, chunk::int, positions from ${schema}.outbox where ${live} order by shard, chunk`,
       )
     ).map((row) => ({ ...row, positions: offsetsOf(row.positions) }));
   return {
     async countEvents() {
-      const [row] = await rows<{ count: number }>(`select count(*)::int as count from ${schema}.event`);
+      const [row] = await rows<{ count: number }>(`select count(*)::int as count from ${schema}.event where ${live}`);
       return row?.count ?? 0;
     },
     shards,
@@ -82,15 +85,25 @@ export async function openJournal(options: { readonly url: string; readonly sche
       events: await rows<EventRow>(
         `select entity_type as "entityType", entity_id as "entityId", seq::int, shard, shard_seq::int as "shardSeq",
            type_url as "typeUrl", payload
-         from ${schema}.event order by entity_type, entity_id, event.seq`,
+         from ${schema}.event where ${live} order by entity_type, entity_id, event.seq`,
       ),
       snapshots: await rows<SnapshotRow>(
         `select entity_type as "entityType", entity_id as "entityId", seq::int, type_url as "typeUrl", payload
-         from ${schema}.snapshot order by entity_type, entity_id`,
+         from ${schema}.snapshot where ${live} order by entity_type, entity_id`,
       ),
       shards: await shards(),
       outbox: await outbox(),
     }),
+    async goalOf(generation, topic) {
+      const found = await client.query<{ shard: number; next: string | null }>(
+        `select c.shard, c.positions ->> $2 as next
+         from ${schema}.generation g join ${schema}.chunk c
+           on c.generation = g.source and c.chunk = (g.goal ->> c.shard::text)::bigint
+         where g.name = $1`,
+        [generation, topic],
+      );
+      return new Map(found.rows.map(({ shard, next }) => [shard, BigInt(next ?? 0)]));
+    },
     close: () => client.end(),
   };
 }

@@ -41,6 +41,8 @@ const SESSION = { ours: { timeout: 3_000, heartbeat: 500 }, given: { timeout: 6_
 export interface Scene {
   readonly engine: Part;
   readonly fn: Part;
+  /** Version 2 of the function, at this address once it has been started. */
+  readonly next: { readonly part: Part; readonly url: string };
   /** The engine's. */
   readonly config: Config;
   readonly admin: Admin;
@@ -153,7 +155,7 @@ export async function openScene(options: {
     if (stack.postgres === undefined) closing.push(() => clearPostgres(postgres.url));
     if (stack.kafka === undefined) closing.push(() => clearKafka(admin, [DEPLOYMENT, readerGroup]));
 
-    const [functionPort, httpPort, doorPort] = (await freePorts(3)) as [number, number, number];
+    const [functionPort, httpPort, doorPort, nextPort] = (await freePorts(4)) as [number, number, number, number];
     const functionUrl = `http://${HOST}:${functionPort}`;
     const http = `http://${HOST}:${httpPort}`;
     const doors = `http://${HOST}:${doorPort}`;
@@ -175,6 +177,15 @@ export async function openScene(options: {
       env: { ...base, HOST, PORT: String(functionPort) },
       cwd: packagePath(EXAMPLE),
       logFile: path.join(folder, 'function.log'),
+      host,
+      onLost: lost,
+    });
+    const next = createPart({
+      name: 'version 2 of the function',
+      args: ['index.js'],
+      env: { ...base, HOST, PORT: String(nextPort), FLIGHTS_RULES: '2' },
+      cwd: packagePath(EXAMPLE),
+      logFile: path.join(folder, 'function-2.log'),
       host,
       onLost: lost,
     });
@@ -206,10 +217,11 @@ export async function openScene(options: {
       host,
       onLost: lost,
     });
-    parts.push(engine, fn);
+    parts.push(engine, fn, next);
     // The engine first: it tells the function that it goes.
     closing.push(
       async () => void (await fn.kill()),
+      () => next.stop(),
       () => engine.stop(),
     );
     await Promise.all([fn.start(), engine.start()]);
@@ -233,6 +245,7 @@ export async function openScene(options: {
     return {
       engine,
       fn,
+      next: { part: next, url: `http://${HOST}:${nextPort}` },
       config: loadConfig({ argvFlags: {}, env: engineEnv, cwd: folder }).config,
       admin,
       journal,

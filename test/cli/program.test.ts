@@ -264,8 +264,8 @@ describe('dev and demo', () => {
   });
 
   test('demo is told whether to leave everything running', async () => {
-    expect((await cli(['demo'])).calls[0]?.[2]).toMatchObject({ keep: false });
-    expect((await cli(['demo', '--keep'])).calls[0]?.[2]).toMatchObject({ keep: true });
+    expect((await cli(['demo'])).calls[0]?.[2]).toMatchObject({ keep: false, history: false });
+    expect((await cli(['demo', '--keep'])).calls[0]?.[2]).toMatchObject({ keep: true, history: false });
   });
 });
 
