@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Admin, Kafka } from 'kafkajs';
 import type pg from 'pg';
@@ -13,6 +14,7 @@ import { createFailures } from './engine/failures.ts';
 import { feedCommand } from './engine/feed-command.ts';
 import { createIdempotencyKeys } from './engine/idempotency-key.ts';
 import { createIntake } from './engine/intake.ts';
+import { createLivingOwners } from './engine/living-owners.ts';
 import { repeated } from './engine/refusal.ts';
 import { createRoutes } from './engine/routes.ts';
 import { shardStatuses } from './engine/status.ts';
@@ -49,7 +51,7 @@ import { createConsumption } from './topics/consumption.ts';
 import { partitionCounts } from './topics/ensure.ts';
 import { fenceProducers } from './topics/fence.ts';
 import { DEFAULT_MESSAGE_BYTES } from './topics/limits.ts';
-import { assignedMembers } from './topics/members.ts';
+import { assignedMembers, memberProcesses } from './topics/members.ts';
 import { committedOffsets, offsetRanges } from './topics/offsets.ts';
 import { ensureTopics } from './topics/plan.ts';
 import { createTransactor } from './topics/transactor.ts';
@@ -302,8 +304,11 @@ async function buildEngine(
     maxOutputBytes: config.engine.maxRecordBytes,
     messageBytes: messageBytesOf,
   };
+  const ownProcess = randomUUID();
+  const living = createLivingOwners({ process: ownProcess, members: () => memberProcesses(admin, groupId) });
   const parts: EngineOptions = {
     deployment: config.deployment.name,
+    process: ownProcess,
     topics: consumed,
     deadLetterTopic: {
       name: internal.deadLetters,
@@ -373,7 +378,7 @@ async function buildEngine(
     },
     append: (chunks) => appendChunks(pool, generation, chunks, config.journal.outboxRetentionChunks),
     opening: (transactionalId) => ({
-      held: (numbers) => heldShards(pool, { generation, shards: numbers, transactionalId }),
+      held: async (numbers) => living(await heldShards(pool, { generation, shards: numbers, transactionalId })),
       open: (numbers) => openShards(pool, { generation, shards: numbers, transactionalId }),
       fence: (ids) => fenceProducers(kafka, ids, config.kafka.transactionTimeoutMs),
       committed: (names) => committedOffsets(admin, groupId, names),
@@ -404,6 +409,7 @@ async function buildEngine(
       createConsumption({
         kafka,
         groupId,
+        process: ownProcess,
         topics: consumed,
         shards,
         sessionTimeoutMs: config.kafka.sessionTimeoutMs,
