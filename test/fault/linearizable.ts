@@ -142,8 +142,8 @@ function checkTimes(
   placed: readonly { readonly operation: Operation; readonly place: Place }[],
   anomalies: Anomaly[],
 ): void {
-  const begun = [...placed].sort((a, b) => a.operation.from - b.operation.from);
-  const over = [...placed].sort((a, b) => a.operation.until - b.operation.until);
+  const begun = [...placed].sort((a, b) => compare(a.operation.from, b.operation.from));
+  const over = [...placed].sort((a, b) => compare(a.operation.until, b.operation.until));
   let ended = 0;
   let furthest: (typeof placed)[number] | undefined;
   for (const { operation, place } of begun) {
@@ -157,4 +157,9 @@ function checkTimes(
       sentence: `${done} of ${operation.entity}, ${Math.round(operation.from - furthest.operation.until)} ms after ${furthest.operation.name}, at change ${furthest.place.last}, was over`,
     });
   }
+}
+
+/** For numbers that may be infinite. */
+function compare(a: number, b: number): number {
+  return a === b ? 0 : a < b ? -1 : 1;
 }

@@ -180,8 +180,8 @@ export function checkMutation(
     program: options.program,
     log: options.log,
     script,
-    // What a broken engine loses does not come, however long it is waited for.
-    ...(options.broken && { silentForMs: 12_000 }),
+    // What a broken engine loses does not come, however long it is waited for; and it may never come to rest.
+    ...(options.broken && { silentForMs: 12_000, settlesWithinMs: 60_000 }),
     ...(only !== undefined && { only }),
     ...(options.broken && { mutation: name }),
   });

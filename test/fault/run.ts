@@ -45,6 +45,8 @@ export interface FaultRun {
   readonly script?: (stage: Stage) => Promise<void>;
   /** When nothing at all has been read for so long, what is missing counts as lost; 90 s where absent. */
   readonly silentForMs?: number;
+  /** When so much time has passed since all was healed, what is missing counts as lost; ten minutes where absent. */
+  readonly settlesWithinMs?: number;
   readonly log: (line: string) => void;
 }
 
@@ -212,7 +214,11 @@ export async function runFaults(run: FaultRun): Promise<RunResult> {
     const problems: string[] = [...injected.problems];
     await injector.healAll();
     log('healed');
-    const limits = { since: healed, silentForMs: run.silentForMs ?? SILENT_FOR_MS };
+    const limits = {
+      since: healed,
+      silentForMs: run.silentForMs ?? SILENT_FOR_MS,
+      withinMs: run.settlesWithinMs ?? SETTLES_WITHIN_MS,
+    };
     let settledMs = await settle(known, direct, reader, slots, limits);
     if (settledMs !== null) {
       // Of a call that nobody knows the outcome of, this tells when it has one.
@@ -357,9 +363,9 @@ async function settle(
   brokers: readonly string[],
   reader: Reader,
   slots: Slots,
-  { since, silentForMs }: { since: number; silentForMs: number },
+  { since, silentForMs, withinMs }: { since: number; silentForMs: number; withinMs: number },
 ): Promise<number | null> {
-  const giveUp = since + SETTLES_WITHIN_MS;
+  const giveUp = since + withinMs;
   const silent = () => performance.now() - Math.max(since, reader.records.at(-1)?.at ?? since) > silentForMs;
   let ends: ReadonlyMap<string, bigint> | undefined;
   while (performance.now() < giveUp && !silent()) {
