@@ -181,7 +181,7 @@ export function checkMutation(
     log: options.log,
     script,
     // What a broken engine loses does not come, however long it is waited for; and it may never come to rest.
-    ...(options.broken && { silentForMs: 12_000, settlesWithinMs: 60_000 }),
+    ...(options.broken && { silentForMs: 12_000, settlesWithinMs: 30_000 }),
     ...(only !== undefined && { only }),
     ...(options.broken && { mutation: name }),
   });
