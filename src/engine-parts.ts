@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import type { Admin, Kafka } from 'kafkajs';
 import type pg from 'pg';
 import { decodeCommandRecord } from './codec/command-record.ts';
@@ -10,6 +11,7 @@ import { createFailures } from './engine/failures.ts';
 import { feedCommand } from './engine/feed-command.ts';
 import { createIdempotencyKeys } from './engine/idempotency-key.ts';
 import { createIntake } from './engine/intake.ts';
+import { createLivingOwners } from './engine/living-owners.ts';
 import { repeated } from './engine/refusal.ts';
 import { createRoutes, type RoutePlan } from './engine/routes.ts';
 import { createStreamOutputs } from './engine/streams.ts';
@@ -28,6 +30,7 @@ import { createConsumption } from './topics/consumption.ts';
 import { partitionCounts } from './topics/ensure.ts';
 import { fenceProducers } from './topics/fence.ts';
 import { DEFAULT_MESSAGE_BYTES } from './topics/limits.ts';
+import { memberProcesses } from './topics/members.ts';
 import { committedOffsets, offsetRanges } from './topics/offsets.ts';
 import type { TopicPlan } from './topics/plan.ts';
 import { createTransactor } from './topics/transactor.ts';
@@ -96,8 +99,11 @@ export function engineParts(surroundings: Surroundings): EngineOptions {
     maxOutputBytes: config.engine.maxRecordBytes,
     messageBytes: messageBytesOf,
   };
+  const ownProcess = randomUUID();
+  const living = createLivingOwners({ process: ownProcess, members: () => memberProcesses(admin, groupId) });
   return {
     deployment: config.deployment.name,
+    process: ownProcess,
     topics: consumed,
     deadLetterTopic: {
       name: internal.deadLetters,
@@ -173,7 +179,7 @@ export function engineParts(surroundings: Surroundings): EngineOptions {
         functionDigest: spec.digest,
       }),
     opening: (transactionalId) => ({
-      held: (numbers) => heldShards(pool, { generation, shards: numbers, transactionalId }),
+      held: async (numbers) => living(await heldShards(pool, { generation, shards: numbers, transactionalId })),
       open: (numbers) =>
         openShards(pool, {
           generation,
@@ -210,6 +216,7 @@ export function engineParts(surroundings: Surroundings): EngineOptions {
       createConsumption({
         kafka,
         groupId,
+        process: ownProcess,
         topics: consumed,
         shards,
         sessionTimeoutMs: config.kafka.sessionTimeoutMs,

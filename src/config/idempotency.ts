@@ -4,7 +4,9 @@ import { distinct, fields, topicName } from './routes.ts';
 const NAME_EXPECTED = 'the name of a header in lower case, for example idempotency-key, or ce-id';
 
 export const idempotencyKeyFields = fields({
-  topic: topicName().describe('The input topic.'),
+  topic: topicName().describe(
+    'The input topic; `<deployment.name>-commands` for calls at the doors, which have the header as metadata.',
+  ),
   header: z
     .string({ error: NAME_EXPECTED })
     .regex(/^[a-z0-9][a-z0-9._-]{0,254}$/, { error: NAME_EXPECTED })

@@ -287,7 +287,7 @@ export const OPTIONS = {
   'engine.takeoverGraceMs': option({
     kind: ms(0),
     default: 1_000,
-    doc: 'How long a new owner of a shard waits for the former one to release it before it fences it.',
+    doc: 'How long a new owner of a shard waits for the former one, while that is a member of the group, to release it before it fences it.',
   }),
   'engine.drainTimeoutMs': option({
     kind: ms(0),

@@ -1,4 +1,3 @@
-import { randomUUID } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import { aborted } from '../abort.ts';
@@ -22,6 +21,7 @@ import { createItem, type Item, publishing } from './item.ts';
 import { createJournaling, type JournalingOptions } from './journaling.ts';
 import { type OpeningSteps, type OwnedShard, openShards } from './opening.ts';
 import { type ControlStore, createOperators, type Operators } from './operators.ts';
+import { ownerId } from './owner-ids.ts';
 import { createPoison, entityOf, type Poison, type PoisonOptions } from './poison.ts';
 import { Shard, type ShardLimits } from './shard.ts';
 import { ShardFeeds } from './shard-feeds.ts';
@@ -45,6 +45,8 @@ export interface Consumer {
 export interface EngineOptions
   extends Pick<PoisonOptions, 'deadLetterTopic' | 'commandTopic' | 'answerTopic' | 'failures'> {
   readonly deployment: string;
+  /** A UUID of this process's own, as it is known to the group (owner-ids.ts). */
+  readonly process: string;
   /** Every topic consumed, the internal command topic included. */
   readonly topics: readonly string[];
   readonly start: 'earliest' | 'latest';
@@ -110,6 +112,8 @@ export class Engine {
   #incarnation: Incarnation | undefined;
   /** Nothing is taken from the input topics; what entities send each other goes on. */
   #held = false;
+  /** How many there have been. */
+  #incarnations = 0;
   #state: EngineState = 'starting';
   /** Something happened that the control loop has to look at. */
   #dirty = false;
@@ -314,7 +318,7 @@ export class Engine {
     // A process that slept past its session still believes in its old assignment. It may open nothing, and so fence
     // nobody, before the group has confirmed that it is a member.
     if (again) await Promise.race([this.#consumer?.confirm(), this.#stopped]);
-    const transactionalId = `${this.#options.deployment}-${randomUUID()}`;
+    const transactionalId = ownerId(this.#options.deployment, this.#options.process, ++this.#incarnations);
     const transactor = this.#options.createTransactor(transactionalId);
     try {
       // Before the id is anywhere to be read, or a later InitProducerId of ours would undo a successor's fence.

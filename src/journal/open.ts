@@ -73,17 +73,17 @@ export async function openShards(
   }));
 }
 
-/** The shards among `shards` that some process still holds: opened and neither released nor known to be fenced. */
+/** The shards among `shards` that some other id still holds: opened and neither released nor known to be fenced. With these ids. */
 export async function heldShards(
   pool: pg.Pool,
   options: { generation: number; shards: readonly number[]; transactionalId: string },
-): Promise<number[]> {
-  const result = await pool.query<{ shard: number }>(
-    `select shard from shard
+): Promise<{ readonly shard: number; readonly owners: readonly string[] }[]> {
+  const result = await pool.query<{ shard: number; owners: string[] }>(
+    `select shard, array_remove(owners, $3) as owners from shard
      where generation = $1 and shard = any($2) and cardinality(array_remove(owners, $3)) > 0`,
     [options.generation, options.shards, options.transactionalId],
   );
-  return result.rows.map((row) => row.shard);
+  return result.rows;
 }
 
 /**

@@ -2,8 +2,16 @@ import kafkajs, { type PartitionAssigner } from 'kafkajs';
 
 const { AssignerProtocol } = kafkajs;
 
-/** Version of the user data below. */
+/** Version of the user data below, to which fields may be added. */
 const VERSION = 1;
+
+/** What a member tells the others when it joins, in JSON. */
+interface UserData {
+  /** Shards it owned before. */
+  readonly owned: readonly number[];
+  /** Its process (engine/owner-ids.ts); absent in those of earlier versions. */
+  readonly process?: string;
+}
 
 export interface GroupMember {
   readonly memberId: string;
@@ -55,7 +63,11 @@ function size(kept: ReadonlyMap<string, readonly number[]>, member: GroupMember)
  * The group's assigner: partition n of every topic goes to the same member (a shard has one owner), and a member keeps
  * what it had, so that a rebalance leaves warm entities where they are.
  */
-export function createAssigner(options: { shards: number; owned: () => readonly number[] }): PartitionAssigner {
+export function createAssigner(options: {
+  shards: number;
+  process: string;
+  owned: () => readonly number[];
+}): PartitionAssigner {
   return () => ({
     name: 'stateferry-co-partitioned-sticky',
     version: VERSION,
@@ -64,7 +76,7 @@ export function createAssigner(options: { shards: number; owned: () => readonly 
       metadata: AssignerProtocol.MemberMetadata.encode({
         version: VERSION,
         topics,
-        userData: Buffer.from(JSON.stringify({ owned: options.owned() })),
+        userData: encodeUserData({ owned: options.owned(), process: options.process }),
       }),
     }),
     assign: async ({ members }) => {
@@ -85,10 +97,26 @@ export function createAssigner(options: { shards: number; owned: () => readonly 
   });
 }
 
+function encodeUserData(data: UserData): Buffer {
+  return Buffer.from(JSON.stringify(data));
+}
+
 /** A member that sends anything else than our user data owns nothing that could be kept. */
 function ownedOf(userData: Buffer | undefined): number[] {
-  if (userData === undefined || userData.length === 0) return [];
-  const parsed: unknown = JSON.parse(userData.toString());
-  const owned = (parsed as { owned?: unknown } | null)?.owned;
+  const owned = parseUserData(userData)?.owned;
   return Array.isArray(owned) ? owned.filter((n): n is number => Number.isInteger(n)) : [];
+}
+
+/**
+ * The process of a member, by what it told the group when it joined; undefined where it told of none, as those of earlier versions.
+ * Throws for metadata that are no member's.
+ */
+export function processOfMember(memberMetadata: Buffer): string | undefined {
+  const process = parseUserData(AssignerProtocol.MemberMetadata.decode(memberMetadata)?.userData)?.process;
+  return typeof process === 'string' ? process : undefined;
+}
+
+function parseUserData(userData: Buffer | undefined): { owned?: unknown; process?: unknown } | null {
+  if (userData === undefined || userData.length === 0) return null;
+  return JSON.parse(userData.toString()) as { owned?: unknown; process?: unknown } | null;
 }

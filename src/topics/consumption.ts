@@ -7,6 +7,8 @@ import { ReadAhead, type RecordBatch } from './read-ahead.ts';
 export interface ConsumptionOptions {
   readonly kafka: Kafka;
   readonly groupId: string;
+  /** What the other members know this process by. */
+  readonly process: string;
   readonly topics: readonly string[];
   readonly shards: number;
   readonly sessionTimeoutMs: number;
@@ -55,7 +57,7 @@ export function createConsumption(options: ConsumptionOptions): Consumption {
     minBytes: 1,
     readUncommitted: false,
     allowAutoTopicCreation: false,
-    partitionAssigners: [createAssigner({ shards: options.shards, owned: () => shards })],
+    partitionAssigners: [createAssigner({ shards: options.shards, process: options.process, owned: () => shards })],
     retry: { initialRetryTime: 100, maxRetryTime: 2_000, retries: 8, restartOnFailure: async () => false },
   });
 

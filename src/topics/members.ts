@@ -1,4 +1,5 @@
 import kafkajs, { type Admin } from 'kafkajs';
+import { processOfMember } from './assigner.ts';
 
 const { AssignerProtocol } = kafkajs;
 
@@ -19,4 +20,16 @@ export async function assignedMembers(
     }
   }
   return found;
+}
+
+/**
+ * The processes that are members of the group, as far as they are of a version that says so; undefined while the group is not at rest,
+ * when it tells nothing of its members.
+ */
+export async function memberProcesses(admin: Admin, groupId: string): Promise<ReadonlySet<string> | undefined> {
+  const { groups } = await admin.describeGroups([groupId]);
+  const [group] = groups;
+  if (group?.state !== 'Stable') return undefined;
+  const processes = group.members.map(({ memberMetadata }) => processOfMember(memberMetadata));
+  return new Set(processes.filter((process) => process !== undefined));
 }

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { checkHistory, missingOutputs } from './checker.ts';
-import type { SeenRecord } from './history.ts';
+import type { DoorCall, SeenRecord } from './history.ts';
 import { type OpenHistory, perfectHistory } from './perfect-history.ts';
 
 const SEEDS = [1, 2, 3, 4, 5];
@@ -34,7 +34,7 @@ describe('a history in which everything takes effect once passes', () => {
     const verdict = checkHistory(history);
     expect(verdict.violations.map(({ sentence }) => sentence)).toEqual([]);
     expect(verdict.commands).toBe(300);
-    expect(missingOutputs(history.topics, history.seen)).toBe(0);
+    expect(missingOutputs(history, history.seen)).toBe(0);
   });
 });
 
@@ -228,10 +228,159 @@ describe('what is wrong with a history is found', () => {
   });
 });
 
+describe('what is wrong with calls at doors is found', () => {
+  const callOf = (history: OpenHistory, fits: (call: DoorCall) => boolean): DoorCall => {
+    const found = history.calls.findLast((call) => call.outcome === 'answered' && fits(call));
+    if (found === undefined) throw new Error('a perfect history has such a call');
+    return found;
+  };
+  const by = (method: string, keyed?: boolean) => (call: DoorCall) =>
+    call.command.method === method && (keyed === undefined || call.keyed === keyed);
+  const change = (history: OpenHistory, { n }: DoorCall, more: Partial<DoorCall>): void => {
+    history.calls = history.calls.map((call) => (call.n === n ? { ...call, ...more } : call));
+  };
+  /** Its record, and all that it led to. */
+  const recordsOf = (history: OpenHistory, { n }: DoorCall): { id: string; rest: SeenRecord[] } => {
+    const record = history.seen.find((one) => one.topic === 'bank-commands' && one.n === n) as SeenRecord;
+    return { id: record.id, rest: history.seen.filter(({ id }) => id.startsWith(`${record.id}/`)) };
+  };
+  /** The record of the call once more, as another attempt has it. */
+  const again = (history: OpenHistory, call: DoorCall): { id: string; to: string } => {
+    const { id } = recordsOf(history, call);
+    const record = history.seen.find((one) => one.id === id) as SeenRecord;
+    const to = `bank-commands/${record.partition}/9999`;
+    history.seen.push({ ...record, offset: 9_999n, id: to });
+    asRead(history);
+    return { id, to };
+  };
+  /** One more call, which adds and is in the log, and of which nothing came. */
+  const addRefused = (history: OpenHistory, more: Partial<DoorCall>): void => {
+    const call = callOf(history, by('Add'));
+    const { id } = recordsOf(history, call);
+    const record = history.seen.find((one) => one.id === id) as SeenRecord;
+    const n = history.calls.length;
+    history.seen.push({ ...record, offset: 9_999n, id: `bank-commands/${record.partition}/9999`, n });
+    asRead(history);
+    const at = history.seen.length;
+    history.calls = [...history.calls, { ...call, n, invokedAt: at, answeredAt: at + 1, ...more }];
+  };
+
+  it.each<[string, string[], (history: OpenHistory) => void]>([
+    [
+      'a reading one that was answered a state that was over',
+      ['linearizability'],
+      (history) =>
+        change(
+          history,
+          callOf(history, (call) => by('Look')(call) && (call.answer?.changes ?? 0) > 0),
+          { answer: { balance: 0, changes: 0 } },
+        ),
+    ],
+    [
+      'an answer that no state is',
+      ['linearizability'],
+      (history) => change(history, callOf(history, by('Put')), { answer: { balance: -1, changes: 1 } }),
+    ],
+    [
+      'a forward whose answer is another one’s',
+      ['linearizability'],
+      (history) => change(history, callOf(history, by('Send')), { answer: { balance: -1, changes: 1 } }),
+    ],
+    [
+      'one that took effect before it was made',
+      ['linearizability'],
+      (history) =>
+        change(history, callOf(history, by('Put')), { invokedAt: Number.MAX_VALUE, answeredAt: Number.MAX_VALUE }),
+    ],
+    [
+      'one that was answered and never came to the log',
+      ['linearizability'],
+      (history) => {
+        const call = callOf(history, by('Put'));
+        history.calls = [...history.calls, { ...call, n: history.calls.length }];
+      },
+    ],
+    ['one that was answered and did nothing', ['linearizability', 'lost'], (history) => addRefused(history, {})],
+    [
+      'one that failed and took effect',
+      ['call'],
+      (history) => change(history, callOf(history, by('Add')), { outcome: 'failed' }),
+    ],
+    ['one that failed for no reason', ['call'], (history) => addRefused(history, { outcome: 'failed' })],
+    [
+      'one without a key that is in the log twice',
+      ['doubled'],
+      (history) => {
+        again(history, callOf(history, by('Look', false)));
+      },
+    ],
+    [
+      'one with a key that took effect twice',
+      ['doubled', 'journal'],
+      (history) => {
+        const call = callOf(history, by('Put', true));
+        const { rest } = recordsOf(history, call);
+        const { id, to } = again(history, call);
+        for (const [i, one] of rest.entries()) {
+          history.seen.push({ ...one, offset: 9_999n + BigInt(i), id: one.id.replace(id, to) });
+        }
+        asRead(history);
+      },
+    ],
+    [
+      'a command of a call that nobody made',
+      ['invented'],
+      (history) => {
+        const { id } = recordsOf(history, callOf(history, by('Look')));
+        const at = history.seen.findIndex((one) => one.id === id);
+        replace(history, at, { n: 10_000 });
+        history.seen = history.seen.filter((one) => !one.id.startsWith(`${id}/`));
+        asRead(history);
+      },
+    ],
+  ])('%s', (_, kinds, change) => {
+    expect(kindsAfter(change)).toEqual(kinds);
+  });
+
+  it.each<[string, (history: OpenHistory) => void]>([
+    [
+      'nobody knows of, and that took effect',
+      (history) => {
+        const { answer: _, answeredAt: __, ...call } = callOf(history, by('Add'));
+        history.calls = history.calls.map((one) => (one.n === call.n ? { ...call, outcome: 'unknown' } : one));
+      },
+    ],
+    [
+      'nobody knows of, and that was refused for a reason',
+      (history) => {
+        addRefused(history, { outcome: 'unknown' });
+        history.excusable = ['FUNCTION_TIMEOUT'];
+      },
+    ],
+    [
+      'nobody knows of, and that never came to the log',
+      (history) => {
+        const call = callOf(history, by('Put'));
+        history.calls = [...history.calls, { ...call, n: history.calls.length, outcome: 'unknown', invokedAt: 0 }];
+      },
+    ],
+    [
+      'has a key, is in the log twice, and took effect once',
+      (history) => {
+        const call = callOf(history, by('Put', true));
+        again(history, call);
+        change(history, call, { outcome: 'repeated' });
+      },
+    ],
+  ])('but not one that %s', (_, change) => {
+    expect(kindsAfter(change)).toEqual([]);
+  });
+});
+
 it('what is missing is counted while it is waited for', () => {
   const history = make();
   const before = history.seen.length;
   history.seen = history.seen.filter(({ topic }) => topic !== 'replies');
   const answers = before - history.seen.length;
-  expect(missingOutputs(history.topics, history.seen)).toBe(answers);
+  expect(missingOutputs(history, history.seen)).toBe(answers);
 });

@@ -1,6 +1,19 @@
-import { partitionFor } from '../../src/topics/partition.ts';
-import { commandOf, isConserved, POISONS } from './commands.ts';
+import { isConserved } from './commands.ts';
 import type { History, SeenRecord } from './history.ts';
+import { type Change, checkLinearizable } from './linearizable.ts';
+import { operationsOf } from './operations.ts';
+import {
+  carriedOut,
+  commandIdOf,
+  isAnswered,
+  isFromDoor,
+  isWallet,
+  type Known,
+  outputsOf,
+  placeOf,
+  type Step,
+  stepsOf,
+} from './steps.ts';
 
 /*
  * The offline checker: what a history must be like if every input took effect exactly once, in order. It knows the
@@ -9,29 +22,20 @@ import type { History, SeenRecord } from './history.ts';
 
 /** Something that must not be: a sentence, and the records that it is about. */
 export interface Violation {
-  readonly kind: 'lost' | 'doubled' | 'invented' | 'order' | 'state' | 'total' | 'dead-letter' | 'reader' | 'journal';
+  readonly kind:
+    | 'lost'
+    | 'doubled'
+    | 'invented'
+    | 'order'
+    | 'state'
+    | 'total'
+    | 'dead-letter'
+    | 'reader'
+    | 'journal'
+    | 'call'
+    | 'linearizability';
   readonly sentence: string;
   readonly records: readonly SeenRecord[];
-}
-
-/** One command and what must come of it, if it is carried out. */
-interface Step {
-  readonly id: string;
-  readonly entity: string;
-  readonly method: string;
-  /** Of each change; undefined for a command that changes nothing. */
-  readonly amount: number | undefined;
-  readonly changes: number;
-  readonly answers: boolean;
-  readonly poison: boolean;
-  /** The commands that it leads to: `<id>#n`. */
-  readonly children: readonly string[];
-  /** Commands for one entity that come from one place are carried out in the order of that place. */
-  readonly from: string;
-  readonly place: readonly number[];
-  /** Its record is in another partition than its entity belongs to: it goes through the command topic. */
-  readonly stray: boolean;
-  readonly input: SeenRecord;
 }
 
 /** What a checked history came to. */
@@ -43,25 +47,33 @@ export interface Verdict {
   /** Dead letters of commands that are not poisoned. */
   readonly excused: number;
   readonly unknown: number;
+  /** Calls at the doors, and those of which nobody knows whether they took effect. */
+  readonly calls: number;
+  readonly callsUnknown: number;
 }
-
-const POISON: ReadonlySet<string> = new Set(POISONS);
 
 export function checkHistory(history: History): Verdict {
   const violations: Violation[] = [];
   const { topics, seen } = history;
   const of = (topic: string) => seen.filter((record) => record.topic === topic);
   const inputs = of(topics.input);
-  const outputs = { replies: of(topics.replies), events: of(topics.events), commands: of(topics.commands) };
+  const atDoors = seen.filter((record) => isFromDoor(record, topics));
+  const commands = of(topics.commands).filter((record) => !isFromDoor(record, topics));
+  const outputs = { replies: of(topics.replies), events: of(topics.events), commands };
   const letters = of(topics.deadLetters);
-  const steps = new Map<string, Step>();
-  for (const input of inputs) addSteps(steps, input, topics);
-  const dead = deadCommands(letters, steps, outputs.commands, history, violations);
-  const done = carriedOut(steps, dead);
+  const steps = stepsOf(history, seen);
+  const dead = deadCommands(letters, steps, commands, history, violations);
+  const ids = new Set(Object.values(outputs).flatMap((records) => records.map(({ id }) => id)));
+  const done = carriedOut(steps, dead, ids, history);
 
   checkAcknowledged(inputs, history, violations);
+  checkCalls(atDoors, history, steps, done, violations);
   checkOnce(done, outputs, steps, violations);
   checkStates(done, outputs, violations);
+  const orders = ordersOf(done, outputs.events, history);
+  for (const { operation, sentence } of checkLinearizable(operationsOf(history, done), orders)) {
+    violations.push({ kind: 'linearizability', sentence: `${operation.name} ${sentence}`, records: [] });
+  }
   if (!violations.some(({ kind }) => kind === 'lost')) checkTotal(done, dead, steps, outputs.events, violations);
   checkCuts(history, steps, violations);
   if (history.final !== undefined) checkSame(seen, history.final, violations);
@@ -73,19 +85,21 @@ export function checkHistory(history: History): Verdict {
     deadLetters: letters.length,
     excused: [...dead.keys()].filter((id) => steps.get(id)?.poison === false).length,
     unknown: history.sent.filter(({ outcome }) => outcome === 'unknown').length,
+    calls: history.calls.length,
+    callsUnknown: history.calls.filter(({ outcome }) => outcome === 'unknown').length,
   };
 }
 
 /** Outputs that the inputs must lead to and that have not been seen: what is waited for. A command that is dead counts as done. */
-export function missingOutputs(topics: History['topics'], seen: readonly SeenRecord[]): number {
-  const steps = new Map<string, Step>();
+export function missingOutputs(known: Known, seen: readonly SeenRecord[]): number {
+  const { topics } = known;
+  const steps = stepsOf(known, seen);
   const got = new Set<string>();
   const command = new Map<string, string>();
   const letters: SeenRecord[] = [];
   for (const record of seen) {
-    if (record.topic === topics.input) addSteps(steps, record, topics);
-    else if (record.topic === topics.deadLetters) letters.push(record);
-    else {
+    if (record.topic === topics.deadLetters) letters.push(record);
+    else if (record.topic !== topics.input && !isFromDoor(record, topics)) {
       got.add(record.id);
       if (record.topic === topics.commands) command.set(placeOf(record), record.id);
     }
@@ -93,51 +107,11 @@ export function missingOutputs(topics: History['topics'], seen: readonly SeenRec
   const dead = new Map<string, SeenRecord>();
   for (const letter of letters) dead.set(command.get(letter.from) ?? letter.from, letter);
   let missing = 0;
-  for (const step of carriedOut(steps, dead).values()) for (const id of outputsOf(step)) if (!got.has(id)) missing++;
-  for (const step of steps.values()) if (step.poison && !dead.has(step.id)) missing++;
+  for (const step of carriedOut(steps, dead, got, known).values()) {
+    for (const id of outputsOf(step)) if (!got.has(id)) missing++;
+  }
+  for (const step of steps.values()) if (step.poison && step.call === undefined && !dead.has(step.id)) missing++;
   return missing;
-}
-
-function addSteps(steps: Map<string, Step>, input: SeenRecord, topics: History['topics']): void {
-  const command = commandOf(input);
-  const id = `${topics.input}/${input.partition}/${input.offset}`;
-  const place = [Number(input.offset)];
-  const { method, amount = 0, to = [] } = command;
-  const targets = [to].flat();
-  const children = targets.map((_, i) => `${id}#${i + 1}`);
-  const looks = method === 'Look' || method === 'Peek';
-  const given =
-    method === 'Add' || method === 'Put' ? amount : method === 'Spread' ? -amount * targets.length : -amount;
-  steps.set(id, {
-    id,
-    entity: command.id,
-    method,
-    amount: looks ? undefined : given,
-    changes: looks ? 0 : (command.times ?? 1),
-    answers: method !== 'Send' && method !== 'Pay',
-    poison: command.trouble !== undefined && POISON.has(command.trouble),
-    children,
-    from: `partition ${input.partition}`,
-    place,
-    stray: partitionFor(Buffer.from(command.id), topics.partitions) !== input.partition,
-    input,
-  });
-  targets.forEach((target, i) => {
-    steps.set(`${id}#${i + 1}`, {
-      id: `${id}#${i + 1}`,
-      entity: target,
-      method: 'Receive',
-      amount,
-      changes: 1,
-      answers: true,
-      poison: false,
-      children: [],
-      from: `${command.id} in partition ${input.partition}`,
-      place: [...place, i + 1],
-      stray: false,
-      input,
-    });
-  });
 }
 
 /** Commands that were given up, each with its letter. */
@@ -170,17 +144,6 @@ function deadCommands(
   return dead;
 }
 
-/** The steps that take effect: neither dead, nor caused by one that is; a poisoned one never does. */
-function carriedOut(steps: ReadonlyMap<string, Step>, dead: ReadonlyMap<string, unknown>): Map<string, Step> {
-  const done = new Map<string, Step>();
-  for (const step of steps.values()) {
-    const parent = steps.get(step.id.replace(/#\d+$/, ''));
-    const gone = step.poison || dead.has(step.id) || parent?.poison === true || dead.has(parent?.id ?? '');
-    if (!gone) done.set(step.id, step);
-  }
-  return done;
-}
-
 /** A record that the brokers acknowledged is where they said. */
 function checkAcknowledged(inputs: readonly SeenRecord[], { sent, topics }: History, violations: Violation[]): void {
   const at = new Map(inputs.map((record) => [`${record.partition}/${record.offset}`, record]));
@@ -196,6 +159,42 @@ function checkAcknowledged(inputs: readonly SeenRecord[], { sent, topics }: Hist
   }
 }
 
+/** What the callers at the doors were told agrees with the log: at most one effect of each, and of what failed none. */
+function checkCalls(
+  atDoors: readonly SeenRecord[],
+  { calls, excusable }: History,
+  steps: ReadonlyMap<string, Step>,
+  done: ReadonlyMap<string, Step>,
+  violations: Violation[],
+): void {
+  const records = new Map<number, SeenRecord[]>();
+  for (const record of atDoors) {
+    const same = records.get(record.n);
+    if (same === undefined) records.set(record.n, [record]);
+    else same.push(record);
+    if (calls[record.n] === undefined) {
+      violations.push({
+        kind: 'invented',
+        sentence: `${record.id} is a command of call ${record.n}, which nobody made`,
+        records: [record],
+      });
+    }
+  }
+  for (const call of calls) {
+    const own = records.get(call.n) ?? [];
+    const name = `call ${call.n} (${call.command.method} of ${call.command.id}; ${call.attempts.join(', ')})`;
+    const complain = (kind: Violation['kind'], sentence: string) =>
+      violations.push({ kind, sentence: `${name} ${sentence}`, records: own });
+    const poison = own.some(({ id }) => steps.get(id)?.poison);
+    const effect = own.find(({ id }) => done.has(id));
+    if (!call.keyed && own.length > 1) complain('doubled', `was made once, and is in the log ${own.length} times`);
+    if (isAnswered(call) && poison) complain('call', 'was answered, and its command is one that fails');
+    if (call.outcome !== 'failed') continue;
+    if (effect !== undefined) complain('call', `failed, and ${effect.id} took effect`);
+    else if (!poison && excusable.length === 0) complain('call', 'failed, and nothing was wrong with it');
+  }
+}
+
 /** What an event, a state or an answer says. */
 interface Said {
   readonly amount: number;
@@ -207,21 +206,6 @@ interface Outputs {
   readonly replies: readonly SeenRecord[];
   readonly events: readonly SeenRecord[];
   readonly commands: readonly SeenRecord[];
-}
-
-function outputsOf(step: Step): string[] {
-  const ids: string[] = [];
-  if (step.changes > 0) {
-    if (isWallet(step.entity)) ids.push(`${step.id}/state`);
-    else for (let i = 1; i <= step.changes; i++) ids.push(`${step.id}/event-${i}`);
-  }
-  if (step.answers) ids.push(`${step.id}/reply`);
-  return [...ids, ...step.children];
-}
-
-/** Wallets publish their state, accounts their events. */
-function isWallet(entity: string): boolean {
-  return entity.startsWith('wallet-') || entity.startsWith('purse-');
 }
 
 function checkOnce(
@@ -250,10 +234,12 @@ function checkOnce(
       );
     }
   }
+  const effects = new Map([...done.values()].map((step) => [step.call, step.id]));
   for (const [id, records] of found) {
     const step = steps.get(commandIdOf(id));
+    const other = step?.call && effects.get(step.call);
     violations.push({
-      kind: 'invented',
+      kind: other === undefined ? 'invented' : 'doubled',
       sentence:
         step === undefined
           ? `${id} is there, and nobody asked for it`
@@ -329,6 +315,27 @@ function checkStates(done: ReadonlyMap<string, Step>, { replies, events }: Outpu
   checkOrder(done, position, violations);
 }
 
+/** The changes of every entity in their order: the journal's, of which it keeps those of wallets only until the next; else that of the topic. */
+function ordersOf(
+  done: ReadonlyMap<string, Step>,
+  events: readonly SeenRecord[],
+  { journal }: History,
+): Map<string, Change[]> {
+  const orders = new Map<string, Change[]>();
+  const journaled = new Set(journal?.events.map(({ entity }) => entity));
+  const published = events.map(({ key, id }) => ({ entity: key, commandId: commandIdOf(id) }));
+  const all = [...(journal?.events ?? []), ...published.filter(({ entity }) => !journaled.has(entity))];
+  for (const { entity, commandId } of all) {
+    let order = orders.get(entity);
+    if (order === undefined) {
+      order = [];
+      orders.set(entity, order);
+    }
+    order.push({ commandId, balance: (order.at(-1)?.balance ?? 0) + (done.get(commandId)?.amount ?? 0) });
+  }
+  return orders;
+}
+
 /** What one place asks of one entity is done in the order in which it was asked there. */
 function checkOrder(
   done: ReadonlyMap<string, Step>,
@@ -383,9 +390,11 @@ function checkTotal(
     if (step !== undefined && isConserved(step.entity)) total += step.amount ?? 0;
   }
   let buried = 0;
-  for (const [id, letter] of dead) {
-    const step = steps.get(id);
-    if (step?.method === 'Receive' && letter !== undefined) buried += step.amount ?? 0;
+  for (const step of steps.values()) {
+    // What was refused to a caller at a door leaves no letter.
+    const isBuried =
+      dead.has(step.id) || (step.call !== undefined && done.has(step.parent ?? '') && !done.has(step.id));
+    if (step.method === 'Receive' && isBuried) buried += step.amount ?? 0;
   }
   if (total + buried !== 0) {
     violations.push({
@@ -510,13 +519,4 @@ function checkJournal(
       }
     }
   }
-}
-
-function placeOf(record: SeenRecord): string {
-  return `${record.topic}/${record.partition}/${record.offset}`;
-}
-
-/** The command that an output is of. */
-function commandIdOf(id: string): string {
-  return id.replace(/\/(reply|state|event-\d+)$/, '');
 }

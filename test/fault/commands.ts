@@ -28,6 +28,8 @@ const WALLETS = 6;
 /** Of so many commands one is poison, and one slow. */
 const POISON_IN = 400;
 const SLOW_IN = 400;
+/** Of so many calls at a door one is poison, and one slow. */
+const POISON_CALL_IN = 100;
 /** Among poisons, one that holds its shard until the function's deadline is rarer than one that answers at once. */
 const AT_ONCE: readonly Trouble[] = ['throw', 'fail', 'huge', 'wrong-id', 'throw', 'fail', 'wrong-id'];
 const OVERDUE: readonly Trouble[] = ['hang', 'late'];
@@ -40,6 +42,18 @@ export function randomCommand(random: Random, only?: readonly Method[]): Command
   if (random.int(SLOW_IN) === 0) return { ...command, trouble: 'slow' };
   return command;
 }
+
+/** A random command for a door: half of them read, and those that fail do so at once. `only`: methods that may change something. */
+export function randomCall(random: Random, only?: readonly Method[]): Command {
+  const kinds = only === undefined ? CHANGING : CHANGING.filter((method) => only.includes(method));
+  const command = plain(random, random.int(2) === 0 ? READING : kinds);
+  const draw = random.int(POISON_CALL_IN);
+  if (draw > 1) return command;
+  return { ...command, trouble: draw === 0 ? random.pick(['throw', 'fail']) : 'slow' };
+}
+
+const CHANGING: readonly Method[] = ['Add', 'Add', 'Put', 'Put', 'Send', 'Spread', 'Pay'];
+const READING: readonly Method[] = ['Look', 'Peek'];
 
 const KINDS: readonly Method[] = [
   'Add',

@@ -17,7 +17,7 @@ export function runEngine(order: FaultOrder, report: (line: FaultReport) => void
     config: order.config,
     fault: order.fault,
     report,
-    change: (parts) => breakIt?.(parts) ?? parts,
+    change: (parts) => breakIt?.(parts, order.config['kafka.brokers'] as readonly string[]) ?? parts,
   });
 
   const orders = createInterface({ input: process.stdin })

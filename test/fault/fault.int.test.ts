@@ -26,6 +26,7 @@ it(
         brokers: 1,
         engines: 2,
         perSecond: 100,
+        callsPerSecond: 20,
         faults: ['kill-engine-at', 'kill-engine', 'kill-function', 'lose-append', 'lose-answer', 'restart-postgres'],
       },
       program,
@@ -34,6 +35,7 @@ it(
     expect(result.violations).toEqual([]);
     expect(Object.keys(result.faults).length).toBeGreaterThan(2);
     expect(result.commands).toBeGreaterThan(500);
+    expect(result.calls).toBeGreaterThan(100);
     expect(result.cuts).toBeGreaterThan(5);
   },
   WITHIN_MS,
@@ -43,7 +45,7 @@ it(
   'an engine whose clock goes back by an hour goes on, and so does the rest of its group',
   async () => {
     const result = await runFaults({
-      options: { seed: 5, minutes: 0.4, brokers: 1, engines: 2, perSecond: 60, faults: [] },
+      options: { seed: 5, minutes: 0.4, brokers: 1, engines: 2, perSecond: 60, callsPerSecond: 10, faults: [] },
       program,
       log,
       async script({ injector, until, slots }) {

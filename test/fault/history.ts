@@ -1,3 +1,5 @@
+import type { Command } from './commands.ts';
+
 /** A record as the read_committed reader got it. */
 export interface SeenRecord {
   readonly topic: string;
@@ -5,10 +7,10 @@ export interface SeenRecord {
   readonly offset: bigint;
   /** '' where there is none. */
   readonly key: string;
-  /** Which output it is: `<command>/reply`, `<command>/event-n`, `<command>/state`; of the command topic, the command. */
+  /** Which output it is: `<command>/reply`, `<command>/event-n`, `<command>/state`; of the command topic, the command: of a door's, its place. */
   readonly id: string;
   readonly type: string;
-  /** Of an input: its serial number in the run. -1 otherwise. */
+  /** Of an input: its serial number in the run; of a door's command: that of its call. -1 otherwise. */
   readonly n: number;
   /** Of a dead letter: why. */
   readonly code: string;
@@ -37,6 +39,26 @@ export interface Sent {
   readonly offset?: bigint;
   /** performance.now() when it was sent. */
   readonly at: number;
+}
+
+/** A call at the doors of a deployment, as its caller knows it. Times: performance.now(), of the process that `Sent` is of. */
+export interface DoorCall {
+  /** Its serial number in the run: its index among the calls. */
+  readonly n: number;
+  readonly command: Command;
+  /** It has an idempotency key, and was made again, at any door, while its outcome was unknown. */
+  readonly keyed: boolean;
+  readonly invokedAt: number;
+  /**
+   * `answered`; `repeated`: an earlier attempt of it has taken effect, whose answer is lost; `failed`: it has no effect;
+   * `unknown`: it takes effect once or not at all, then or later. As long as it is under way, it is unknown.
+   */
+  readonly outcome: 'answered' | 'repeated' | 'failed' | 'unknown';
+  /** When it was known that it had taken effect. */
+  readonly answeredAt?: number;
+  readonly answer?: { readonly balance: number; readonly changes: number };
+  /** For each attempt: the slot of the engine whose door it was made at, and the gRPC status that it came to. */
+  readonly attempts: readonly string[];
 }
 
 /** Rows of the journal as they are when every engine has stopped in order. */
@@ -73,6 +95,7 @@ export interface Topics {
 export interface History {
   readonly topics: Topics;
   readonly sent: readonly Sent[];
+  readonly calls: readonly DoorCall[];
   /** By the reader that was there from the start. */
   readonly seen: readonly SeenRecord[];
   readonly cuts: readonly Cut[];

@@ -20,9 +20,10 @@ const program = new Command('test:fault')
   .option('--brokers <n>', '1 or 3', '1')
   .option('--engines <n>', 'engines without a fault: 1 to 3', '2')
   .option('--rate <n>', 'commands per second', '100')
+  .option('--calls <n>', 'calls per second at the doors', '20')
   .option('--faults <names>', `of ${Object.keys(FAMILIES).join(', ')}, or single kinds, or none`, 'all')
   .option('--mutation <name>', `break the engine: ${MUTATION_NAMES.join(', ')}`)
-  .option('--mutations', 'show that each of the six ways to break the engine is caught, and that nothing else is')
+  .option('--mutations', 'show that each of the nine ways to break the engine is caught, and that nothing else is')
   .option('--plan', 'print the plan and end')
   .option('--summary <file>', 'print the results in a file of --out as Markdown, and end')
   .option('--out <file>', 'append the result, a line of JSON for each run');
@@ -34,6 +35,7 @@ const given = program.opts<{
   brokers: string;
   engines: string;
   rate: string;
+  calls: string;
   faults: string;
   mutation?: MutationName;
   mutations?: true;
@@ -96,6 +98,7 @@ for (let nth = 0; nth < Number(given.seeds); nth++) {
     brokers: given.brokers === '3' ? 3 : 1,
     engines: Number(given.engines),
     perSecond: Number(given.rate),
+    callsPerSecond: Number(given.calls),
     faults: kindsOf(given.faults),
   };
   say(`seed ${options.seed} ${JSON.stringify({ ...options, ...(given.mutation && { mutation: given.mutation }) })}`);

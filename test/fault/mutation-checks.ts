@@ -7,6 +7,8 @@ import { type FaultRun, type RunResult, runFaults, type Stage } from './run.ts';
 interface MutationCheck {
   /** Methods of the commands that are sent; all where absent. */
   readonly only?: readonly Method[];
+  /** At the doors; none where absent. */
+  readonly callsPerSecond?: number;
   /** What is found, if it is this mutation's doing. */
   readonly evidence: RegExp;
   readonly script: (stage: Stage) => Promise<void>;
@@ -79,23 +81,55 @@ const CHECKS: Readonly<Record<MutationName, MutationCheck>> = {
   },
   'stale-entities': {
     evidence: /^(state|order|lost)/,
+    script: loseWhatIsDecided,
+  },
+  'cached-reads': {
+    evidence: /^linearizability: .* was over$/,
+    callsPerSecond: 40,
+    script: (stage) => load(stage, 4_000),
+  },
+  'early-answers': {
+    evidence: /^linearizability/,
+    callsPerSecond: 40,
+    // It is decided anew, with the records of the two topics in another order.
+    script: loseWhatIsDecided,
+  },
+  'sent-again': {
+    evidence: /^doubled: call/,
     async script(stage) {
+      const { sender, callers, injector, cluster } = stage;
       await load(stage);
-      const engine = engineOf(stage, 0);
-      const rebuilds = engine.rebuilds.length;
-      const trouble = (trouble: 'stall' | 'cut') =>
-        stage.injector.inject({ at: 0, forMs: 0, fault: { kind: 'link', slot: 0, link: 'postgres', trouble } });
-      // Meanwhile much is decided and nothing of it is journaled.
-      const flow = await trouble('stall');
-      await load(stage);
-      const heal = await trouble('cut');
-      await stage.until(POINT_WITHIN_MS, () => engine.rebuilds.length > rebuilds, 'a chunk could not be journaled');
-      await flow();
+      await sender.pause();
+      await stage.allDone();
+      // Nothing else is sent by this engine now.
+      const heal = await injector.inject({
+        at: 0,
+        forMs: 0,
+        fault: { kind: 'lose-answer', slot: 0, request: 'Produce', after: 'reset' },
+      });
+      await callers.call(0, { method: 'Add', id: 'counter-1', amount: 5, times: 1 });
+      const lost = cluster.kafkaProxies[0]?.some(({ losses }) => losses.done > 0);
+      if (lost !== true) throw new Error('no answer of the log was lost');
       await heal();
-      await load(stage, 4_000);
     },
   },
 };
+
+/** One engine decides much, and nothing of it is journaled. */
+async function loseWhatIsDecided(stage: Stage): Promise<void> {
+  await load(stage);
+  const engine = engineOf(stage, 0);
+  const rebuilds = engine.rebuilds.length;
+  const trouble = (trouble: 'stall' | 'cut') =>
+    stage.injector.inject({ at: 0, forMs: 0, fault: { kind: 'link', slot: 0, link: 'postgres', trouble } });
+  const flow = await trouble('stall');
+  await load(stage);
+  const heal = await trouble('cut');
+  await stage.until(POINT_WITHIN_MS, () => engine.rebuilds.length > rebuilds, 'a chunk could not be journaled');
+  await flow();
+  await heal();
+  await load(stage, 4_000);
+}
 
 /** Lets the load go on for a while. */
 function load(stage: Stage, ms = BEFORE_MS): Promise<void> {
@@ -131,13 +165,14 @@ export function checkMutation(
   name: MutationName,
   options: Pick<FaultRun, 'program' | 'log'> & { readonly broken: boolean; readonly seed: number },
 ): Promise<RunResult> {
-  const { only, script } = CHECKS[name];
+  const { only, callsPerSecond, script } = CHECKS[name];
   const run: RunOptions = {
     seed: options.seed,
     minutes: 0,
     brokers: 1,
     engines: 2,
     perSecond: 120,
+    callsPerSecond: callsPerSecond ?? 0,
     faults: [],
   };
   return runFaults({
@@ -145,8 +180,8 @@ export function checkMutation(
     program: options.program,
     log: options.log,
     script,
-    // What a broken engine loses does not come, however long it is waited for.
-    ...(options.broken && { silentForMs: 12_000 }),
+    // What a broken engine loses does not come, however long it is waited for; and it may never come to rest.
+    ...(options.broken && { silentForMs: 12_000, settlesWithinMs: 30_000 }),
     ...(only !== undefined && { only }),
     ...(options.broken && { mutation: name }),
   });

@@ -1,4 +1,5 @@
 import type { EngineOptions } from '../../src/engine/engine.ts';
+import { answerEarly } from './answer-early.ts';
 
 /** One place of the sources, and what stands there instead. `module` is below src, without its ending. */
 export interface SourceChange {
@@ -11,7 +12,7 @@ export interface SourceChange {
 export interface Mutation {
   readonly breaks: string;
   /** Replaces parts of each engine. */
-  readonly parts?: (parts: EngineOptions) => EngineOptions;
+  readonly parts?: (parts: EngineOptions, brokers: readonly string[]) => EngineOptions;
   readonly source?: SourceChange;
 }
 
@@ -22,10 +23,13 @@ const NAMES = [
   'outbox-forgotten',
   'two-in-flight',
   'stale-entities',
+  'cached-reads',
+  'early-answers',
+  'sent-again',
 ] as const;
 export type MutationName = (typeof NAMES)[number];
 
-/** Six broken engines. A fault run that does not find them out proves nothing about the one that is not broken. */
+/** Nine broken engines. A fault run that does not find them out proves nothing about the one that is not broken. */
 export const MUTATIONS: Readonly<Record<MutationName, Mutation>> = {
   'unguarded-journal': {
     breaks: 'the journal checks neither the epoch nor the position of a chunk',
@@ -72,6 +76,37 @@ export const MUTATIONS: Readonly<Record<MutationName, Mutation>> = {
       module: 'engine/engine',
       from: 'this.#entities.drop(shard);',
       to: '',
+    },
+  },
+  'cached-reads': {
+    breaks: 'a door answers what only reads from what it was last answered of the entity',
+    source: {
+      module: 'doors/log-calls',
+      from: 'const message = toMessage(command, { partition, correlation, doneOnly, awaits: 0 });',
+      to: `
+        const last = (globalThis.lastAnswers ??= new Map());
+        if (/^(Look|Peek)$/.test(command.method.name) && last.has(command.entityId)) {
+          resolve(last.get(command.entityId));
+          return;
+        }
+        const told = resolve;
+        resolve = (outcome) => {
+          if (!/^(Send|Pay)$/.test(command.method.name)) last.set(command.entityId, outcome);
+          told(outcome);
+        };
+        const message = toMessage(command, { partition, correlation, doneOnly, awaits: 0 });`,
+    },
+  },
+  'early-answers': {
+    breaks: 'callers at the doors are answered before the journal has what they are told',
+    parts: answerEarly,
+  },
+  'sent-again': {
+    breaks: 'a door sends again what the log has not confirmed',
+    source: {
+      module: 'doors/log-calls',
+      from: 'retry: { retries: 0 },',
+      to: 'retry: { retries: 5 },',
     },
   },
 };

@@ -1,7 +1,7 @@
 import { partitionFor } from '../../src/topics/partition.ts';
 import { createRandom } from '../support/random.ts';
-import { type Command, commandMessage, POISONS, randomCommand } from './commands.ts';
-import type { History, SeenRecord, Topics } from './history.ts';
+import { type Command, commandMessage, POISONS, randomCall, randomCommand } from './commands.ts';
+import type { DoorCall, History, SeenRecord, Topics } from './history.ts';
 
 const TOPICS: Topics = {
   partitions: 4,
@@ -86,6 +86,37 @@ export function perfectHistory(options: { readonly seed: number; readonly comman
     if (method !== 'Send' && method !== 'Pay') answer(entity, id);
   }
 
+  function finish(): void {
+    for (let next = queue.shift(); next !== undefined; next = queue.shift()) {
+      change(next.to, next.id, next.amount, 1);
+      answer(next.to, next.id);
+    }
+  }
+
+  /** Of every so many commands one is followed by a call at a door. It begins after what is there, and ends before what follows. */
+  const CALL_IN = 3;
+  const calls: DoorCall[] = [];
+  const callers = createRandom(options.seed + 1);
+  function callDoor(): void {
+    const command = randomCall(callers);
+    const n = calls.length;
+    const common = { n, command, keyed: n % 2 === 0, invokedAt: seen.length - 0.4, attempts: ['0: OK'] };
+    const partition = partitionFor(Buffer.from(command.id), 4);
+    const id = `${TOPICS.commands}/${partition}/${ends.get(`${TOPICS.commands}/${partition}`) ?? 0}`;
+    put(TOPICS.commands, command.id, { id, n, value: 'a command' }, partition);
+    if ((POISONS as readonly string[]).includes(command.trouble ?? '')) {
+      calls.push({ ...common, outcome: 'failed' });
+      return;
+    }
+    carryOut(command, id, id);
+    const forwards = command.method === 'Send' || command.method === 'Pay';
+    const told = (entity: string) => ({ balance: 0, changes: 0, ...entities.get(entity) });
+    const own = told(command.id);
+    finish();
+    const { balance, changes } = forwards ? told(String(command.to)) : own;
+    calls.push({ ...common, outcome: 'answered', answeredAt: seen.length - 0.7, answer: { balance, changes } });
+  }
+
   const sent = Array.from({ length: options.commands }, (_, n) => {
     const command = randomCommand(random);
     const { headers, value } = commandMessage(command, n);
@@ -104,16 +135,14 @@ export function perfectHistory(options: { readonly seed: number; readonly comman
       place = `${moved.topic}/${moved.partition}/${moved.offset}`;
     }
     carryOut(command, id, place);
-    for (let next = queue.shift(); next !== undefined; next = queue.shift()) {
-      change(next.to, next.id, next.amount, 1);
-      answer(next.to, next.id);
-    }
+    finish();
+    if (n % CALL_IN === 0) callDoor();
     return {
       n,
       outcome: 'acknowledged' as const,
       partition: record.partition,
       offset: record.offset,
-      at: n,
+      at: record.at - 0.5,
     };
   });
 
@@ -131,6 +160,7 @@ export function perfectHistory(options: { readonly seed: number; readonly comman
   return {
     topics: TOPICS,
     sent,
+    calls,
     seen,
     cuts: [20, 100, seen.length].map((upTo) => ({
       upTo,

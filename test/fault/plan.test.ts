@@ -7,6 +7,7 @@ const options: RunOptions = {
   brokers: 3,
   engines: 2,
   perSecond: 100,
+  callsPerSecond: 20,
   faults: KINDS,
 };
 const seeds = Array.from({ length: 60 }, (_, seed) => seed);

@@ -98,6 +98,8 @@ export interface RunOptions {
   /** Engines at the start; at most `slots`. */
   readonly engines: number;
   readonly perSecond: number;
+  /** Calls at the doors, beside the records of the input topic. */
+  readonly callsPerSecond: number;
   readonly faults: readonly FaultKind[];
 }
 

@@ -1,7 +1,9 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Consumer } from 'kafkajs';
+import { toInputRecord } from '../../src/topics/input-record.ts';
 import { harnessClient } from './client.ts';
+import { numberOfCall } from './door-record.ts';
 import type { Cut, SeenRecord } from './history.ts';
 
 /** A broker that was killed remembers the member that the reader was, until that one's session has ended. */
@@ -87,18 +89,24 @@ export async function startReader(options: {
     await mine.run({
       autoCommit: false,
       eachBatch: async ({ batch }) => {
-        for (const { offset, key, value, headers } of batch.messages) {
+        for (const message of batch.messages) {
+          const { offset, key, value, headers } = message;
+          const { topic, partition } = batch;
+          const call = topic === options.binary ? numberOfCall(toInputRecord(topic, partition, message)) : undefined;
           take({
-            topic: batch.topic,
-            partition: batch.partition,
+            topic,
+            partition,
             offset: BigInt(offset),
             key: key?.toString() ?? '',
-            id: String(headers?.ce_id ?? headers?.['stateferry-origin'] ?? ''),
+            id:
+              call === undefined
+                ? String(headers?.ce_id ?? headers?.['stateferry-origin'] ?? '')
+                : `${topic}/${partition}/${offset}`,
             type: String(headers?.ce_type ?? ''),
-            n: Number(headers?.['fault-n'] ?? -1),
+            n: call ?? Number(headers?.['fault-n'] ?? -1),
             code: String(headers?.['stateferry-error-code'] ?? ''),
             from: `${headers?.['stateferry-topic']}/${headers?.['stateferry-partition']}/${headers?.['stateferry-offset']}`,
-            value: value === null ? '' : batch.topic === options.binary ? `${value.length} bytes` : value.toString(),
+            value: value === null ? '' : topic === options.binary ? `${value.length} bytes` : value.toString(),
             at: performance.now(),
           });
         }

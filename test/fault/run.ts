@@ -7,6 +7,7 @@ import { OPTION_NAMES } from '../../src/config/options.ts';
 import { messageOf } from '../../src/errors.ts';
 import { freePorts } from '../../src/local/ports.ts';
 import { createTopics } from '../../src/topics/ensure.ts';
+import { CALL_KEY, type Callers, startCallers } from './callers.ts';
 import { checkHistory, missingOutputs, type Verdict, type Violation } from './checker.ts';
 import { withAdminOf } from './client.ts';
 import { type Cluster, startCluster } from './cluster.ts';
@@ -22,6 +23,7 @@ import { type Reader, startReader } from './reader.ts';
 import { createScope } from './scope.ts';
 import { type Sender, startSender } from './sender.ts';
 import { createSlots, type Slots } from './slots.ts';
+import type { Known } from './steps.ts';
 import { startVitals, type Vitals } from './vitals.ts';
 
 const PARTITIONS = 6;
@@ -43,6 +45,8 @@ export interface FaultRun {
   readonly script?: (stage: Stage) => Promise<void>;
   /** When nothing at all has been read for so long, what is missing counts as lost; 90 s where absent. */
   readonly silentForMs?: number;
+  /** When so much time has passed since all was healed, what is missing counts as lost; ten minutes where absent. */
+  readonly settlesWithinMs?: number;
   readonly log: (line: string) => void;
 }
 
@@ -52,6 +56,7 @@ export interface Stage {
   readonly slots: Slots;
   readonly injector: Injector;
   readonly sender: Sender;
+  readonly callers: Callers;
   /** Shards of the deployment. */
   readonly partitions: number;
   /** Resolves when all that was sent by now is done: its outputs have been read. The load must be paused. */
@@ -71,6 +76,8 @@ export interface RunResult {
   readonly deadLetters: number;
   readonly excused: number;
   readonly unknowns: number;
+  readonly calls: number;
+  readonly callsUnknown: number;
   readonly cuts: number;
   readonly starts: number;
   /** See Slots. */
@@ -125,6 +132,8 @@ export async function runFaults(run: FaultRun): Promise<RunResult> {
         all.map((topic) => ({ topic, numPartitions: PARTITIONS, replicationFactor: options.brokers })),
       ),
     );
+    // Told beforehand, so that a caller finds the engine that comes after another at the same door.
+    const doorPorts = await freePorts(SLOTS);
     const slots = createSlots(t, {
       program: run.program,
       dir: path.join(dir, 'engines'),
@@ -135,6 +144,7 @@ export async function runFaults(run: FaultRun): Promise<RunResult> {
         'kafka.brokers': cluster.of[slot]?.brokers ?? [],
         'postgres.url': cluster.of[slot]?.databaseUrl ?? '',
         'function.url': `http://127.0.0.1:${functionProxies[slot]?.port}`,
+        'doors.port': doorPorts[slot] ?? 0,
       }),
       ...(run.mutation !== undefined && { mutation: run.mutation }),
     });
@@ -149,6 +159,19 @@ export async function runFaults(run: FaultRun): Promise<RunResult> {
       ...(run.only !== undefined && { only: run.only }),
     });
     t.onTestFinished(() => sender.stop());
+    const callers = await startCallers(t, {
+      ports: doorPorts,
+      up: () =>
+        slots.engines.flatMap((engine, slot) => (engine !== undefined && engine.exit === undefined ? [slot] : [])),
+      seed: options.seed,
+      perSecond: options.callsPerSecond,
+      ...(run.only !== undefined && { only: run.only }),
+    });
+    const known: Known = {
+      topics,
+      calls: callers.calls,
+      excusable: excusableBy(plan) ? ['FUNCTION_TIMEOUT', 'FUNCTION_LOST'] : [],
+    };
     const vitals = startVitals(() =>
       slots.engines.map((engine) => (engine?.exit === undefined ? engine?.pid : undefined)),
     );
@@ -170,29 +193,38 @@ export async function runFaults(run: FaultRun): Promise<RunResult> {
       log,
     });
     sender.resume();
+    callers.resume();
     const stage: Stage = {
       cluster,
       slots,
       injector,
       sender,
+      callers,
       partitions: PARTITIONS,
       allDone: () =>
-        until(READY_WITHIN_MS, () => missingOutputs(topics, reader.records) === 0, 'all that was sent is done'),
+        until(READY_WITHIN_MS, () => missingOutputs(known, reader.records) === 0, 'all that was sent is done'),
       until,
     };
     const injected =
       run.script === undefined
         ? await carryOut(plan, injector, options.minutes * 60_000, log)
         : { ends: [], problems: await problemsOf(run.script(stage)) };
-    await sender.pause();
+    await Promise.all([sender.pause(), callers.pause()]);
     const healed = performance.now();
     const problems: string[] = [...injected.problems];
     await injector.healAll();
     log('healed');
-    const settledMs = await settle(topics, direct, reader, slots, {
+    const limits = {
       since: healed,
       silentForMs: run.silentForMs ?? SILENT_FOR_MS,
-    });
+      withinMs: run.settlesWithinMs ?? SETTLES_WITHIN_MS,
+    };
+    let settledMs = await settle(known, direct, reader, slots, limits);
+    if (settledMs !== null) {
+      // Of a call that nobody knows the outcome of, this tells when it has one.
+      problems.push(...(await problemsOf(callers.readAll())));
+      settledMs = await settle(known, direct, reader, slots, limits);
+    }
     const waitedS = Math.round((performance.now() - healed) / 1_000);
     if (settledMs !== null && run.script === undefined && endsWithPartitions(options)) {
       log('partitions are added to the input topic: every engine must stop');
@@ -202,7 +234,7 @@ export async function runFaults(run: FaultRun): Promise<RunResult> {
       );
     }
     const history = await rest({
-      topics,
+      known,
       all,
       direct,
       databaseUrl: cluster.direct.databaseUrl,
@@ -210,7 +242,6 @@ export async function runFaults(run: FaultRun): Promise<RunResult> {
       reader,
       slots,
       sent: sender.sent,
-      plan,
       settled: settledMs !== null,
     });
     const verdict = checkHistory(history);
@@ -278,7 +309,7 @@ function engineConfig(topics: Topics, name: string): Assumed {
     },
     'deadLetters.topic': topics.deadLetters,
     'http.port': 0,
-    'doors.enabled': false,
+    'idempotency.keys': [{ topic: topics.commands, header: CALL_KEY }],
     'log.level': 'info',
     'log.format': 'json',
   };
@@ -328,19 +359,19 @@ async function problemsOf(script: Promise<void>): Promise<string[]> {
 
 /** Resolves to the ms from `since` until all that was sent is done and every engine is ready; null: it took too long. */
 async function settle(
-  topics: Topics,
+  known: Known,
   brokers: readonly string[],
   reader: Reader,
   slots: Slots,
-  { since, silentForMs }: { since: number; silentForMs: number },
+  { since, silentForMs, withinMs }: { since: number; silentForMs: number; withinMs: number },
 ): Promise<number | null> {
-  const giveUp = since + SETTLES_WITHIN_MS;
+  const giveUp = since + withinMs;
   const silent = () => performance.now() - Math.max(since, reader.records.at(-1)?.at ?? since) > silentForMs;
   let ends: ReadonlyMap<string, bigint> | undefined;
   while (performance.now() < giveUp && !silent()) {
-    ends ??= await endsOf(brokers, [topics.input]).catch(() => undefined);
+    ends ??= await endsOf(brokers, [known.topics.input]).catch(() => undefined);
     const read = ends !== undefined && [...ends].every(([partition, end]) => reader.position(partition) >= end);
-    if (read && (await slots.ready()) && missingOutputs(topics, reader.records) === 0) return performance.now() - since;
+    if (read && (await slots.ready()) && missingOutputs(known, reader.records) === 0) return performance.now() - since;
     await delay(250);
   }
   return null;
@@ -360,7 +391,7 @@ async function endsOf(brokers: readonly string[], topics: readonly string[]): Pr
 
 /** Stops all engines in order and gathers what there is to be checked. */
 async function rest(at: {
-  topics: Topics;
+  known: Known;
   all: readonly string[];
   direct: readonly string[];
   databaseUrl: string;
@@ -368,16 +399,12 @@ async function rest(at: {
   reader: Reader;
   slots: Slots;
   sent: readonly Sent[];
-  plan: readonly Planned[];
   settled: boolean;
 }): Promise<History> {
-  const { topics, direct, reader } = at;
+  const { known, direct, reader } = at;
+  const { topics } = known;
   await at.slots.stopAll();
-  const history = {
-    topics,
-    sent: at.sent,
-    excusable: excusableBy(at.plan) ? ['FUNCTION_TIMEOUT', 'FUNCTION_LOST'] : [],
-  };
+  const history = { ...known, sent: at.sent };
   if (!at.settled) return { ...history, seen: [...reader.records], cuts: reader.cuts };
   const ends = await endsOf(direct, at.all);
   const passed = (who: Reader) => [...ends].every(([partition, end]) => who.position(partition) >= end);
@@ -445,7 +472,7 @@ async function conclude(at: {
   const sentences = [
     ...(at.settledMs === null
       ? [
-          `${missingOutputs(history.topics, history.seen)} outputs were missing ${at.waitedS} s after everything was healed, or an engine was not ready`,
+          `${missingOutputs(history, history.seen)} outputs were missing ${at.waitedS} s after everything was healed, or an engine was not ready`,
         ]
       : []),
     ...at.problems,
@@ -466,6 +493,8 @@ async function conclude(at: {
     deadLetters: verdict.deadLetters,
     excused: verdict.excused,
     unknowns: verdict.unknown,
+    calls: verdict.calls,
+    callsUnknown: verdict.callsUnknown,
     cuts: history.cuts.length,
     starts: slots.starts,
     orphans: slots.orphans,
@@ -499,11 +528,12 @@ async function keep(
 ): Promise<void> {
   const text = (value: unknown) =>
     JSON.stringify(value, (_, inner: unknown) => (typeof inner === 'bigint' ? inner.toString() : inner));
-  const { seen, final, sent, cuts, journal, ...other } = history;
+  const { seen, final, sent, calls, cuts, journal, ...other } = history;
   await writeFile(path.join(dir, 'result.json'), text({ result, options: run.options, plan, violations, ...other }));
   await writeFile(path.join(dir, 'seen.jsonl'), seen.map(text).join('\n'));
   await writeFile(path.join(dir, 'final.jsonl'), (final ?? []).map(text).join('\n'));
   await writeFile(path.join(dir, 'sent.jsonl'), sent.map(text).join('\n'));
+  await writeFile(path.join(dir, 'calls.jsonl'), calls.map(text).join('\n'));
   await writeFile(path.join(dir, 'cuts.jsonl'), cuts.map(text).join('\n'));
   await writeFile(path.join(dir, 'journal.json'), text(journal ?? null));
 }

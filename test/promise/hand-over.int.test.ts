@@ -147,6 +147,23 @@ it('records that the consumer brings again are carried out once', async () => {
   });
 });
 
+it('shards of a process that was killed are opened without the grace, which is for those who can release them', async () => {
+  const [patient, graceMs] = [first, 600_000];
+  first = await deployment.start({ config: { 'engine.takeoverGraceMs': graceMs } });
+  await owns(first, SHARDS / 2);
+  expect(await patient.stop()).toBe(0);
+  await owns(first, SHARDS);
+  const doomed = await deployment.start();
+  await owns(doomed, SHARDS / 2);
+  doomed.kill('SIGKILL');
+  expect(await doomed.exited).toBe('SIGKILL');
+  // Far sooner than the grace: `ready` does not wait so long.
+  await owns(first, SHARDS);
+  await load.more(20);
+  await deployment.expectExact(await load.pause());
+  load.resume();
+});
+
 it('the last process that stops leaves everything exact, journaled, committed and released', async () => {
   await deployment.expectExact(await load.pause());
   expect(await first.stop()).toBe(0);

@@ -33,7 +33,7 @@ export interface DoorClient {
  */
 export async function createDoorClient(
   t: Scope,
-  options: { readonly at: string } & (
+  options: { readonly at: string; readonly channel?: grpc.ChannelOptions } & (
     | { readonly source: keyof typeof FUNCTIONS }
     | { readonly descriptor: Uint8Array }
   ),
@@ -43,7 +43,7 @@ export async function createDoorClient(
       ? options.descriptor
       : await readFile(path.join(packagePath(FUNCTIONS[options.source].folder), 'user-function.desc')),
   );
-  const client = new grpc.Client(options.at, grpc.credentials.createInsecure());
+  const client = new grpc.Client(options.at, grpc.credentials.createInsecure(), options.channel);
   t.onTestFinished(async () => client.close());
 
   const typesOf = (method: string) => {

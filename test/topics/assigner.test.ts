@@ -1,5 +1,6 @@
+import kafkajs from 'kafkajs';
 import { describe, expect, it } from 'vitest';
-import { assignShards, type GroupMember } from '../../src/topics/assigner.ts';
+import { assignShards, createAssigner, type GroupMember, processOfMember } from '../../src/topics/assigner.ts';
 
 const member = (memberId: string, owned: readonly number[] = []): GroupMember => ({ memberId, topics: ['in'], owned });
 
@@ -52,5 +53,41 @@ describe('assigning shards', () => {
 
   it('takes no notice of shards that do not exist', () => {
     expect(assignShards([member('a', [7, -1, 0])], 2)).toEqual(new Map([['a', [0, 1]]]));
+  });
+});
+
+describe('what a member tells the group', () => {
+  const { MemberMetadata, MemberAssignment } = kafkajs.AssignerProtocol;
+  const PROCESS = '00000000-0000-4000-8000-000000000001';
+  const assignerOf = (owned: readonly number[], process = PROCESS) =>
+    createAssigner({ shards: 4, process, owned: () => owned })({} as Parameters<ReturnType<typeof createAssigner>>[0]);
+  const metadataOf = (assigner: ReturnType<typeof assignerOf>) => assigner.protocol({ topics: ['in'] }).metadata;
+
+  it('names its process', () => {
+    expect(processOfMember(metadataOf(assignerOf([1])))).toBe(PROCESS);
+  });
+
+  it('is read from members of earlier versions, too, which name none and keep what they had', async () => {
+    const earlier = MemberMetadata.encode({
+      version: 1,
+      topics: ['in'],
+      userData: Buffer.from(JSON.stringify({ owned: [2, 3] })),
+    });
+    expect(processOfMember(earlier)).toBeUndefined();
+    const now = assignerOf([0, 1]);
+    const members = [
+      { memberId: 'a', memberMetadata: metadataOf(now) },
+      { memberId: 'b', memberMetadata: earlier },
+    ];
+    const assigned = await now.assign({ members, topics: ['in'] });
+    expect(
+      assigned.map(({ memberId, memberAssignment }) => [
+        memberId,
+        MemberAssignment.decode(memberAssignment)?.assignment.in,
+      ]),
+    ).toEqual([
+      ['a', [0, 1]],
+      ['b', [2, 3]],
+    ]);
   });
 });
