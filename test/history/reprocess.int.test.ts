@@ -1,9 +1,16 @@
-import { expect, it } from 'vitest';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { describe, expect, inject, it } from 'vitest';
 import type { ReprocessRequest } from '../../src/cli/context.ts';
 import { judge } from '../../src/commands/diff.ts';
 import { reprocess } from '../../src/commands/reprocess.ts';
+import type { Assumed } from '../../src/config/load.ts';
+import { startCli } from '../support/cli-process.ts';
+import { compiled } from '../support/compiled.ts';
 import { startFunction } from '../support/function-process.ts';
-import { endOffsets } from '../support/kafka.ts';
+import { endOffsets, withAdmin } from '../support/kafka.ts';
+import { eventually } from '../support/processes.ts';
 import { fileScope, type Scope } from '../support/scope.ts';
 import { startRuntime } from '../support/start-runtime.ts';
 import { configOf, createOffice, type Office, workOn } from '../verify/office.ts';
@@ -13,16 +20,27 @@ const fn = await startFunction(file, { source: 'trouble' });
 /** Another version: it gives the ledger l3 1 more each time. */
 const generous = await startFunction(file, { source: 'trouble', env: { TROUBLE_GENEROUS_TO: 'l3' } });
 
+const program = await compiled(file, 'tsconfig.build.json');
+/** No stateferry.yaml is here. */
+const folder = await mkdtemp(path.join(tmpdir(), 'stateferry-history-'));
+file.onTestFinished(() => rm(folder, { recursive: true, force: true }));
+
 type Started = Partial<Extract<ReprocessRequest, { kind: 'start' }>>;
 
-/** Makes a generation to its end; answers the exit code and what was said. */
-async function make(office: Office, name: string, more: Started = {}) {
+/** Runs the command; answers the exit code and what was said. */
+async function act(office: Office, request: ReprocessRequest) {
   const said: string[] = [];
   const io = {
     signal: new AbortController().signal,
     out: { write: (text: string) => said.push(text) },
     err: { write: (text: string) => said.push(text) },
   };
+  const code = await reprocess(configOf(office.config), request, io);
+  return { code, said: said.join('') };
+}
+
+/** Makes a generation to its end. */
+function make(office: Office, name: string, more: Started = {}) {
   const request: ReprocessRequest = {
     kind: 'start',
     name,
@@ -34,13 +52,12 @@ async function make(office: Office, name: string, more: Started = {}) {
     follow: false,
     ...more,
   };
-  const code = await reprocess(configOf(office.config), request, io);
-  return { code, said: said.join('') };
+  return act(office, request);
 }
 
 /** A deployment that has worked, and has ended. */
-async function history(t: Scope, rounds = 3): Promise<Office> {
-  const office = await createOffice(t, fn);
+async function history(t: Scope, rounds = 3, config: Assumed = {}): Promise<Office> {
+  const office = await createOffice(t, fn, config);
   const runtime = startRuntime(t, office.config);
   await runtime.ready();
   await workOn(office, rounds);
@@ -69,6 +86,16 @@ async function contentsOf(office: Office, generation: number) {
 async function difference(office: Office, name: string, ignore: readonly string[] = []) {
   const io = { err: { write: () => undefined }, signal: new AbortController().signal };
   return judge(configOf(office.config), { name, ignore }, io);
+}
+
+/** What retention does, now. */
+function deleteBefore(topic: string, ends: ReadonlyMap<number, bigint>): Promise<void> {
+  return withAdmin(async (admin) => {
+    // kafkajs looks for the leaders only among topics that it has been asked for.
+    await admin.fetchTopicOffsets(topic);
+    const partitions = [...ends].map(([partition, offset]) => ({ partition, offset: String(offset) }));
+    await admin.deleteTopicRecords({ topic, partitions });
+  });
 }
 
 async function topicEnds(office: Office) {
@@ -141,4 +168,90 @@ it('gives what came from outside alone, and makes what entities send each other 
       .sort();
   expect(await unordered(2)).toEqual(await unordered(1));
   expect(await topicEnds(office)).toEqual(before);
+});
+
+describe('what cannot be done is said, and nothing is made', () => {
+  it('a name that is taken, a generation that is not there, one that is not complete', async (t) => {
+    const office = await history(t, 1);
+    await make(office, 'g2');
+    await expect(make(office, 'g2')).rejects.toThrow('there is a generation "g2" already');
+    await expect(act(office, { kind: 'run', name: 'g3', follow: false })).rejects.toThrow(
+      'there is no generation "g3", only g2',
+    );
+    await act(office, { kind: 'pause', name: 'g2' }).then(
+      () => expect.unreachable(),
+      (error: Error) => expect(error.message).toBe('generation "g2" is complete: nobody works on it.'),
+    );
+    expect((await act(office, { kind: 'list', json: false })).said).toMatch(/^g2 +2 +complete +isolated +beginning/m);
+    expect((await act(office, { kind: 'discard', name: 'g2' })).code).toBe(0);
+    expect((await act(office, { kind: 'list', json: false })).said).toContain('no generation but the first');
+    for (const table of ['event', 'value', 'outbox', 'chunk', 'shard', 'snapshot'])
+      expect(await office.query(`select 1 from ${table} where generation = 2 limit 1`)).toEqual([]);
+    expect((await contentsOf(office, 1)).events.length).toBeGreaterThan(0);
+  });
+
+  it('history that retention has removed, with the offsets; and kept inputs in its place', async (t) => {
+    const office = await history(t, 2);
+    const [[, end]] = [...(await endOffsets(office.topics.ledgers))] as [[number, bigint]];
+    await deleteBefore(office.topics.ledgers, new Map([[0, end]]));
+    await expect(make(office, 'g2')).rejects.toThrow(
+      `offsets 0 to ${end - 1n} of "${office.topics.ledgers}" partition 0`,
+    );
+    expect((await act(office, { kind: 'list', json: false })).said).toContain('no generation but the first');
+
+    const keeping = await history(t, 2, { 'journal.keepInputs': true });
+    for (const topic of [keeping.topics.ledgers, keeping.topics.boxes, keeping.topics.desk, keeping.commands]) {
+      await deleteBefore(topic, await endOffsets(topic));
+    }
+    expect((await make(keeping, 'g2')).code).toBe(0);
+    expect(await contentsOf(keeping, 2)).toEqual(await contentsOf(keeping, 1));
+  });
+
+  it('a function of which no command fits is told by its differences, not by a crash', async (t) => {
+    const office = await history(t, 1);
+    const { code } = await make(office, 'g2', { components: ['trouble.BoxService'] });
+    expect(code).toBe(0);
+    const types = await office.query<{ entity_type: string }>(
+      'select distinct entity_type from event where generation = 2',
+    );
+    expect(types).toEqual([]);
+    expect((await contentsOf(office, 2)).values).toEqual((await contentsOf(office, 1)).values);
+  });
+});
+
+it('goes on where a killed process was, with another one beside it', async (t) => {
+  const office = await history(t, 6);
+  const config = configOf(office.config);
+  const env = {
+    KAFKA_BROKERS: inject('brokers').join(','),
+    DATABASE_URL: config.postgres.url,
+    FUNCTION_URL: config.function.url,
+    STATEFERRY_DEPLOYMENT_NAME: config.deployment.name,
+    STATEFERRY_TOPICS_SUBSCRIPTIONS: JSON.stringify(office.config['topics.subscriptions']),
+    STATEFERRY_TOPICS_DESTINATIONS: JSON.stringify(office.config['topics.destinations']),
+    STATEFERRY_KAFKA_SESSION_TIMEOUT_MS: '1200',
+    STATEFERRY_KAFKA_HEARTBEAT_INTERVAL_MS: '300',
+    STATEFERRY_ENGINE_TAKEOVER_GRACE_MS: '100',
+  };
+  const cli = (...argv: string[]) => startCli(t, { compiled: program, argv, cwd: folder, env });
+  const applied = async () => {
+    const [row] = await office.query<{ records: number }>(
+      'select coalesce(sum(records), 0)::int as records from shard where generation = 2',
+    );
+    return row?.records ?? 0;
+  };
+  // So slow that each kill finds it at work.
+  const first = cli('reprocess', 'start', 'g2', '--rate', '30');
+  await eventually('the first one has applied some', async () => (await applied()) > 20);
+  first.kill('SIGKILL');
+  await first.exited;
+  const second = cli('reprocess', 'run', 'g2');
+  const third = cli('reprocess', 'run', 'g2');
+  const before = await applied();
+  await eventually('they have applied more', async () => (await applied()) > before);
+  second.kill('SIGKILL');
+  expect(await third.exited).toBe(0);
+  expect(third.output()).toContain('Generation g2 is complete');
+  expect(await contentsOf(office, 2)).toEqual(await contentsOf(office, 1));
+  expect(await difference(office, 'g2')).toMatchObject({ same: true });
 });

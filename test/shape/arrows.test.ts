@@ -42,7 +42,7 @@ const ARROWS: Readonly<Record<string, readonly string[]>> = {
     'reprocess.ts',
     'runtime.ts',
   ],
-  demo: ['cli', 'config', 'commands', 'local', 'observe', 'topics', 'verify'],
+  demo: ['cli', 'config', 'commands', 'history/difference.ts', 'local', 'observe', 'promote.ts', 'topics', 'verify'],
 };
 const EVERYBODY = new Set(['errors.ts', 'abort.ts', 'bytes.ts', 'package-path.ts', 'paced.ts', 'version.ts']);
 
