@@ -451,7 +451,7 @@ end $$;
 -- A payload as JSON. Its type is taken from that version of the function or, where it is null or does not have the type,
 -- from the newest that does. Null: the type is not known, or the bytes are not of it. depth: how deep it lies in another.
 create function decode_payload(type_url text, payload bytea, function text default null, depth integer default 0) returns jsonb
-language plpgsql stable cost 2000 set search_path from current as $$
+language plpgsql stable set search_path from current as $$
 declare
   -- Out of TOAST once, not with every byte that is read.
   bytes constant bytea := payload || '';
@@ -495,7 +495,7 @@ end $$;
 -- The records of stateferry.internal.Outbox. Where the bytes cannot be read, the last row has nothing but its ordinal.
 create function outbox_records(records bytea)
 returns table (ordinal integer, topic text, partition integer, key bytea, value bytea, header_names text[], headers bytea[])
-language plpgsql immutable strict cost 2000 rows 100 set search_path from current as $$
+language plpgsql immutable strict rows 20 set search_path from current as $$
 declare
   bytes constant bytea := records || '';
   topics text[] := '{}';
@@ -548,7 +548,7 @@ returns table (
   ordinal integer, topic text, partition integer, "offset" bigint, "timestamp" timestamptz, key bytea, value bytea,
   header_names text[], headers bytea[]
 )
-language plpgsql immutable strict cost 2000 rows 100 set search_path from current as $$
+language plpgsql immutable strict rows 20 set search_path from current as $$
 declare
   bytes constant bytea := records || '';
   outbox bytea := '';
@@ -575,7 +575,7 @@ end $$;
 
 -- {name: text}; a header that repeats has a list, and one that is no text is {"base64": …}.
 create function record_headers(header_names text[], headers bytea[]) returns jsonb
-language plpgsql immutable strict cost 500 set search_path from current as $$
+language plpgsql immutable strict set search_path from current as $$
 declare
   header bytea;
   f record;
@@ -610,7 +610,7 @@ return (
 
 -- A record's value as JSON, by its headers; without a content type, JSON is told by its first character.
 create function record_value(value bytea, headers jsonb, function text) returns jsonb
-language plpgsql stable cost 2000 set search_path from current as $$
+language plpgsql stable set search_path from current as $$
 declare
   content constant text := trim(lower(split_part(header_text(headers, 'content-type'), ';', 1)));
   type_url constant text := header_text(headers, 'ce_type', 'ce-type');
@@ -632,10 +632,13 @@ end $$;
 
 -- A message of Stateferry's own.
 create function own_value(type_name text, value bytea, function text) returns jsonb
-language plpgsql stable cost 2000 set search_path from current as $$
+language plpgsql stable set search_path from current as $$
 declare
   bytes constant bytea := value || '';
 begin
+  if bytes is null then
+    return null;
+  end if;
   return decode_message(function, type_name, bytes, 0);
 exception when others then
   return null;
@@ -648,7 +651,7 @@ return coalesce(substring(header_text(headers, 'stateferry-put-back') from '^(.+
 
 -- A text field of a message.
 create function text_field(bytes bytea, field_number integer) returns text
-language plpgsql immutable strict cost 200 set search_path from current as $$
+language plpgsql immutable strict set search_path from current as $$
 begin
   return (select utf8_text(string_agg(f.slice, '')) from wire_fields(bytes) f where f.number = field_number);
 exception when others then
@@ -702,7 +705,11 @@ select
     else record_value(r.value, h.headers, c.function)
   end as value,
   h.headers,
-  header_text(h.headers, 'stateferry-origin') as command_id,
+  coalesce(
+    header_text(h.headers, 'stateferry-origin'),
+    -- A dead letter says where its record was.
+    (h.headers ->> 'stateferry-topic') || '/' || (h.headers ->> 'stateferry-partition') || '/' || (h.headers ->> 'stateferry-offset')
+  ) as command_id,
   o.at,
   c.function, r.key as key_bytes, r.value as value_bytes
 from outbox o
@@ -717,7 +724,8 @@ select
   i.generation, i.shard, i.chunk, r.ordinal, r.topic, r.partition, r."offset", r."timestamp",
   utf8_text(r.key) as key,
   coalesce(
-    case when k.is_command then nullif(coalesce(header_text(h.headers, 'stateferry-origin'), text_field(r.value, 1)), '') end,
+    case when r.topic = d.name || '-commands' then header_text(h.headers, 'stateferry-origin') end,
+    case when k.is_command then nullif(text_field(r.value, 1), '') end,
     r.topic || '/' || r.partition || '/' || r."offset"
   ) as command_id,
   case when k.is_command then text_field(r.value, 2) end as service,
