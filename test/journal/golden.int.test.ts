@@ -1,5 +1,5 @@
-import { existsSync, readFileSync } from 'node:fs';
-import pg from 'pg';
+import { existsSync } from 'node:fs';
+import type pg from 'pg';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { decodeInputs } from '../../src/codec/inputs.ts';
 import { decodeOutbox } from '../../src/codec/outbox.ts';
@@ -14,7 +14,7 @@ import type { ReplicatedDelta } from '../../src/model/replicated.ts';
 import { readDescriptors } from '../../src/protocol/descriptors.ts';
 import { checkSequences } from '../../src/verify/check-sequences.ts';
 import { viewJournal } from '../../src/verify/journal.ts';
-import { createDatabase } from '../support/postgres.ts';
+import { GOLDEN_SCHEMAS, loadGolden, rowsOf, tablesOf } from '../support/golden.ts';
 import { fileScope } from '../support/scope.ts';
 import { goldenFile, migrations } from './golden/migrations.ts';
 
@@ -22,7 +22,6 @@ import { goldenFile, migrations } from './golden/migrations.ts';
  * Journals as earlier versions wrote them (golden/make.ts): brought up to this version, they have all that they had, and
  * everything that reads a journal reads them.
  */
-const SCHEMAS = ['office', 'tallies'] as const;
 const steps = { begin: () => undefined, count: () => undefined, say: () => undefined };
 const ALL = migrations().map(({ name }) => name);
 
@@ -33,43 +32,15 @@ it('there is a golden journal of every version of the schema', () => {
 
 describe.each(ALL)('a journal as of %s', (name) => {
   const t = fileScope();
-  const pools = {} as Record<(typeof SCHEMAS)[number], pg.Pool>;
-  const before = {} as Record<(typeof SCHEMAS)[number], ReadonlyMap<string, string[]>>;
+  const pools = {} as Record<(typeof GOLDEN_SCHEMAS)[number], pg.Pool>;
+  const before = {} as Record<(typeof GOLDEN_SCHEMAS)[number], ReadonlyMap<string, string[]>>;
   const isFrom = (migration: string): boolean => name >= migration;
 
-  /** Every row of every table, of the columns given, as text. */
-  async function rowsOf(pool: pg.Pool, tables: ReadonlyMap<string, readonly string[]>): Promise<Map<string, string[]>> {
-    const found = new Map<string, string[]>();
-    for (const [table, columns] of tables) {
-      const { rows } = await pool.query<{ row: string }>(
-        `select row(${columns.map((column) => `"${column}"`).join(', ')})::text as row from ${table} order by 1`,
-      );
-      found.set(
-        table,
-        rows.map(({ row }) => row),
-      );
-    }
-    return found;
-  }
-
-  async function tablesOf(pool: pg.Pool): Promise<Map<string, string[]>> {
-    const { rows } = await pool.query<{ table: string; columns: string[] }>(
-      `select table_name::text as table, array_agg(column_name::text order by ordinal_position) as columns
-       from information_schema.columns join information_schema.tables using (table_schema, table_name)
-       where table_schema = current_schema and table_type = 'BASE TABLE' and table_name <> 'migration' group by table_name`,
-    );
-    return new Map(rows.map(({ table, columns }) => [table, columns]));
-  }
-
-  const columns = {} as Record<(typeof SCHEMAS)[number], Map<string, string[]>>;
+  const columns = {} as Record<(typeof GOLDEN_SCHEMAS)[number], Map<string, string[]>>;
 
   beforeAll(async () => {
-    const url = await createDatabase(t);
-    const client = new pg.Client({ connectionString: url });
-    await client.connect();
-    await client.query(readFileSync(goldenFile(name), 'utf8'));
-    await client.end();
-    for (const schema of SCHEMAS) {
+    const url = await loadGolden(t, name);
+    for (const schema of GOLDEN_SCHEMAS) {
       const pool = createPool({
         url,
         schema,
@@ -86,7 +57,7 @@ describe.each(ALL)('a journal as of %s', (name) => {
     }
   });
 
-  it.each(SCHEMAS)('%s: has every row of before, and the whole schema', async (schema) => {
+  it.each(GOLDEN_SCHEMAS)('%s: has every row of before, and the whole schema', async (schema) => {
     const pool = pools[schema];
     const after = await rowsOf(pool, columns[schema]);
     for (const [table, rows] of before[schema]) {
@@ -98,7 +69,7 @@ describe.each(ALL)('a journal as of %s', (name) => {
     expect(applied.map((row) => row.name)).toEqual(ALL);
   });
 
-  it.each(SCHEMAS)('%s: holds by the checks of verify', async (schema) => {
+  it.each(GOLDEN_SCHEMAS)('%s: holds by the checks of verify', async (schema) => {
     const view = await viewJournal(pools[schema]);
     if (view === undefined) throw new Error('there is no deployment');
     try {
@@ -150,7 +121,7 @@ describe.each(ALL)('a journal as of %s', (name) => {
     expect([change([snapshot, ...(deltas[0] ?? [])]), change(deltas[1] ?? [])]).toEqual([101, -3]);
   });
 
-  it.each(SCHEMAS)('%s: gives its outputs and its inputs as they were', async (schema) => {
+  it.each(GOLDEN_SCHEMAS)('%s: gives its outputs and its inputs as they were', async (schema) => {
     const pool = pools[schema];
     const shards = (await pool.query<{ shard: number }>('select shard from shard order by 1')).rows.map(
       ({ shard }) => shard,
@@ -182,7 +153,7 @@ describe.each(ALL)('a journal as of %s', (name) => {
   });
 
   it('shows its events in JSON, once the version that wrote them is known', async () => {
-    const decoded = async (schema: (typeof SCHEMAS)[number]) =>
+    const decoded = async (schema: (typeof GOLDEN_SCHEMAS)[number]) =>
       (
         await pools[schema].query<{ all: number; decoded: number }>(
           'select count(*) as all, count(data) as decoded from events',
