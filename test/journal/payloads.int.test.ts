@@ -180,6 +180,21 @@ describe('decode_payload', () => {
     );
   });
 
+  it('reads messages that nest as deep as the libraries take them, and no deeper', async () => {
+    const all = ALL.find(({ typeName }) => typeName === 'zoo.All') as DescMessage;
+    const nested = (depth: number): Payload => {
+      let bytes = Buffer.alloc(0);
+      for (let n = 0; n < depth; n++) {
+        const length = bytes.length < 128 ? [bytes.length] : [(bytes.length & 127) | 128, bytes.length >> 7];
+        bytes = Buffer.concat([Buffer.from([0x3a, ...length]), bytes]);
+      }
+      return ofType(all, bytes);
+    };
+    const [deep, deeper] = await inSql([nested(100), nested(101)]);
+    expect(deep).toEqual(inLibrary(nested(100)));
+    expect(deeper).toBeNull();
+  });
+
   it('is null for what jsonb cannot hold, for types that nobody has noted, and for nothing', async () => {
     const [numbers] = ALL as [DescMessage];
     const zero = Buffer.from('7202' + '6100', 'hex');
