@@ -7,6 +7,9 @@ import { MANIFEST_FILE, Manifest } from './manifest.ts';
 import { type Block, damage, type FileTotals, readBlocks } from './read-blocks.ts';
 import { ARCHIVED_TABLES, archivedTable } from './tables.ts';
 
+/** Of the imports into one schema, one at a time goes on. */
+const LOCK = "hashtext('stateferry import'), hashtext(current_schema)";
+
 /** What the deployment is called until everything is there, so that no process starts on a half of it. */
 const unfinishedName = (name: string, id: string) => `${name} (unfinished import ${id})`;
 
@@ -56,7 +59,8 @@ export async function importJournal(
     await finish(client, manifest);
     return true;
   } finally {
-    // With the connection goes the lock.
+    await client.query(`select pg_advisory_unlock(${LOCK})`).catch(() => undefined);
+    // The lock goes with the connection where nothing else helps.
     client.release(true);
   }
 }
@@ -92,9 +96,7 @@ async function checkMigrations(client: pg.ClientBase, { migrations }: Manifest):
 
 /** Locks out other imports. True: the journal is this archive's already; false: it is empty. */
 async function checkTarget(client: pg.ClientBase, { deployment, id }: Manifest, folder: string): Promise<boolean> {
-  const lock = await client.query<{ got: boolean }>(
-    "select pg_try_advisory_lock(hashtext('stateferry import'), hashtext(current_schema)) as got",
-  );
+  const lock = await client.query<{ got: boolean }>(`select pg_try_advisory_lock(${LOCK}) as got`);
   if (lock.rows[0]?.got !== true) throw refused('another import into this schema is going on. Let it finish.');
   const unfinished = unfinishedName(deployment.name, id);
   const { rows } = await client.query<{ name: string }>('select name from deployment');

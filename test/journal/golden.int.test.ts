@@ -15,6 +15,7 @@ import { readDescriptors } from '../../src/protocol/descriptors.ts';
 import { checkSequences } from '../../src/verify/check-sequences.ts';
 import { viewJournal } from '../../src/verify/journal.ts';
 import { GOLDEN_SCHEMAS, loadGolden, rowsOf, tablesOf } from '../support/golden.ts';
+import { createJournal } from '../support/journal.ts';
 import { fileScope } from '../support/scope.ts';
 import { goldenFile, migrations } from './golden/migrations.ts';
 
@@ -29,6 +30,18 @@ it('there is a golden journal of every version of the schema', () => {
   const missing = ALL.filter((name) => !existsSync(goldenFile(name)));
   expect(missing, 'make them: golden/make.ts says how').toEqual([]);
 });
+
+/** Columns, indexes, views and functions, as text; the schema's own name is left out. */
+async function schemaOf(pool: pg.Pool): Promise<string[]> {
+  const { rows } = await pool.query<{ name: string; line: string }>(
+    `select current_schema as name, format('%s.%s %s %s %s', table_name, column_name, data_type, is_nullable, column_default) as line
+     from information_schema.columns where table_schema = current_schema
+     union all select current_schema, indexdef from pg_indexes where schemaname = current_schema
+     union all select current_schema, pg_get_viewdef(oid) from pg_class where relkind = 'v' and relnamespace = current_schema::regnamespace
+     union all select current_schema, pg_get_functiondef(oid) from pg_proc where pronamespace = current_schema::regnamespace`,
+  );
+  return rows.map(({ name, line }) => line.replaceAll(`${name}.`, '').replaceAll(`'${name}'`, '')).sort();
+}
 
 describe.each(ALL)('a journal as of %s', (name) => {
   const t = fileScope();
@@ -67,6 +80,10 @@ describe.each(ALL)('a journal as of %s', (name) => {
     expect(before[schema].get('event')?.length).toBeGreaterThan(10);
     const { rows: applied } = await pool.query('select name from migration order by name');
     expect(applied.map((row) => row.name)).toEqual(ALL);
+  });
+
+  it.each(GOLDEN_SCHEMAS)('%s: has the schema that a new journal has', async (schema) => {
+    expect(await schemaOf(pools[schema])).toEqual(await schemaOf(await createJournal(t)));
   });
 
   it.each(GOLDEN_SCHEMAS)('%s: holds by the checks of verify', async (schema) => {

@@ -190,8 +190,8 @@ describe('decode_payload', () => {
       }
       return ofType(all, bytes);
     };
-    const [deep, deeper] = await inSql([nested(100), nested(101)]);
-    expect(deep).toEqual(inLibrary(nested(100)));
+    const [deep, deeper] = await inSql([nested(99), nested(101)]);
+    expect(deep).toEqual(inLibrary(nested(99)));
     expect(deeper).toBeNull();
   });
 
