@@ -19,6 +19,7 @@ export const ERRORS = {
   JOURNAL_NEWER: 'stop',
   JOURNAL_DENIED: 'stop',
   JOURNAL_UNREADABLE: 'stop',
+  ARCHIVE_DAMAGED: 'stop',
   HISTORY_GAP: 'stop',
   FUNCTION_UNAVAILABLE: 'retry',
   FUNCTION_PROTOCOL: 'stop',

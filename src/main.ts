@@ -4,6 +4,7 @@ import { runCli } from './cli/program.ts';
 import { deadLetters } from './commands/dead-letters.ts';
 import { dev } from './commands/dev.ts';
 import { diff } from './commands/diff.ts';
+import { archive } from './commands/journal-export.ts';
 import { controlled, operate } from './commands/operate.ts';
 import { promote } from './commands/promote.ts';
 import { reprocess } from './commands/reprocess.ts';
@@ -43,6 +44,6 @@ const code = await runCli({
   signal: stop.signal,
   out: process.stdout,
   err: process.stderr,
-  commands: { run, dev, demo, topics, operate, controlled, deadLetters, reprocess, diff, promote, verify },
+  commands: { run, dev, demo, topics, operate, controlled, deadLetters, reprocess, diff, promote, archive, verify },
 });
 process.stdout.write('', () => process.exit(code));

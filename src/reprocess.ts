@@ -102,7 +102,12 @@ export async function reprocess(options: ReprocessOptions, signal: AbortSignal):
     });
     closing.push(() => link.close());
     const discovered: Discovered = await link.connect(signal);
-    await noteFunctionVersion(pool, discovered.spec, descriptorSetOf(discovered.descriptors));
+    await noteFunctionVersion(
+      pool,
+      discovered.spec,
+      descriptorSetOf(discovered.descriptors),
+      discovered.descriptors.registry,
+    );
 
     const sourceCommands = internalTopics(config).commands;
     const { routes: routePlan, topics } = planDeployment(configOf(config, generation), discovered.spec);

@@ -299,7 +299,7 @@ async function buildEngine(
     claimDeployment(pool, config.deployment.name, shards),
   );
   await persist(deps, 'Postgres', 'POSTGRES_UNAVAILABLE', () =>
-    noteFunctionVersion(pool, spec, descriptorSetOf(descriptors)),
+    noteFunctionVersion(pool, spec, descriptorSetOf(descriptors), descriptors.registry),
   );
   const { generation } = deployment;
   const groupId = config.deployment.name;

@@ -149,6 +149,12 @@ export interface PromoteRequest {
   readonly holdMs: number;
 }
 
+/** What is done with a journal and a folder; absolute. */
+export interface ArchiveRequest {
+  readonly kind: 'export' | 'import';
+  readonly folder: string;
+}
+
 /**
  * What the commands do, given from outside: the command line knows how to ask and how to show, not how it is done.
  * Each answers with the exit code of the process; failures are thrown. A command that is not given is not offered.
@@ -174,6 +180,8 @@ export interface Commands {
   diff(config: Config, request: DiffRequest, io: Io): Promise<number>;
   /** Lets a generation serve in the place of the live one. */
   promote(config: Config, request: PromoteRequest, io: Io): Promise<number>;
+  /** Writes the journal into a folder, or fills an empty one from it. */
+  archive(config: Config, request: ArchiveRequest, io: Io): Promise<number>;
   /** Holds journal and topics against each other and prints what it finds. */
   verify(config: Config, options: VerifyCliOptions, io: Io): Promise<number>;
 }

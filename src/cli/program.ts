@@ -8,6 +8,7 @@ import { demoCommand } from './demo.ts';
 import { devCommand } from './dev.ts';
 import { diffCommand } from './diff.ts';
 import { entityCommand } from './entity.ts';
+import { addArchiveCommands } from './journal-export.ts';
 import { promoteCommand } from './promote.ts';
 import { reprocessCommand } from './reprocess.ts';
 import { runCommand } from './run.ts';
@@ -82,6 +83,13 @@ Exit codes: 0 done, 1 failed, 2 a fault in the command line or the configuration
   if (commands.reprocess) reprocessCommand(program, context, commands.reprocess);
   if (commands.diff) diffCommand(program, context, commands.diff);
   if (commands.promote) promoteCommand(program, context, commands.promote);
+  if (commands.archive) {
+    const group = program
+      .command('journal')
+      .summary('copy the journal')
+      .description('Copy the journal to another database.');
+    addArchiveCommands(group, context, commands.archive);
+  }
   if (commands.verify) verifyCommand(program, context, commands.verify);
   statusCommand(program, context);
   configCommand(program, context);

@@ -1,6 +1,8 @@
+import type { Registry } from '@bufbuild/protobuf';
 import type pg from 'pg';
 import { asBuffer } from '../bytes.ts';
 import type { ComponentKind, FunctionSpec } from '../model/component.ts';
+import { messageTypeRows } from './message-types.ts';
 
 /** A version of the function that has run, as the journal remembers it. */
 export interface FunctionVersion {
@@ -20,18 +22,29 @@ export interface FunctionVersion {
 }
 
 /**
- * Notes a version of the function, so that what it writes can be read when it has gone. Once is enough for each.
- * `descriptors`: a google.protobuf.FileDescriptorSet.
+ * Notes a version of the function and its message types, so that what it writes can be read when it has gone: here, and
+ * by the journal's views. Once is enough for each; a version that was noted without its types gets them.
+ * `descriptors`: a google.protobuf.FileDescriptorSet; `registry`: the types in it.
  */
-export async function noteFunctionVersion(pool: pg.Pool, spec: FunctionSpec, descriptors: Uint8Array): Promise<void> {
+export async function noteFunctionVersion(
+  pool: pg.Pool,
+  spec: FunctionSpec,
+  descriptors: Uint8Array,
+  registry: Registry,
+): Promise<void> {
   const components = [...spec.components.values()].map(({ kind, service, entityType }) => ({
     kind,
     service,
     entityType,
   }));
+  const types = messageTypeRows(registry);
   await pool.query(
-    `insert into function_version (digest, service_name, dialect, sdk, descriptors, components)
-     values ($1, $2, $3, $4, $5, $6) on conflict do nothing`,
+    `with version as (
+       insert into function_version (digest, service_name, dialect, sdk, descriptors, components)
+       values ($1, $2, $3, $4, $5, $6) on conflict do nothing
+     )
+     insert into message_type (function, name, fields)
+     select $1, t.name, t.fields from unnest($7::text[], $8::jsonb[]) as t(name, fields) on conflict do nothing`,
     [
       spec.digest,
       spec.serviceName,
@@ -39,6 +52,8 @@ export async function noteFunctionVersion(pool: pg.Pool, spec: FunctionSpec, des
       spec.supportLibrary,
       asBuffer(descriptors),
       JSON.stringify(components),
+      types.map(({ name }) => name),
+      types.map(({ fields }) => JSON.stringify(fields)),
     ],
   );
 }

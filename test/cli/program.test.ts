@@ -49,6 +49,10 @@ function recordingCommands(calls: unknown[][]): Commands {
       calls.push(['reprocess', config, request]);
       return 7;
     },
+    archive: async (config, request) => {
+      calls.push(['archive', config, request]);
+      return 7;
+    },
     verify: async (config, options) => {
       calls.push(['verify', config, options]);
       return 7;

@@ -299,24 +299,6 @@ describe('the schema', () => {
     await Promise.all([1, 2, 3].map(() => migrate({ url: fresh, schema: 's' })));
   });
 
-  it('of before there were feeds is brought up, and keeps what it has', async () => {
-    const fresh = await createDatabase(t);
-    await migrate({ url: fresh, schema: 's' });
-    const client = new pg.Client({ connectionString: fresh, options: '-c search_path=s' });
-    await client.connect();
-    await client.query('drop table feed; alter table value drop column chunk');
-    await client.query("delete from migration where name = '0005_feeds'");
-    await client.query(
-      "insert into value (generation, entity_type, entity_id, revision, shard, epoch, command_id) values (1, 't', 'e', 3, 0, 1, 'c')",
-    );
-    await migrate({ url: fresh, schema: 's' });
-    const { rows } = await client.query('select entity_id, revision, chunk from value');
-    const feeds = await client.query('select * from feed');
-    await client.end();
-    expect(rows).toEqual([{ entity_id: 'e', revision: '3', chunk: '0' }]);
-    expect(feeds.rows).toEqual([]);
-  });
-
   it('belongs to one deployment with one number of shards', async () => {
     expect(await claimDeployment(pool, 'mine', 8)).toEqual({ name: 'mine', shards: 8, generation: 1 });
     await expect(claimDeployment(pool, 'yours', 8)).rejects.toMatchObject({ code: 'JOURNAL_FOREIGN' });

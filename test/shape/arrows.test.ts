@@ -19,9 +19,11 @@ const ARROWS: Readonly<Record<string, readonly string[]>> = {
   history: ['model', 'codec', 'engine', 'journal', 'protocol', 'topics', 'verify/identity.ts'],
   doors: ['model', 'codec', 'functions', 'protocol', 'topics'],
   verify: ['model', 'replicated', 'codec', 'journal', 'topics', 'protocol', 'functions'],
+  archive: [],
   local: [],
   cli: ['config', 'observe'],
   commands: [
+    'archive',
     'cli',
     'codec',
     'config',
