@@ -3,6 +3,8 @@ import { constants } from 'node:os';
 import { runCli } from './cli/program.ts';
 import { deadLetters } from './commands/dead-letters.ts';
 import { dev } from './commands/dev.ts';
+import { entityHistory } from './commands/inspect/entity-history.ts';
+import { journal } from './commands/inspect/journal.ts';
 import { controlled, operate } from './commands/operate.ts';
 import { run } from './commands/run.ts';
 import { topics } from './commands/topics.ts';
@@ -40,6 +42,6 @@ const code = await runCli({
   signal: stop.signal,
   out: process.stdout,
   err: process.stderr,
-  commands: { run, dev, demo, topics, operate, controlled, deadLetters, verify },
+  commands: { run, dev, demo, topics, operate, controlled, journal, entityHistory, deadLetters, verify },
 });
 process.stdout.write('', () => process.exit(code));

@@ -2,10 +2,10 @@ import { type Command, InvalidArgumentError } from 'commander';
 import { addConfigFlags, loadConfigOf } from './config-flags.ts';
 import type { CommandContext, Commands, LetterFilter } from './context.ts';
 import { addOperatorOptions, type OperatorOptions } from './operator-options.ts';
+import { timeOf } from './points.ts';
 
 const LIMIT = 50;
 const MAX_LIMIT = 100_000;
-const UNITS_MS: Readonly<Record<string, number>> = { s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 };
 
 type FilterOptions = { topic?: string; code?: string; service?: string; since?: number };
 
@@ -117,7 +117,7 @@ function addFilter(command: Command): Command {
     .option('--topic <topic>', 'records of this input topic')
     .option('--code <code>', 'failures with this code, for example FUNCTION_FAILED')
     .option('--service <service>', 'commands of this gRPC service')
-    .option('--since <time>', 'given up since then: 30m, 2h, 7d, or a time such as 2026-01-31T12:00:00Z', sinceOf);
+    .option('--since <time>', 'given up since then: 30m, 2h, 7d, or a time such as 2026-01-31T12:00:00Z', timeOf);
 }
 
 function filterOf({ topic, code, service, since }: FilterOptions): LetterFilter {
@@ -133,12 +133,4 @@ function limitOf(text: string): number {
   const limit = Number(text);
   if (/^\d+$/.test(text) && limit >= 1 && limit <= MAX_LIMIT) return limit;
   throw new InvalidArgumentError(`It is not a number of dead letters (1 to ${MAX_LIMIT}).`);
-}
-
-function sinceOf(text: string): number {
-  const span = /^(\d{1,9})([smhd])$/.exec(text);
-  if (span !== null) return Date.now() - Number(span[1]) * (UNITS_MS[span[2] as string] as number);
-  const at = /^\d{4}-\d\d-\d\d/.test(text) ? Date.parse(text) : Number.NaN;
-  if (!Number.isNaN(at)) return at;
-  throw new InvalidArgumentError('It is neither a span such as 30m, 2h or 7d nor a time such as 2026-01-31T12:00:00Z.');
 }

@@ -7,6 +7,7 @@ import { deadLettersCommand } from './dead-letters.ts';
 import { demoCommand } from './demo.ts';
 import { devCommand } from './dev.ts';
 import { entityCommand } from './entity.ts';
+import { journalCommand } from './journal.ts';
 import { runCommand } from './run.ts';
 import { shardCommand } from './shard.ts';
 import { statusCommand } from './status.ts';
@@ -71,10 +72,11 @@ Exit codes: 0 done, 1 failed, 2 a fault in the command line or the configuration
   if (commands.run) runCommand(program, context, commands.run);
   if (commands.topics) topicsCommand(program, context, commands.topics);
   if (commands.operate && commands.controlled) {
-    const { operate, controlled } = commands;
-    entityCommand(program, context, { operate, controlled });
+    const { operate, controlled, entityHistory } = commands;
+    entityCommand(program, context, { operate, controlled, ...(entityHistory && { entityHistory }) });
     shardCommand(program, context, operate);
   }
+  if (commands.journal) journalCommand(program, context, commands.journal);
   if (commands.deadLetters) deadLettersCommand(program, context, commands.deadLetters);
   if (commands.verify) verifyCommand(program, context, commands.verify);
   statusCommand(program, context);

@@ -2,17 +2,13 @@ import pg from 'pg';
 import type { Io, VerifyCliOptions } from '../cli/context.ts';
 import type { Config } from '../config/config.ts';
 import { planDeployment } from '../deployment-plan.ts';
-import { methodKey } from '../engine/routes.ts';
 import { messageOf, StateferryError } from '../errors.ts';
-import { createFunctionClient, type FunctionClient } from '../functions/client.ts';
-import { type Discovered, discover } from '../functions/discovery.ts';
+import { createFunctionClient } from '../functions/client.ts';
 import { createPool } from '../journal/pool.ts';
-import type { Method } from '../model/component.ts';
 import { readFunctionFiles } from '../named-files.ts';
 import { kafkaLogCreator } from '../observe/kafka-log.ts';
 import { createLog } from '../observe/log.ts';
 import { maskSecrets } from '../observe/mask.ts';
-import { allDialects } from '../protocol/dialects.ts';
 import { createKafka } from '../topics/client.ts';
 import { registerCodecs } from '../topics/codecs.ts';
 import { missingTopics, partitionCounts } from '../topics/ensure.ts';
@@ -20,12 +16,11 @@ import { compactedTopics } from '../topics/limits.ts';
 import { openPartitionLogs } from '../topics/partition-log.ts';
 import { formatReport } from '../verify/report.ts';
 import { type Report, type VerifyOptions, verify as verifyDeployment } from '../verify/verify.ts';
-import { version } from '../version.ts';
+import { discoverOnce, probeNamed } from './ask-function.ts';
 import { createSteps } from './verify-steps.ts';
 
 /** One query may sort or count everything. */
 const STATEMENT_TIMEOUT_MS = 3_600_000;
-const DISCOVERY_TIMEOUT_MS = 10_000;
 /** The broker looks for transactions that are open too long every 10 s (`transaction.abort.timed.out.transaction.cleanup.interval.ms`). */
 const ABORTED_WITHIN_MS = 15_000;
 
@@ -123,7 +118,7 @@ export async function judge(
       logs,
       pool,
       sample: options.sample,
-      probes: options.probes.map((name) => methodNamed(found, name)),
+      probes: options.probes.map((name) => probeNamed(found, name)),
       patienceMs: options.patienceMs ?? config.kafka.transactionTimeoutMs + ABORTED_WITHIN_MS,
       steps,
       signal: io.signal,
@@ -131,32 +126,6 @@ export async function judge(
     });
   } finally {
     for (const close of closing.reverse()) await close();
-  }
-}
-
-/** Asks without telling the function afterwards that its runtime has gone: another one may be there. */
-async function discoverOnce(client: FunctionClient, config: Config): Promise<Discovered> {
-  try {
-    return await discover({
-      client,
-      dialects: allDialects(),
-      proxy: {
-        name: 'stateferry',
-        version: version(),
-        hostname: config.http.host,
-        port: config.http.port,
-        devMode: false,
-      },
-      timeoutMs: DISCOVERY_TIMEOUT_MS,
-    });
-  } catch (cause) {
-    if (!(cause instanceof StateferryError) || cause.code !== 'FUNCTION_UNAVAILABLE') throw cause;
-    throw new StateferryError(
-      'FUNCTION_UNAVAILABLE',
-      `no function answers at ${config.function.url}: ${messageOf(cause)}. Its annotations name the topics, and entities ` +
-        'are replayed there: start it, or correct function.url.',
-      { cause },
-    );
   }
 }
 
@@ -170,17 +139,4 @@ async function reachable(
   } catch (cause) {
     throw new StateferryError(code, `${what}: ${messageOf(cause)}`, { cause });
   }
-}
-
-function methodNamed({ spec }: Discovered, name: string): Method {
-  const methods = [...spec.components.values()]
-    .filter(({ kind }) => kind === 'event-sourced')
-    .flatMap((component) => [...component.methods.values()]);
-  const found = methods.filter((method) => methodKey(method) === name || method.name === name);
-  if (found.length === 1 && found[0] !== undefined) return found[0];
-  throw new StateferryError(
-    'CONFIG_INVALID',
-    `--probe names ${name}, and the event sourced entities have ${found.length === 0 ? 'no such method' : 'several of that name'}: ` +
-      `${methods.map(methodKey).join(', ')}.`,
-  );
 }

@@ -46,7 +46,10 @@ describe('the inputs of a chunk', () => {
 
   it.each([
     ['cut short', encodeInputs([inputRecord(), inputRecord()]).subarray(0, -3)],
-    ['with fewer offsets than records', Buffer.concat([encodeInputs([inputRecord()]), encodeInputs([])]).subarray(0, 12)],
+    [
+      'with fewer offsets than records',
+      Buffer.concat([encodeInputs([inputRecord()]), encodeInputs([])]).subarray(0, 12),
+    ],
     ['of another kind', Buffer.from('not protobuf')],
   ])('%s are refused', (_, bytes) => {
     expect(() => decodeInputs(bytes)).toThrow(expect.objectContaining({ code: 'JOURNAL_UNREADABLE' }));

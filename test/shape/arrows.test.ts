@@ -18,6 +18,7 @@ const ARROWS: Readonly<Record<string, readonly string[]>> = {
   engine: ['model', 'replicated', 'codec', 'functions', 'journal', 'topics', 'protocol', 'observe'],
   doors: ['model', 'codec', 'functions', 'protocol', 'topics'],
   verify: ['model', 'replicated', 'codec', 'journal', 'topics', 'protocol', 'functions'],
+  inspect: ['model', 'replicated', 'codec', 'journal', 'topics/partition.ts', 'protocol', 'verify/identity.ts'],
   local: [],
   cli: ['config', 'observe'],
   commands: [
@@ -26,6 +27,7 @@ const ARROWS: Readonly<Record<string, readonly string[]>> = {
     'config',
     'engine',
     'functions',
+    'inspect',
     'local',
     'observe',
     'protocol',
