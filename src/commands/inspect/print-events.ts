@@ -96,7 +96,9 @@ async function* pagesOf(
   if (follow === 'no' && order === 'entity') return yield* eventsByEntity(history, filter, pageSize);
   const heads = await shardHeads(history, filter.shard);
   if (follow !== 'now') {
-    const ranges = await shardRanges(history, { ...filter, ...(await beginningOf(history, filter)) });
+    // A record that is yet to come has no chunk to begin with.
+    const beginning = follow === 'no' ? await beginningOf(history, filter) : {};
+    const ranges = await shardRanges(history, { ...filter, ...beginning });
     // What comes after the heads is for the one who follows, once.
     const known = new Map(heads.map(({ shard, through }) => [shard, through]));
     yield* eventsByShard(
