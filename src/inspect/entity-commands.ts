@@ -5,8 +5,8 @@ import type { History, KnownComponent } from './scope.ts';
 /** The commands of an entity that the journal knows of, oldest first. */
 export interface EntityCommands {
   readonly ids: readonly string[];
-  /** Commands that left events and are older than those. */
-  readonly earlier: number;
+  /** There are more that left events, older than those. */
+  readonly hasOlder: boolean;
   /** Chunks that have outputs of them. */
   readonly places: readonly ChunkPlace[];
 }
@@ -44,7 +44,7 @@ export async function commandsOf(
     ids.add(output.command);
     places.push(output.place);
   }
-  return { ids: [...ids], earlier: Math.max(0, (events[0]?.commands ?? 0) - events.length), places };
+  return { ids: [...ids], hasOlder: (events[0]?.commands ?? 0) > events.length, places };
 }
 
 /** Records for callers at doors are keyed by the call, so they do not tell; events, states, replies and dead letters do. */

@@ -134,9 +134,10 @@ describe('entity trace', () => {
   });
 
   it('tells the newest, where there are more than asked for, and says so', async () => {
-    expect((await trace('one', '--limit', '2')).map((one) => one.command)).toContain(records.many);
+    expect((await trace('one', '--limit', '2')).map((one) => one.command)).toEqual([records.effects, records.many]);
     const { out } = await cli('entity', 'trace', 'one', '--limit', '1');
-    expect(out).toContain('3 earlier ones are not shown (--limit)');
+    expect(out).toMatch(/^ledgers one: 1 command from outside; older ones are not shown \(--limit\)\n/);
+    expect((await cli('entity', 'trace', 'one')).out).not.toContain('--limit');
   });
 
   it('is a tree of lines for a person', async () => {

@@ -38,15 +38,18 @@ async function trace(
   progress.now('looking for what they led to');
   const roots = [...new Set(commands.ids.map(rootTextOf))];
   const stories = await tellStories(history, roots, commands.places);
-  const told = stories.sort(byTime);
+  const told = stories.sort(byTime).slice(-limit);
+  const hasOlder = commands.hasOlder || told.length < roots.length;
   if (json) {
     io.out.write(
-      `${jsonText({ component: entityType, entity: entityId, earlierCommands: commands.earlier, commands: told.map(storyJson) }, 2)}\n`,
+      `${jsonText({ component: entityType, entity: entityId, hasOlder, commands: told.map(storyJson) }, 2)}\n`,
     );
     return 0;
   }
-  const earlier = commands.earlier === 0 ? '' : `, ${commands.earlier} earlier ones are not shown (--limit)`;
-  io.out.write(`${printable(entityType)} ${printable(entityId)}: ${told.length} commands from outside${earlier}\n\n`);
+  const older = hasOlder ? '; older ones are not shown (--limit)' : '';
+  io.out.write(
+    `${printable(entityType)} ${printable(entityId)}: ${told.length} ${told.length === 1 ? 'command' : 'commands'} from outside${older}\n\n`,
+  );
   const options = {
     nameVersion: (digest: string) => `version ${shortDigest(digest)}`,
     entity: { entityType, entityId },
