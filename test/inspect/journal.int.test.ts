@@ -1,6 +1,7 @@
 import pg from 'pg';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { wrapJson } from '../../src/codec/any.ts';
+import { encodeReplicatedDelta } from '../../src/codec/replicated-record.ts';
 import { migrate } from '../../src/journal/migrate.ts';
 import { ANY_URLS } from '../../src/protocol/any-urls.ts';
 import { type Cli, createCli } from '../support/cli.ts';
@@ -75,7 +76,11 @@ beforeAll(async () => {
       [
         digest,
         Buffer.from(set),
-        JSON.stringify([{ kind: 'event-sourced', service: 'shop.CartService', entityType: 'carts' }]),
+        JSON.stringify([
+          { kind: 'event-sourced', service: 'shop.CartService', entityType: 'carts' },
+          { kind: 'replicated', service: 'shop.TallyService', entityType: 'tallies' },
+          { kind: 'action', service: 'shop.Mailer', entityType: 'shop.Mailer' },
+        ]),
         hours,
       ],
     );
@@ -289,7 +294,11 @@ describe('show', () => {
 });
 
 it.each([
-  [['journal', 'events', '--component', 'cart'], 1, 'the journal has no component "cart": it has boxes, carts.'],
+  [
+    ['journal', 'events', '--component', 'cart'],
+    1,
+    'the journal has no component "cart": it has boxes, carts, tallies.',
+  ],
   [['journal', 'events', '--entity', 'nobody'], 1, 'the journal has no entity "nobody".'],
   [['journal', 'events', '--entity', 'cart-1', '--from', '6'], 1, '"cart-1" has 5 events, and --from names number 6.'],
   [['journal', 'events', '--shard', '2'], 1, 'there is no shard 2: the deployment has 2'],
@@ -317,6 +326,69 @@ it.each([
   expect(printed).toMatchObject({ code, out: '' });
   expect(printed.err).toContain(sentence);
   expect(printed.err).not.toContain('    at ');
+});
+
+describe('the state of an entity', () => {
+  const stateOf = async (entity: string, ...argv: string[]) => {
+    const { out, err } = await cli('entity', 'show', entity, '--json', ...argv);
+    expect(err).toBe('');
+    return JSON.parse(out) as Record<string, unknown>;
+  };
+  let place = 100;
+  const add = (key: [string, string, number], payload?: { typeUrl: string; value: Uint8Array }) =>
+    insertEvent(1, ++place, key, {
+      when: at(place),
+      ...(payload && { typeUrl: payload.typeUrl, payload: payload.value }),
+    });
+
+  it('that is replicated is made of its changes, up to any of them', async () => {
+    for (const [i, change] of [2, 3, -1].entries()) {
+      await add(['tallies', 'votes', i + 1], encodeReplicatedDelta({ kind: 'counter', change }));
+    }
+    expect(await stateOf('votes')).toMatchObject({ seq: 3, last: 3, state: { counter: 4 } });
+    expect(await stateOf('votes', '--at', '2')).toMatchObject({ seq: 2, last: 3, state: { counter: 5 } });
+    const snapshot = encodeReplicatedDelta({ kind: 'counter', change: 50 });
+    await db.query(
+      `insert into snapshot (generation, entity_type, entity_id, seq, type_url, payload) values (1, 'tallies', 'votes', 2, $1, $2)`,
+      [snapshot.typeUrl, Buffer.from(snapshot.value)],
+    );
+    expect(await stateOf('votes')).toMatchObject({ state: { counter: 49 } });
+    expect(await stateOf('votes', '--at', '1')).toMatchObject({ state: { counter: 2 } });
+    const { out } = await cli('journal', 'events', '--entity', 'votes', '--limit', '1');
+    expect(lines(out)).toMatchObject([{ payload: { counter: { change: 2 } } }]);
+    expect((await cli('entity', 'show', 'votes', '--probe', 'Get')).code).toBe(2);
+  });
+
+  it('that was deleted counts what came after, and as of before, what came before', async () => {
+    for (const seq of [1, 2, 3]) await add(['carts', 'reborn', seq]);
+    await db.query(
+      `insert into deletion (generation, entity_type, entity_id, seq, due_at) values (1, 'carts', 'reborn', 2, now() - interval '1 day')`,
+    );
+    const seqsOf = async (...argv: string[]) =>
+      ((await stateOf('reborn', ...argv)).events as { seq: number }[]).map(({ seq }) => seq);
+    expect(await seqsOf()).toEqual([3]);
+    expect(await seqsOf('--at', '2')).toEqual([1, 2]);
+  });
+
+  it('is asked for by component where several have such an entity', async () => {
+    await add(['carts', 'twin', 1]);
+    await db.query(
+      `insert into value (generation, entity_type, entity_id, revision, shard, epoch, command_id) values (1, 'boxes', 'twin', 1, 1, 1, 'orders/1/1')`,
+    );
+    for (const argv of [
+      ['entity', 'show', 'twin'],
+      ['entity', 'trace', 'twin'],
+      ['journal', 'show', 'twin@1'],
+    ]) {
+      const { code, err } = await cli(...argv);
+      expect([code, err]).toEqual([
+        2,
+        'stateferry: several components have an entity "twin": say which with --component: boxes, carts.\n',
+      ]);
+      expect((await cli(...argv, '--component', 'shop.CartService')).code).toBe(0);
+    }
+    expect(await stateOf('twin', '--component', 'boxes')).toMatchObject({ revision: 1, deleted: true });
+  });
 });
 
 it('what takes long is stopped by Ctrl-C, in the database too', async () => {
