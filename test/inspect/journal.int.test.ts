@@ -404,12 +404,15 @@ it('what takes long is stopped by Ctrl-C, in the database too', async () => {
     );
     return rows[0]?.n === 1;
   };
-  await eventually('it waits', waiting);
-  stop.abort();
-  expect(await running.ended).toEqual({ code: 1, out: '', err: 'stateferry: stopped before the end\n' });
-  expect(await waiting()).toBe(false);
-  await holder.query('rollback');
-  holder.release();
+  try {
+    await eventually('it waits', waiting);
+    stop.abort();
+    expect(await running.ended).toEqual({ code: 1, out: '', err: 'stateferry: stopped before the end\n' });
+    expect(await waiting()).toBe(false);
+  } finally {
+    await holder.query('rollback');
+    holder.release();
+  }
 });
 
 it('a journal of an earlier version is told from one of this', async () => {
