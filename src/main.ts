@@ -4,6 +4,8 @@ import { runCli } from './cli/program.ts';
 import { deadLetters } from './commands/dead-letters.ts';
 import { dev } from './commands/dev.ts';
 import { diff } from './commands/diff.ts';
+import { entityHistory } from './commands/inspect/entity-history.ts';
+import { journal } from './commands/inspect/journal.ts';
 import { archive } from './commands/journal-export.ts';
 import { controlled, operate } from './commands/operate.ts';
 import { promote } from './commands/promote.ts';
@@ -44,6 +46,21 @@ const code = await runCli({
   signal: stop.signal,
   out: process.stdout,
   err: process.stderr,
-  commands: { run, dev, demo, topics, operate, controlled, deadLetters, reprocess, diff, promote, archive, verify },
+  commands: {
+    run,
+    dev,
+    demo,
+    topics,
+    operate,
+    controlled,
+    journal,
+    entityHistory,
+    archive,
+    deadLetters,
+    reprocess,
+    diff,
+    promote,
+    verify,
+  },
 });
 process.stdout.write('', () => process.exit(code));

@@ -4,7 +4,9 @@ import type { Environment } from '../config/variables.ts';
 
 /** A stream for text, as process.stdout is one. */
 export interface Output {
+  /** False: it would rather have no more before it has emitted `drain`. */
   write(text: string): unknown;
+  once?(event: 'drain', listener: () => void): unknown;
   /** Whether a person looks at it. */
   readonly isTTY?: boolean | undefined;
   /** Width in characters, where it has one. */
@@ -155,6 +157,83 @@ export interface ArchiveRequest {
   readonly folder: string;
 }
 
+/** How rows are written: for a person, one JSON object a line, or RFC 4180. */
+export type RowFormat = 'table' | 'jsonl' | 'csv';
+
+/** A bound of history: a time (milliseconds since the epoch), or the sequence number of an event of one entity. */
+export type Point = { readonly kind: 'time'; readonly at: number } | { readonly kind: 'seq'; readonly seq: number };
+
+/** Where a record stands in a topic. */
+export interface PlaceOfRecord {
+  readonly topic: string;
+  readonly partition: number;
+  readonly offset: bigint;
+}
+
+/** One entity, or all whose ids begin with this. */
+export type EntityPick = { readonly id: string } | { readonly prefix: string };
+
+/** One thing of the journal. */
+export type JournalThing =
+  | { readonly kind: 'command'; readonly id: string }
+  | { readonly kind: 'event'; readonly entityId: string; readonly seq: number };
+
+/** What is asked of the journal. */
+export type JournalRequest = {
+  /** Undefined: the live one. */
+  readonly generation: number | undefined;
+  /** Undefined: as fits where it goes. */
+  readonly format: RowFormat | undefined;
+  /** An entity type or a service; undefined: all. */
+  readonly component: string | undefined;
+} & (
+  | {
+      readonly kind: 'entities';
+      readonly entity: EntityPick | undefined;
+      /** Undefined: all. */
+      readonly limit: number | undefined;
+      /** The cursor that an earlier list ended with. */
+      readonly after: string | undefined;
+    }
+  | {
+      readonly kind: 'events';
+      readonly entity: EntityPick | undefined;
+      readonly from: Point | undefined;
+      readonly to: Point | undefined;
+      readonly shard: number | undefined;
+      /** Id of a command: events of it, and of all that derive from it. */
+      readonly command: string | undefined;
+      readonly type: string | undefined;
+      readonly order: 'entity' | 'shard';
+      readonly limit: number | undefined;
+      /** From where on: `no`: what there is; `beginning`: what there is and what comes; `now`: what comes. */
+      readonly follow: 'no' | 'beginning' | 'now';
+    }
+  | { readonly kind: 'show'; readonly thing: JournalThing; readonly json: boolean }
+  | { readonly kind: 'stats' }
+);
+
+/** What is asked of one entity's history. */
+export type EntityHistoryRequest = {
+  readonly generation: number | undefined;
+  readonly component: string | undefined;
+  readonly entityId: string;
+  readonly json: boolean;
+} & (
+  | {
+      readonly kind: 'trace';
+      /** The newest commands; undefined: all. */
+      readonly limit: number | undefined;
+    }
+  | {
+      readonly kind: 'show';
+      /** Undefined: now. */
+      readonly at: Point | ({ readonly kind: 'record' } & PlaceOfRecord) | undefined;
+      /** A method whose answer shows the state. */
+      readonly probe: string | undefined;
+    }
+);
+
 /**
  * What the commands do, given from outside: the command line knows how to ask and how to show, not how it is done.
  * Each answers with the exit code of the process; failures are thrown. A command that is not given is not offered.
@@ -182,6 +261,10 @@ export interface Commands {
   promote(config: Config, request: PromoteRequest, io: Io): Promise<number>;
   /** Writes the journal into a folder, or fills an empty one from it. */
   archive(config: Config, request: ArchiveRequest, io: Io): Promise<number>;
+  /** Lists, follows, shows and counts what the journal has. */
+  journal(config: Config, request: JournalRequest, io: Io): Promise<number>;
+  /** Tells the story of an entity, or its state at a moment. */
+  entityHistory(config: Config, request: EntityHistoryRequest, io: Io): Promise<number>;
   /** Holds journal and topics against each other and prints what it finds. */
   verify(config: Config, options: VerifyCliOptions, io: Io): Promise<number>;
 }

@@ -1,8 +1,8 @@
 import { type Command, InvalidArgumentError } from 'commander';
 import { addConfigFlags, loadConfigOf } from './config-flags.ts';
 import type { CommandContext, Commands, LetterFilter } from './context.ts';
-import { momentOf } from './moment.ts';
 import { addOperatorOptions, type OperatorOptions } from './operator-options.ts';
+import { timeOf } from './points.ts';
 
 const LIMIT = 50;
 const MAX_LIMIT = 100_000;
@@ -117,7 +117,7 @@ function addFilter(command: Command): Command {
     .option('--topic <topic>', 'records of this input topic')
     .option('--code <code>', 'failures with this code, for example FUNCTION_FAILED')
     .option('--service <service>', 'commands of this gRPC service')
-    .option('--since <time>', 'given up since then: 30m, 2h, 7d, or a time such as 2026-01-31T12:00:00Z', momentOf);
+    .option('--since <time>', 'given up since then: 30m, 2h, 7d, or a time such as 2026-01-31T12:00:00Z', timeOf);
 }
 
 function filterOf({ topic, code, service, since }: FilterOptions): LetterFilter {

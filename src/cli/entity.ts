@@ -1,6 +1,8 @@
-import { type Command, InvalidArgumentError } from 'commander';
+import type { Command } from 'commander';
 import { addConfigFlags, loadConfigOf } from './config-flags.ts';
 import type { CommandContext, Commands } from './context.ts';
+import { addHistoryCommands } from './entity-history.ts';
+import { nameOf } from './inspect-options.ts';
 import { configWithoutBrokers } from './local-request.ts';
 import { addOperatorOptions, type OperatorOptions } from './operator-options.ts';
 
@@ -30,12 +32,16 @@ const VERBS = {
 export function entityCommand(
   program: Command,
   context: CommandContext,
-  { operate, controlled }: Pick<Commands, 'operate' | 'controlled'>,
+  {
+    operate,
+    controlled,
+    entityHistory,
+  }: Pick<Commands, 'operate' | 'controlled'> & Partial<Pick<Commands, 'entityHistory'>>,
 ): void {
   const entity = program
     .command('entity')
-    .summary('pause, resume or skip past a command of one entity')
-    .description('What an operator does about one entity, while all others go on.')
+    .summary('look at one entity; pause, resume or skip past a command of it')
+    .description('Look at the history of one entity, and what an operator does about it while all others go on.')
     .addHelpText(
       'after',
       `
@@ -47,7 +53,9 @@ Examples:
   $ stateferry entity pause carts cart-17 --reason "bad price, ask Jo"
   $ stateferry entity list
   $ stateferry entity skip carts cart-17
-  $ stateferry entity resume carts cart-17`,
+  $ stateferry entity resume carts cart-17
+  $ stateferry entity trace cart-17
+  $ stateferry entity show cart-17 --at 3 --probe shop.CartService/GetCart`,
     );
   for (const kind of ['pause', 'resume', 'skip'] as const) {
     const command = entity
@@ -73,9 +81,5 @@ Examples:
     const config = configWithoutBrokers((assumed) => loadConfigOf(list, context, assumed));
     context.exitWith(await controlled(config, { json }, context));
   });
-}
-
-function nameOf(text: string): string {
-  if (text !== '' && !text.includes('\0')) return text;
-  throw new InvalidArgumentError('It is empty.');
+  if (entityHistory) addHistoryCommands(entity, context, entityHistory);
 }

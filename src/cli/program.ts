@@ -8,6 +8,7 @@ import { demoCommand } from './demo.ts';
 import { devCommand } from './dev.ts';
 import { diffCommand } from './diff.ts';
 import { entityCommand } from './entity.ts';
+import { journalCommand } from './journal.ts';
 import { addArchiveCommands } from './journal-export.ts';
 import { promoteCommand } from './promote.ts';
 import { reprocessCommand } from './reprocess.ts';
@@ -75,20 +76,17 @@ Exit codes: 0 done, 1 failed, 2 a fault in the command line or the configuration
   if (commands.run) runCommand(program, context, commands.run);
   if (commands.topics) topicsCommand(program, context, commands.topics);
   if (commands.operate && commands.controlled) {
-    const { operate, controlled } = commands;
-    entityCommand(program, context, { operate, controlled });
+    const { operate, controlled, entityHistory } = commands;
+    entityCommand(program, context, { operate, controlled, ...(entityHistory && { entityHistory }) });
     shardCommand(program, context, operate);
   }
   if (commands.deadLetters) deadLettersCommand(program, context, commands.deadLetters);
   if (commands.reprocess) reprocessCommand(program, context, commands.reprocess);
   if (commands.diff) diffCommand(program, context, commands.diff);
   if (commands.promote) promoteCommand(program, context, commands.promote);
-  if (commands.archive) {
-    const group = program
-      .command('journal')
-      .summary('copy the journal')
-      .description('Copy the journal to another database.');
-    addArchiveCommands(group, context, commands.archive);
+  if (commands.journal) {
+    const group = journalCommand(program, context, commands.journal);
+    if (commands.archive) addArchiveCommands(group, context, commands.archive);
   }
   if (commands.verify) verifyCommand(program, context, commands.verify);
   statusCommand(program, context);

@@ -1,7 +1,7 @@
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { addConfigFlags, loadConfigOf } from './config-flags.ts';
 import type { CommandContext, Commands } from './context.ts';
-import { momentOf } from './moment.ts';
+import { timeOf } from './points.ts';
 
 const NAME = /^[a-z0-9][a-z0-9._-]{0,39}$/i;
 const FLAGS = { follow: 'go on with what comes in meanwhile, until Ctrl-C' };
@@ -134,7 +134,7 @@ function urlOf(text: string): string {
 }
 
 function fromOf(text: string): number | 'beginning' {
-  return text === 'beginning' ? text : momentOf(text);
+  return text === 'beginning' ? text : timeOf(text);
 }
 
 function countOf(text: string): number {

@@ -4,7 +4,18 @@ export function formatTable(
   rows: readonly (readonly string[])[],
   right: ReadonlySet<string> = new Set(),
 ): string {
-  const widths = head.map((title, column) => Math.max(title.length, ...rows.map((row) => (row[column] ?? '').length)));
+  return createTable(head, right)(rows);
+}
+
+/**
+ * A table whose rows come a part at a time: each call gives the lines of one part, the first of them behind the head.
+ * A column is as wide as what it had to hold so far.
+ */
+export function createTable(
+  head: readonly string[],
+  right: ReadonlySet<string> = new Set(),
+): (rows: readonly (readonly string[])[]) => string {
+  const widths = head.map((title) => title.length);
   const line = (cells: readonly string[]) =>
     head
       .map((title, column) => {
@@ -14,5 +25,13 @@ export function formatTable(
       })
       .join('  ')
       .trimEnd();
-  return `${[line(head), ...rows.map(line)].join('\n')}\n`;
+  let isBegun = false;
+  return (rows) => {
+    for (const row of rows) {
+      for (const [column, cell] of row.entries()) widths[column] = Math.max(widths[column] ?? 0, cell.length);
+    }
+    const lines = isBegun ? rows.map(line) : [line(head), ...rows.map(line)];
+    isBegun = true;
+    return lines.map((text) => `${text}\n`).join('');
+  };
 }

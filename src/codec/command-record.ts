@@ -100,9 +100,9 @@ export function decodeCommandRecord(
   resolve: (service: string, method: string) => Method | undefined,
 ): Decoded {
   let method: Method | undefined;
-  let known: Pick<Fields, 'id' | 'caller'> | undefined;
+  let known: Pick<CommandFields, 'id' | 'caller'> | undefined;
   try {
-    const fields = readFields(record.value);
+    const fields = readCommandFields(record.value);
     known = fields;
     if (fields.fault !== '') {
       throw new StateferryError(fields.method === '' ? 'RECORD_UNKNOWN_TYPE' : 'RECORD_OVERSIZE', fields.fault);
@@ -147,11 +147,12 @@ export function decodeCommandRecord(
   }
 }
 
-function nameOf({ id }: Fields): string {
+function nameOf({ id }: CommandFields): string {
   return id === '' ? 'from a door' : id;
 }
 
-interface Fields {
+/** What a record of the command topic says, as it says it: fields that are not there are empty. */
+export interface CommandFields {
   id: string;
   service: string;
   method: string;
@@ -165,7 +166,11 @@ interface Fields {
   fault: string;
 }
 
-function readFields(value: Buffer | null): Fields {
+/**
+ * The fields of a record's value, whether or not the function has such a method.
+ * @throws StateferryError RECORD_TOMBSTONE without a value, RECORD_UNDECODABLE for one that is no command record.
+ */
+export function readCommandFields(value: Buffer | null): CommandFields {
   if (value === null) {
     throw new StateferryError(
       'RECORD_TOMBSTONE',
@@ -188,8 +193,8 @@ function readFields(value: Buffer | null): Fields {
   }
 }
 
-function readEnvelope(value: Buffer): Fields {
-  const fields: Fields = {
+function readEnvelope(value: Buffer): CommandFields {
+  const fields: CommandFields = {
     id: '',
     service: '',
     method: '',

@@ -60,9 +60,15 @@ export function encodeReplicatedDelta(delta: ReplicatedDelta): Payload {
   return { typeUrl: TYPE_URL, value: wire().encode(toMessage(delta)).finish() };
 }
 
+/** Whether a payload says that it is what `encodeReplicatedDelta` makes. */
+export function isReplicatedDelta({ typeUrl }: Payload): boolean {
+  return typeUrl === TYPE_URL;
+}
+
 /** @throws StateferryError ENTITY_UNREADABLE for an event that no replicated entity has written. */
-export function decodeReplicatedDelta({ typeUrl, value }: Payload): ReplicatedDelta {
-  if (typeUrl !== TYPE_URL) {
+export function decodeReplicatedDelta(payload: Payload): ReplicatedDelta {
+  const { typeUrl, value } = payload;
+  if (!isReplicatedDelta(payload)) {
     throw new StateferryError(
       'ENTITY_UNREADABLE',
       `the journal has a ${typeUrl} of this entity, and it is a replicated entity now, whose events are ${TYPE}. ` +

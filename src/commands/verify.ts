@@ -2,12 +2,9 @@ import pg from 'pg';
 import type { Io, VerifyCliOptions } from '../cli/context.ts';
 import type { Config } from '../config/config.ts';
 import { planDeployment } from '../deployment-plan.ts';
-import { methodKey } from '../engine/routes.ts';
-import { messageOf, StateferryError } from '../errors.ts';
+import { messageOf } from '../errors.ts';
 import { createFunctionClient } from '../functions/client.ts';
-import type { Discovered } from '../functions/discovery.ts';
 import { createPool } from '../journal/pool.ts';
-import type { Method } from '../model/component.ts';
 import { readFunctionFiles } from '../named-files.ts';
 import { kafkaLogCreator } from '../observe/kafka-log.ts';
 import { createLog } from '../observe/log.ts';
@@ -19,7 +16,7 @@ import { compactedTopics } from '../topics/limits.ts';
 import { openPartitionLogs } from '../topics/partition-log.ts';
 import { formatReport } from '../verify/report.ts';
 import { type Report, type VerifyOptions, verify as verifyDeployment } from '../verify/verify.ts';
-import { discoverOnce } from './discover-once.ts';
+import { discoverOnce, probeNamed } from './ask-function.ts';
 import { reachable } from './reachable.ts';
 import { createSteps } from './verify-steps.ts';
 
@@ -122,7 +119,7 @@ export async function judge(
       logs,
       pool,
       sample: options.sample,
-      probes: options.probes.map((name) => methodNamed(found, name)),
+      probes: options.probes.map((name) => probeNamed(found, name)),
       patienceMs: options.patienceMs ?? config.kafka.transactionTimeoutMs + ABORTED_WITHIN_MS,
       steps,
       signal: io.signal,
@@ -131,17 +128,4 @@ export async function judge(
   } finally {
     for (const close of closing.reverse()) await close();
   }
-}
-
-function methodNamed({ spec }: Discovered, name: string): Method {
-  const methods = [...spec.components.values()]
-    .filter(({ kind }) => kind === 'event-sourced')
-    .flatMap((component) => [...component.methods.values()]);
-  const found = methods.filter((method) => methodKey(method) === name || method.name === name);
-  if (found.length === 1 && found[0] !== undefined) return found[0];
-  throw new StateferryError(
-    'CONFIG_INVALID',
-    `--probe names ${name}, and the event sourced entities have ${found.length === 0 ? 'no such method' : 'several of that name'}: ` +
-      `${methods.map(methodKey).join(', ')}.`,
-  );
 }

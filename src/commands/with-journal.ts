@@ -19,12 +19,17 @@ export interface Journal extends FoundDeployment {
  * Uses the journal that the configuration names, for a command that does not run the deployment.
  * @throws StateferryError POSTGRES_UNAVAILABLE, or what `findDeployment` throws.
  */
-export async function withJournal<T>(config: Config, use: (journal: Journal) => Promise<T>): Promise<T> {
+export async function withJournal<T>(
+  config: Config,
+  use: (journal: Journal) => Promise<T>,
+  /** How long a statement may take; absent: as configured for a process that runs. */
+  statementTimeoutMs: number = config.postgres.statementTimeoutMs,
+): Promise<T> {
   const pool = createPool({
     url: config.postgres.url,
     schema: config.postgres.schema,
     size: CONNECTIONS,
-    statementTimeoutMs: config.postgres.statementTimeoutMs,
+    statementTimeoutMs,
     applicationName: `stateferry ${config.deployment.name}`,
     onIdleError: () => undefined,
   });

@@ -22,6 +22,7 @@ async function cli(
       },
     },
     commands: {
+      journal: async () => 7,
       archive: async (_config, request) => {
         calls.push(request);
         return 1;

@@ -53,6 +53,14 @@ function recordingCommands(calls: unknown[][]): Commands {
       calls.push(['archive', config, request]);
       return 7;
     },
+    journal: async (config, request) => {
+      calls.push(['journal', config, request]);
+      return 7;
+    },
+    entityHistory: async (config, request) => {
+      calls.push(['entityHistory', config, request]);
+      return 7;
+    },
     verify: async (config, options) => {
       calls.push(['verify', config, options]);
       return 7;

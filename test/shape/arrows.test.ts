@@ -20,6 +20,7 @@ const ARROWS: Readonly<Record<string, readonly string[]>> = {
   doors: ['model', 'codec', 'functions', 'protocol', 'topics'],
   verify: ['model', 'replicated', 'codec', 'journal', 'topics', 'protocol', 'functions'],
   archive: [],
+  inspect: ['model', 'replicated', 'codec', 'journal', 'topics/partition.ts', 'protocol', 'verify/identity.ts'],
   local: [],
   cli: ['config', 'observe'],
   commands: [
@@ -30,6 +31,7 @@ const ARROWS: Readonly<Record<string, readonly string[]>> = {
     'engine',
     'functions',
     'history',
+    'inspect',
     'local',
     'observe',
     'protocol',

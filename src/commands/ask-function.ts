@@ -1,7 +1,9 @@
 import type { Config } from '../config/config.ts';
+import { methodKey } from '../engine/routes.ts';
 import { messageOf, StateferryError } from '../errors.ts';
 import type { FunctionClient } from '../functions/client.ts';
 import { type Discovered, discover } from '../functions/discovery.ts';
+import type { Method } from '../model/component.ts';
 import { allDialects } from '../protocol/dialects.ts';
 import { version } from '../version.ts';
 
@@ -9,7 +11,7 @@ const DISCOVERY_TIMEOUT_MS = 10_000;
 
 /**
  * Asks a function what it is, without telling it afterwards that its runtime has gone: another one may be there.
- * @throws StateferryError FUNCTION_UNAVAILABLE, and what `discover` throws.
+ * @throws StateferryError FUNCTION_UNAVAILABLE where none answers, and what `discover` throws.
  */
 export async function discoverOnce(client: FunctionClient, config: Config): Promise<Discovered> {
   try {
@@ -34,4 +36,21 @@ export async function discoverOnce(client: FunctionClient, config: Config): Prom
       { cause },
     );
   }
+}
+
+/**
+ * The method of an event sourced entity that `--probe` names, as Service/Method or by its name alone.
+ * @throws StateferryError CONFIG_INVALID where there is none, or several.
+ */
+export function probeNamed({ spec }: Discovered, name: string): Method {
+  const methods = [...spec.components.values()]
+    .filter(({ kind }) => kind === 'event-sourced')
+    .flatMap((component) => [...component.methods.values()]);
+  const found = methods.filter((method) => methodKey(method) === name || method.name === name);
+  if (found.length === 1 && found[0] !== undefined) return found[0];
+  throw new StateferryError(
+    'CONFIG_INVALID',
+    `--probe names ${name}, and the event sourced entities have ${found.length === 0 ? 'no such method' : 'several of that name'}: ` +
+      `${methods.map(methodKey).join(', ')}.`,
+  );
 }

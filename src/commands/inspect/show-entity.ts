@@ -1,0 +1,211 @@
+import type { EntityHistoryRequest, Io } from '../../cli/context.ts';
+import type { Config } from '../../config/config.ts';
+import { StateferryError } from '../../errors.ts';
+import { eventsOf } from '../../inspect/events.ts';
+import { chunksNumbered, chunksOfEvents } from '../../inspect/find-chunks.ts';
+import { locateRecord } from '../../inspect/locate-record.ts';
+import { readContent } from '../../inspect/records.ts';
+import { entityNamed, type History, type KnownComponent } from '../../inspect/scope.ts';
+import { type Moment, replicatedValueAt, type StateSource, stateSourceAt } from '../../inspect/state-at.ts';
+import { rootTextOf } from '../../inspect/stories.ts';
+import { rootOf } from '../../verify/identity.ts';
+import { printable } from '../printable.ts';
+import { contentJson, shownContent } from './content-text.ts';
+import { indentedJson, jsonText, RawJson } from './json-text.ts';
+import { probeState } from './probe-state.ts';
+import type { Progress } from './progress.ts';
+
+type ShowRequest = EntityHistoryRequest & { kind: 'show' };
+
+/** `stateferry entity show`. */
+export async function showEntity(
+  config: Config,
+  history: History,
+  request: ShowRequest,
+  io: Io,
+  progress: Progress,
+): Promise<number> {
+  const component = await entityNamed(history, request.entityId, request.component);
+  const moment = momentOf(request.at);
+  if (request.probe !== undefined && component.kind !== 'event-sourced') {
+    throw new StateferryError(
+      'CONFIG_INVALID',
+      `--probe asks the function for the state of an event sourced entity, and "${component.entityType}" is ${component.kind}: ` +
+        'its state is in the journal. Leave --probe out.',
+    );
+  }
+  if (component.kind === 'value') return showValue(history, component, request, moment, io);
+  const key = { entityType: component.entityType, entityId: request.entityId };
+  const source = await stateSourceAt(history, key, moment);
+  if (component.kind === 'replicated') {
+    const value = await replicatedValueAt(history, component, request.entityId, source);
+    printState(component, request, source, value === undefined ? undefined : new RawJson(value), io);
+    return 0;
+  }
+  if (request.probe === undefined) return showSource(history, component, request, source, io);
+  progress.now(`replaying ${source.seq} events at ${config.function.url}`);
+  const answer = await probeState(config, history, { ...key, source, probe: request.probe });
+  printState(component, request, source, answer, io);
+  return 0;
+}
+
+function momentOf(at: ShowRequest['at']): Moment | undefined {
+  return at?.kind === 'time' ? { kind: 'time', at: new Date(at.at) } : at;
+}
+
+/** The state as JSON alone, or with what it is of. */
+function printState(
+  { entityType }: KnownComponent,
+  { entityId, json }: ShowRequest,
+  { seq, last, isDeleted }: StateSource,
+  state: RawJson | undefined,
+  io: Io,
+): void {
+  if (json) {
+    const about = { component: entityType, entity: entityId, seq, last, deleted: isDeleted };
+    io.out.write(`${jsonText({ ...about, state: state ?? null }, 2)}\n`);
+    return;
+  }
+  io.err.write(
+    `${printable(entityType)} ${printable(entityId)} as of event ${seq} of ${last}${isDeleted ? ', deleted' : ''}\n`,
+  );
+  io.out.write(`${state === undefined ? 'null' : indentedJson(state.text)}\n`);
+}
+
+/** Without a function to ask: what it would be given. */
+async function showSource(
+  history: History,
+  { entityType }: KnownComponent,
+  { entityId, json }: ShowRequest,
+  { seq, last, snapshot, voidThrough, isDeleted }: StateSource,
+  io: Io,
+): Promise<number> {
+  const snapshotContent = snapshot && readContent(history, snapshot.payload);
+  const events = [];
+  for await (const event of eventsOf(history, { entityType, entityId }, snapshot?.seq ?? voidThrough, seq)) {
+    const [chunk] = history.versions.length > 1 ? await chunksOfEvents(history, [event]) : [];
+    events.push({ ...event, content: readContent(history, event.payload, chunk?.function) });
+  }
+  if (json) {
+    io.out.write(
+      `${jsonText(
+        {
+          component: entityType,
+          entity: entityId,
+          seq,
+          last,
+          deleted: isDeleted,
+          snapshot:
+            snapshot && snapshotContent
+              ? { seq: snapshot.seq, at: snapshot.at, ...contentJson(snapshotContent) }
+              : null,
+          events: events.map(({ seq: number, at, commandId, content }) => ({
+            seq: number,
+            at,
+            command: commandId,
+            ...contentJson(content),
+          })),
+        },
+        2,
+      )}\n`,
+    );
+    return 0;
+  }
+  io.out.write(
+    `${printable(entityType)} ${printable(entityId)} as of event ${seq} of ${last}${isDeleted ? ', deleted' : ''}\n`,
+  );
+  if (snapshot && snapshotContent) {
+    io.out.write(
+      `snapshot ${snapshot.seq}  ${snapshot.at.toISOString()}  ${printable(snapshotContent.type)} ${printable(shownContent(snapshotContent))}\n`,
+    );
+  }
+  for (const { seq: number, at, commandId, content } of events) {
+    io.out.write(
+      `event ${number}  ${at.toISOString()}  ${printable(commandId)}  ${printable(content.type)} ${printable(shownContent(content))}\n`,
+    );
+  }
+  return 0;
+}
+
+async function showValue(
+  history: History,
+  { entityType }: KnownComponent,
+  { entityId, json }: ShowRequest,
+  moment: Moment | undefined,
+  io: Io,
+): Promise<number> {
+  const { rows } = await history.db.query<{
+    revision: number;
+    shard: number;
+    chunk: number;
+    type_url: string | null;
+    payload: Buffer | null;
+    command_id: string;
+    at: Date;
+  }>(
+    `select revision, shard, chunk, type_url, payload, command_id, at
+     from value where generation = $1 and entity_type = $2 and entity_id = $3`,
+    [history.generation, entityType, entityId],
+  );
+  const [row] = rows;
+  if (row === undefined) throw refused(`"${entityId}" of "${entityType}" has no value.`);
+  if (moment !== undefined) await refuseEarlier(history, entityId, row, moment);
+  const [chunk] = await chunksNumbered(history, [row]);
+  const content =
+    row.type_url === null || row.payload === null
+      ? undefined
+      : readContent(history, { typeUrl: row.type_url, value: row.payload }, chunk?.function);
+  if (json) {
+    const { revision, at, command_id: command } = row;
+    const about = { component: entityType, entity: entityId, revision, at, command, deleted: content === undefined };
+    io.out.write(`${jsonText({ ...about, ...(content && contentJson(content)) }, 2)}\n`);
+    return 0;
+  }
+  const state = content === undefined ? 'deleted' : printable(content.type);
+  io.err.write(
+    `${printable(entityType)} ${printable(entityId)}, revision ${row.revision} of ${row.at.toISOString()} by ${printable(row.command_id)}: ${state}\n`,
+  );
+  if (content === undefined) io.out.write('null\n');
+  else if (content.json === undefined) io.out.write(`${shownContent(content)}\n`);
+  else io.out.write(`${indentedJson(content.json)}\n`);
+  return 0;
+}
+
+/** Of a value, only the present one is there. */
+async function refuseEarlier(
+  history: History,
+  entityId: string,
+  row: {
+    readonly revision: number;
+    readonly shard: number;
+    readonly chunk: number;
+    readonly command_id: string;
+    readonly at: Date;
+  },
+  moment: Moment,
+): Promise<void> {
+  const present = `"${entityId}" is a value, of which the journal keeps the present one alone: revision ${row.revision}, of ${row.at.toISOString()}`;
+  const ask = 'Leave --at out, or choose a later moment.';
+  if (moment.kind === 'seq') {
+    if (moment.seq === row.revision) return;
+    throw refused(
+      moment.seq < row.revision
+        ? `${present}. Revision ${moment.seq} is not kept. ${ask}`
+        : `${present}. There is no revision ${moment.seq} yet.`,
+    );
+  }
+  const chunk = moment.kind === 'record' ? await locateRecord(history, moment) : undefined;
+  if (chunk !== undefined && moment.kind === 'record' && chunk.shard === row.shard) {
+    const wrote = rootOf(rootTextOf(row.command_id));
+    const isOfLater =
+      wrote?.topic === moment.topic && wrote.partition === moment.partition && wrote.offset > moment.offset;
+    if (chunk.chunk > row.chunk || (chunk.chunk === row.chunk && !isOfLater)) return;
+  }
+  const at = moment.kind === 'time' ? moment.at : (chunk?.at ?? new Date(0));
+  if (moment.kind === 'time' ? at >= row.at : at > row.at) return;
+  throw refused(`${present}. What it was at the moment that --at names is not kept. ${ask}`);
+}
+
+function refused(sentence: string): StateferryError {
+  return new StateferryError('OPERATION_REFUSED', sentence);
+}
