@@ -237,7 +237,9 @@ describe('owning a shard', () => {
     await open('b');
     const third = await open('c');
     expect(third.others).toEqual(['a', 'b']);
-    expect(await heldShards(pool, { generation: 1, shards: [shard], transactionalId: 'd' })).toEqual([shard]);
+    expect(await heldShards(pool, { generation: 1, shards: [shard], transactionalId: 'd' })).toEqual([
+      { shard, owners: ['a', 'b', 'c'] },
+    ]);
     expect(
       await settleShards(pool, {
         generation: 1,
