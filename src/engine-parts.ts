@@ -13,13 +13,16 @@ import { createIntake } from './engine/intake.ts';
 import { repeated } from './engine/refusal.ts';
 import { createRoutes, type RoutePlan } from './engine/routes.ts';
 import { createStreamOutputs } from './engine/streams.ts';
+import { isIdOf } from './engine/transactional-id.ts';
 import type { Discovered } from './functions/discovery.ts';
 import type { FunctionLink } from './functions/link.ts';
 import { streamLimit } from './functions/stream-limit.ts';
+import { hangingOutputs } from './hanging-outputs.ts';
 import { appendChunks } from './journal/append.ts';
 import { loadControls, loadOperations, loadParked } from './journal/control.ts';
 import { readFedEvents, readFedValues, settleFeeds } from './journal/feeds.ts';
 import { findIdempotencyKeys } from './journal/idempotency.ts';
+import { readInDoubt } from './journal/in-doubt.ts';
 import { loadHeads, loadTails, loadValues } from './journal/load.ts';
 import { heldShards, openShards, releaseShard, settleShards } from './journal/open.ts';
 import { readOutbox } from './journal/outbox.ts';
@@ -28,8 +31,10 @@ import { createConsumption } from './topics/consumption.ts';
 import { partitionCounts } from './topics/ensure.ts';
 import { fenceProducers } from './topics/fence.ts';
 import { DEFAULT_MESSAGE_BYTES } from './topics/limits.ts';
-import { committedOffsets, offsetRanges } from './topics/offsets.ts';
+import { offsetRanges } from './topics/offsets.ts';
+import { abandonedTransactions } from './topics/open-transactions.ts';
 import type { TopicPlan } from './topics/plan.ts';
+import { groupOffsets } from './topics/stable-offsets.ts';
 import { createTransactor } from './topics/transactor.ts';
 
 /** Where an engine works: one generation of a deployment, and the topics around it. */
@@ -176,7 +181,14 @@ export function engineParts(surroundings: Surroundings): EngineOptions {
       held: (numbers) => heldShards(pool, { generation, shards: numbers, transactionalId }),
       open: (numbers) => openShards(pool, { generation, shards: numbers, transactionalId }),
       fence: (ids) => fenceProducers(kafka, ids, config.kafka.transactionTimeoutMs),
-      committed: (names) => committedOffsets(admin, groupId, names),
+      group: groupId,
+      committed: (topics, numbers, stable) => groupOffsets(kafka, groupId, { topics, partitions: numbers, stable }),
+      abandoned: async () => {
+        const abandoned = await abandonedTransactions(kafka, groupId);
+        return abandoned.filter(({ transactionalId }) => isIdOf(config.deployment.name, transactionalId));
+      },
+      inDoubt: (id) => readInDoubt(pool, generation, id),
+      ...hangingOutputs({ kafka, admin, groupId, topics: [...partitions.keys()], signals, log: scoped(log, 'engine') }),
       existing: async (names) => new Set((await partitionCounts(admin, names)).keys()),
       ranges: (topic) => offsetRanges(admin, topic),
       settle: (list) => settleShards(pool, { generation, shards: list }),

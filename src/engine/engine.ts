@@ -1,4 +1,3 @@
-import { randomUUID } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import { aborted } from '../abort.ts';
@@ -25,6 +24,7 @@ import { type ControlStore, createOperators, type Operators } from './operators.
 import { createPoison, entityOf, type Poison, type PoisonOptions } from './poison.ts';
 import { Shard, type ShardLimits } from './shard.ts';
 import { ShardFeeds } from './shard-feeds.ts';
+import { newTransactionalId } from './transactional-id.ts';
 
 const REBUILD_PAUSE_MIN_MS = 100;
 const REBUILD_PAUSE_MAX_MS = 5_000;
@@ -306,7 +306,7 @@ export class Engine {
     // A process that slept past its session still believes in its old assignment. It may open nothing, and so fence
     // nobody, before the group has confirmed that it is a member.
     if (again) await Promise.race([this.#consumer?.confirm(), this.#stopped]);
-    const transactionalId = `${this.#options.deployment}-${randomUUID()}`;
+    const transactionalId = newTransactionalId(this.#options.deployment);
     const transactor = this.#options.createTransactor(transactionalId);
     try {
       // Before the id is anywhere to be read, or a later InitProducerId of ours would undo a successor's fence.
