@@ -5,9 +5,8 @@ import type { OpenedShard } from '../journal/open.ts';
 import type { Positions } from '../model/record.ts';
 import type { GroupOffsets } from '../topics/stable-offsets.ts';
 
-/** How often, and how many times, it is looked whether offsets are still pending. */
-const PENDING_POLL_MS = 50;
-const PENDING_POLLS = 40;
+/** How long offsets may be pending before a transaction is taken to hang, and how often it is looked, in ms. */
+const PATIENCE = { waitMs: 2_000, pollMs: 50 };
 
 /** A transaction that is open in the log of the group's offsets, while no coordinator is going to end it. */
 export interface Abandoned {
@@ -49,12 +48,13 @@ export async function endedOffsets(
   steps: HangingSteps,
   opened: readonly OpenedShard[],
   topics: readonly string[],
+  patience = PATIENCE,
 ): Promise<{ readonly offsets: GroupOffsets['offsets']; readonly fault: StateferryError | undefined }> {
   const shards = opened.map(({ shard }) => shard);
-  let found = await untilStable(steps, topics, shards);
+  let found = await untilStable(steps, topics, shards, patience);
   if (found.pending.size > 0) {
     const fault = await endAll(steps, found, opened, topics);
-    found = await untilStable(steps, topics, shards);
+    found = await untilStable(steps, topics, shards, patience);
     if (found.pending.size > 0) {
       return {
         ...found,
@@ -106,11 +106,13 @@ async function untilStable(
   steps: HangingSteps,
   topics: readonly string[],
   shards: readonly number[],
+  { waitMs, pollMs }: typeof PATIENCE,
 ): Promise<GroupOffsets> {
-  for (let poll = 0; ; poll++) {
+  const giveUp = performance.now() + waitMs;
+  for (;;) {
     const found = await steps.committed(topics, shards, true);
-    if (found.pending.size === 0 || poll === PENDING_POLLS) return found;
-    await delay(PENDING_POLL_MS);
+    if (found.pending.size === 0 || performance.now() >= giveUp) return found;
+    await delay(pollMs);
   }
 }
 
@@ -124,8 +126,10 @@ async function end(
     readonly topics: readonly string[];
   },
 ): Promise<void> {
-  const { owned, free } = await steps.inDoubt(abandoned.transactionalId);
-  const shards = [...new Set([...at.shards, ...owned.map(({ shard }) => shard), ...free.map(({ shard }) => shard)])];
+  const { owned, released } = await steps.inDoubt(abandoned.transactionalId);
+  const shards = [
+    ...new Set([...at.shards, ...owned.map(({ shard }) => shard), ...released.map(({ shard }) => shard)]),
+  ];
   const found = await steps.committed(at.topics, shards, true);
   const { offsets } = await steps.committed(at.topics, shards, false);
   /** The positions are beyond what is committed, in a topic where something is pending. */
@@ -134,14 +138,15 @@ async function end(
       const to = positions?.[topic];
       return pending.includes(shard) && to !== undefined && to > (offsets.get(topic)?.get(shard) ?? -1n);
     });
-  const released = free.some(({ shard, emitted }) => isHeld(shard, emitted));
-  if (released && !at.alone) {
+  // Older notes than the transaction are not beyond what is committed.
+  const isReleased = released.some(({ shard, emitted }) => isHeld(shard, emitted));
+  if (isReleased && !at.alone) {
     throw hanging(steps, found, 'several do, and a shard that was released does not say which of them was its own');
   }
-  if (owned.length === 0 && !released) return;
+  if (owned.length === 0 && !isReleased) return;
   const rows = owned.flatMap((shard) => shard.rows).filter(({ shard, positions }) => isHeld(shard, positions));
   const isCommitted =
-    released ||
+    isReleased ||
     owned.some(({ shard, emitted }) => isHeld(shard, emitted)) ||
     (await steps.isVisible(abandoned.producerId, rows));
   await steps.end(abandoned, isCommitted ? 'commit' : 'abort', rows);

@@ -7,8 +7,8 @@ import { positionsFromJson } from './positions.ts';
 export interface InDoubt {
   /** Shards that have the id among their owners. */
   readonly owned: readonly ShardInDoubt[];
-  /** Shards that nobody owns, and what their last owner had committed. */
-  readonly free: readonly { readonly shard: number; readonly emitted: Positions }[];
+  /** Shards that were ever released cleanly, and what the owner who did it last had committed; not who it was. */
+  readonly released: readonly { readonly shard: number; readonly emitted: Positions }[];
 }
 
 export interface ShardInDoubt {
@@ -44,7 +44,7 @@ export async function readInDoubt(pool: pg.Pool, generation: number, transaction
      from shard s
        left join chunk c on c.generation = s.generation and c.shard = s.shard and c.chunk = s.emitted
        left join outbox o on o.generation = s.generation and o.shard = s.shard and o.chunk = s.emitted
-     where s.generation = $1 and ($2 = any(s.owners) or cardinality(s.owners) = 0)
+     where s.generation = $1 and ($2 = any(s.owners) or s.released is not null)
      order by s.shard`,
     [generation, transactionalId],
   );
@@ -68,14 +68,14 @@ export async function readInDoubt(pool: pg.Pool, generation: number, transaction
   }));
   return {
     owned: shards.rows
-      .filter(({ owners }) => owners.length > 0)
+      .filter(({ owners }) => owners.includes(transactionalId))
       .map(({ shard, emitted }) => ({
         shard,
         emitted: emitted === null ? undefined : positionsFromJson(emitted),
         rows: dated.filter((row) => row.shard === shard),
       })),
-    free: shards.rows.flatMap(({ shard, owners, released }) =>
-      owners.length > 0 || released === null ? [] : [{ shard, emitted: positionsFromJson(released) }],
+    released: shards.rows.flatMap(({ shard, released }) =>
+      released === null ? [] : [{ shard, emitted: positionsFromJson(released) }],
     ),
   };
 }

@@ -217,6 +217,23 @@ describe('opening shards', () => {
     expect(calls).not.toContain('outbox');
   });
 
+  it.concurrent.each([
+    { settled: [0], code: 'TRANSACTION_HANGING' },
+    { settled: [], code: 'SHARD_FENCED' },
+  ])(
+    'refuses offsets that stay pending only of shards that are still ours, and forgets no owner ($code)',
+    async ({ settled, code }) => {
+      const { calls, steps } = scripted({ shard: { others: ['x'] }, settled });
+      const committed = async (): Promise<GroupOffsets> => ({
+        offsets: new Map([['in', new Map()]]),
+        pending: new Map([['in', [0]]]),
+      });
+      const opening = openShards({ ...steps, committed, abandoned: async () => [] }, OPTIONS);
+      await expect(opening).rejects.toMatchObject({ code });
+      expect(calls).toEqual(['open', 'fence x', 'settle 20 without ']);
+    },
+  );
+
   it('takes a crash before the very first commit for what it is', async () => {
     const { steps } = scripted({ shard: { chunk: 1, emitted: 0 }, outbox: [row(1, 20n)] });
     const [shard] = await openShards(steps, OPTIONS);
