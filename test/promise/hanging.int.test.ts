@@ -43,8 +43,8 @@ async function left(t: Scope) {
     functionUrl: fn.url,
     ground: { brokers, databaseUrl: await createDatabase(t) },
   });
-  const load = await startLoad(t, { topic: deployment.input, seed: 3, perSecond: 300, brokers });
-  const process = await deployment.start({ fault: { point: 'journaled', nth: 25, signal: 'SIGKILL' } });
+  const load = await startLoad(t, { topic: deployment.input, seed: 3, perSecond: 150, brokers });
+  const process = await deployment.start({ fault: { point: 'journaled', nth: 15, signal: 'SIGKILL' } });
   await process.reached('journaled');
   await process.exited;
   const id = await ownerOf(deployment);
@@ -114,7 +114,7 @@ it.each([
     },
   },
   {
-    what: 'that was committed before its shards were released',
+    what: 'that a clean release knows of',
     ending: 'commit',
     async before({ deployment, last }: Awaited<ReturnType<typeof left>>) {
       for (const { shard, chunk, positions } of last) {
