@@ -12,16 +12,19 @@ import { feedCommand } from './engine/feed-command.ts';
 import { createIdempotencyKeys } from './engine/idempotency-key.ts';
 import { createIntake } from './engine/intake.ts';
 import { createLivingOwners } from './engine/living-owners.ts';
+import { isOwnerId } from './engine/owner-ids.ts';
 import { repeated } from './engine/refusal.ts';
 import { createRoutes, type RoutePlan } from './engine/routes.ts';
 import { createStreamOutputs } from './engine/streams.ts';
 import type { Discovered } from './functions/discovery.ts';
 import type { FunctionLink } from './functions/link.ts';
 import { streamLimit } from './functions/stream-limit.ts';
+import { hangingOutputs } from './hanging-outputs.ts';
 import { appendChunks } from './journal/append.ts';
 import { loadControls, loadOperations, loadParked } from './journal/control.ts';
 import { readFedEvents, readFedValues, settleFeeds } from './journal/feeds.ts';
 import { findIdempotencyKeys } from './journal/idempotency.ts';
+import { readInDoubt } from './journal/in-doubt.ts';
 import { loadHeads, loadTails, loadValues } from './journal/load.ts';
 import { heldShards, openShards, releaseShard, settleShards } from './journal/open.ts';
 import { readOutbox } from './journal/outbox.ts';
@@ -31,8 +34,10 @@ import { partitionCounts } from './topics/ensure.ts';
 import { fenceProducers } from './topics/fence.ts';
 import { DEFAULT_MESSAGE_BYTES } from './topics/limits.ts';
 import { memberProcesses } from './topics/members.ts';
-import { committedOffsets, offsetRanges } from './topics/offsets.ts';
+import { offsetRanges } from './topics/offsets.ts';
+import { abandonedTransactions } from './topics/open-transactions.ts';
 import type { TopicPlan } from './topics/plan.ts';
+import { groupOffsets } from './topics/stable-offsets.ts';
 import { createTransactor } from './topics/transactor.ts';
 
 /** Where an engine works: one generation of a deployment, and the topics around it. */
@@ -188,7 +193,14 @@ export function engineParts(surroundings: Surroundings): EngineOptions {
           whileLive: place.sourceCommands === undefined,
         }),
       fence: (ids) => fenceProducers(kafka, ids, config.kafka.transactionTimeoutMs),
-      committed: (names) => committedOffsets(admin, groupId, names),
+      group: groupId,
+      committed: (topics, numbers, stable) => groupOffsets(kafka, groupId, { topics, partitions: numbers, stable }),
+      abandoned: async () => {
+        const abandoned = await abandonedTransactions(kafka, groupId);
+        return abandoned.filter(({ transactionalId }) => isOwnerId(config.deployment.name, transactionalId));
+      },
+      inDoubt: (id) => readInDoubt(pool, generation, id),
+      ...hangingOutputs({ kafka, admin, groupId, topics: [...partitions.keys()], signals, log: scoped(log, 'engine') }),
       existing: async (names) => new Set((await partitionCounts(admin, names)).keys()),
       ranges: (topic) => offsetRanges(admin, topic),
       settle: (list) => settleShards(pool, { generation, shards: list }),

@@ -4,6 +4,7 @@ import type { OpenedShard } from '../journal/open.ts';
 import type { OutboxRow } from '../journal/outbox.ts';
 import type { Positions } from '../model/record.ts';
 import type { OffsetRange } from '../topics/offsets.ts';
+import { endedOffsets, type HangingSteps } from './hanging.ts';
 
 /** How often a new owner looks whether the old one has released its shards. */
 const GRACE_POLL_MS = 25;
@@ -12,15 +13,13 @@ const FORGOTTEN_POLL_MS = 50;
 const FORGOTTEN_POLLS = 40;
 
 /** The steps that opening is made of, as Postgres and Kafka carry them out. */
-export interface OpeningSteps {
+export interface OpeningSteps extends HangingSteps {
   /** Shards that another process holds: opened, neither released nor fenced. */
   held(shards: readonly number[]): Promise<number[]>;
   /** Step 1: a new epoch, and our id among the owners. */
   open(shards: readonly number[]): Promise<OpenedShard[]>;
   /** Step 2: fences transactional ids. */
   fence(ids: readonly string[]): Promise<void>;
-  /** Step 3: the group's committed offsets, topic → partition → offset. */
-  committed(topics: readonly string[]): Promise<Map<string, Map<number, bigint>>>;
   /** Those of the topics that there are. */
   existing(topics: readonly string[]): Promise<ReadonlySet<string>>;
   /** What offsets a topic has, per partition. */
@@ -55,7 +54,7 @@ export interface OwnedShard {
  * which cannot move under us now. An id cannot fence itself, so what this process gave up without a clean release it may
  * open only under another one.
  * @throws StateferryError SHARD_FENCED when another process opened one of them meanwhile; EMIT_UNKNOWN when it takes a new
- * id to open one of them; TOPIC_RECREATED or JOURNAL_BEHIND when Kafka and the journal cannot both be right.
+ * id to open one of them; TRANSACTION_HANGING (`endedOffsets`); TOPIC_RECREATED or JOURNAL_BEHIND when Kafka and the journal cannot both be right.
  */
 export async function openShards(
   steps: OpeningSteps,
@@ -82,16 +81,16 @@ export async function openShards(
   await steps.fence([...new Set(opened.flatMap((shard) => shard.others))]);
   // What an earlier version of the function read counts too: a chunk's positions name every topic that the shard has had.
   const everRead = [...new Set([...topics, ...opened.flatMap((shard) => Object.keys(shard.applied))])];
-  const [offsets, ...rangesOf] = await Promise.all([
-    steps.committed(everRead),
+  const [ended, ...rangesOf] = await Promise.all([
+    endedOffsets(steps, opened, everRead),
     ...topics.map((topic) => steps.ranges(topic)),
   ]);
   const ranges = new Map(topics.map((topic, i) => [topic, rangesOf[i] ?? new Map<number, OffsetRange>()]));
-  let committed = offsets;
+  let committed: ReadonlyMap<string, ReadonlyMap<number, bigint>> = ended.offsets;
   // The markers of a first transaction may be on their way for a moment.
   for (let poll = 0; poll < FORGOTTEN_POLLS && opened.some((s) => forgotten(s, topics, committed).length > 0); poll++) {
     await delay(FORGOTTEN_POLL_MS);
-    committed = await steps.committed(everRead);
+    committed = (await steps.committed(everRead, shards, true)).offsets;
   }
   const unread = everRead.filter((topic) => !topics.includes(topic));
   const existing = unread.length === 0 ? new Set<string>() : await steps.existing(unread);
@@ -100,7 +99,12 @@ export async function openShards(
   const owned = opened.map((shard) => place(shard, topics, gone, options.start, committed, ranges));
   const settled = new Set(
     await steps.settle(
-      owned.map(({ opened: { shard, epoch, others }, applied }) => ({ shard, epoch, fenced: others, applied })),
+      owned.map(({ opened: { shard, epoch, others, applied: before }, applied }) =>
+        // Whose transaction hangs is still to be known when a person has seen to it.
+        ended.fault === undefined
+          ? { shard, epoch, fenced: others, applied }
+          : { shard, epoch, fenced: [], applied: before },
+      ),
     ),
   );
   const taken = shards.filter((shard) => !settled.has(shard));
@@ -108,6 +112,7 @@ export async function openShards(
     throw new StateferryError('SHARD_FENCED', `another process opened shard ${taken.join(', ')} while this one did`);
   }
   // Only now: while another process has a shard, Kafka is ahead of what we have read, and nothing is wrong.
+  if (ended.fault !== undefined) throw ended.fault;
   for (const { fault } of owned) if (fault !== undefined) throw fault;
   const result: OwnedShard[] = [];
   for (const { fault: _, ...shard } of owned) {

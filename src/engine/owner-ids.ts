@@ -13,3 +13,11 @@ export function ownerId(deployment: string, process: string, nth: number): strin
 export function processOf(owner: string): string | undefined {
   return PROCESS.exec(owner)?.[1];
 }
+
+/** Whether the transactional id is one of the deployment's; those of earlier versions end with a UUID alone. */
+export function isOwnerId(deployment: string, transactionalId: string): boolean {
+  return (
+    transactionalId.startsWith(`${deployment}-`) &&
+    /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}(\.\d+)?$/.test(transactionalId.slice(deployment.length + 1))
+  );
+}

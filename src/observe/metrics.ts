@@ -86,6 +86,12 @@ function addCounters(registry: Registry, tally: Tally): void {
     'Times that all shards were opened again under a new id, by error code.',
     tally.rebuilds,
   );
+  labelled(
+    'hanging_transactions',
+    'ended',
+    'Transactions of earlier owners that Kafka had left hanging and that were ended here, by how: commit or abort.',
+    tally.hangingEnded,
+  );
   labelled('shard_changes', 'state', 'Shards that entered a state.', tally.shardStates);
   plain('entities_opened', 'Entities that were brought into memory.', () => tally.entitiesOpened);
   plain('entities_closed', 'Entities that were passivated or dropped.', () => tally.entitiesClosed);

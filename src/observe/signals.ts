@@ -40,6 +40,8 @@ export interface Signals {
   transactionCommitted(transaction: { readonly chunks: number; readonly records: number; readonly ms: number }): void;
   /** The process drops what it has in memory and opens its shards again under a new transactional id. */
   rebuild(reason: ErrorCode): void;
+  /** A transaction of an earlier owner that Kafka had left hanging was ended. */
+  hangingEnded(ending: 'commit' | 'abort'): void;
   entitiesOpened(count: number): void;
   entitiesClosed(count: number): void;
   functionUp(): void;
@@ -107,6 +109,9 @@ export function createSignals(): SignalHub {
       },
       rebuild(reason) {
         for (const listener of listeners) listener.rebuild?.(reason);
+      },
+      hangingEnded(ending) {
+        for (const listener of listeners) listener.hangingEnded?.(ending);
       },
       entitiesOpened(count) {
         for (const listener of listeners) listener.entitiesOpened?.(count);

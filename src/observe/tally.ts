@@ -14,6 +14,8 @@ export interface Tally {
   readonly outputs: Counts;
   readonly deadLetters: Counts;
   readonly rebuilds: Counts;
+  /** Transactions that hung, by how they were ended. */
+  readonly hangingEnded: Counts;
   /** Commands that feeds were given. */
   readonly fed: Counts;
   /** Shards that entered a state. */
@@ -39,6 +41,7 @@ export function createTally(hub: SignalHub): Tally {
     outputs: new Map<string, number>(),
     deadLetters: new Map<string, number>(),
     rebuilds: new Map<string, number>(),
+    hangingEnded: new Map<string, number>(),
     fed: new Map<string, number>(),
     shardStates: new Map<string, number>(),
     events: 0,
@@ -82,6 +85,7 @@ export function createTally(hub: SignalHub): Tally {
       counts.transactions += 1;
     },
     rebuild: (reason) => add(counts.rebuilds, reason, 1),
+    hangingEnded: (ending) => add(counts.hangingEnded, ending, 1),
     entitiesOpened: (count) => {
       counts.entitiesOpened += count;
     },

@@ -1,13 +1,11 @@
 import { createRequire } from 'node:module';
 import type { Kafka, KafkaMessage } from 'kafkajs';
 import type { InputRecord } from '../model/record.ts';
+import { clusterOf } from './cluster.ts';
 import { toInputRecord } from './input-record.ts';
 
 /** Where kafkajs 2.2.4 keeps what takes aborted records and control markers out of a fetch. */
 const BATCH_MODULE = 'kafkajs/src/consumer/batch.js';
-/** kafkajs' own way to a connection with the client's settings; it offers no public one that reads without a group. */
-const CREATE_CLUSTER = 'private:Kafka:createCluster';
-const METADATA_MAX_AGE_MS = 300_000;
 const FETCH_BYTES = 1024 * 1024;
 const FETCH_WAIT_MS = 500;
 /** Fetches in a row that bring nothing before the rest is taken to be empty (compaction leaves batches without records). */
@@ -31,12 +29,20 @@ export interface LogRange {
 export interface PartitionLogs {
   /** Ranges by topic and partition. */
   ranges(topics: readonly string[]): Promise<Map<string, Map<number, LogRange>>>;
+  /** Offset of the first record from `ms` since the epoch on, by topic and partition; absent: there is none. */
+  since(topics: readonly string[], ms: number): Promise<Map<string, Map<number, bigint>>>;
   /**
    * Hands over the committed records of [from, to), in order, some at a time; control markers and aborted records are
-   * left out. Starts at the oldest record where retention has removed some of them.
+   * left out. Starts at the oldest record where retention has removed some of them. `producerId`: its records alone.
    */
   read(
-    at: { readonly topic: string; readonly partition: number; readonly from: bigint; readonly to: bigint },
+    at: {
+      readonly topic: string;
+      readonly partition: number;
+      readonly from: bigint;
+      readonly to: bigint;
+      readonly producerId?: bigint;
+    },
     signal: AbortSignal,
   ): AsyncGenerator<readonly InputRecord[]>;
   close(): Promise<void>;
@@ -53,6 +59,9 @@ interface FetchedPartition {
   readonly partition: number;
   readonly messages: readonly { readonly offset: string }[];
 }
+
+/** kafkajs keeps the head of the batch with each record. */
+type BatchedMessage = KafkaMessage & { readonly batchContext?: { readonly producerId: string } };
 
 interface Broker {
   listOffsets(request: {
@@ -71,23 +80,15 @@ interface Broker {
   }): Promise<{ responses: readonly { partitions: readonly FetchedPartition[] }[] }>;
 }
 
-interface Cluster {
-  connect(): Promise<void>;
-  disconnect(): Promise<void>;
-  addMultipleTargetTopics(topics: readonly string[]): Promise<void>;
-  findTopicPartitionMetadata(topic: string): readonly { readonly partitionId: number; readonly leader: number }[];
-  findBroker(node: { nodeId: string }): Promise<Broker>;
-}
-
 type Batch = new (
   topic: string,
   fetchedOffset: string,
   partition: FetchedPartition,
-) => { readonly messages: readonly KafkaMessage[] };
+) => { readonly messages: readonly BatchedMessage[] };
 
 /** Opens a connection of its own. All `topics` must be there. */
 export async function openPartitionLogs(kafka: Kafka, topics: readonly string[]): Promise<PartitionLogs> {
-  const cluster = clusterOf(kafka);
+  const cluster = clusterOf<Broker>(kafka);
   const Batch = createRequire(import.meta.url)(BATCH_MODULE) as Batch;
   await cluster.connect();
   await cluster.addMultipleTargetTopics(topics);
@@ -149,7 +150,14 @@ export async function openPartitionLogs(kafka: Kafka, topics: readonly string[])
         ]),
       );
     },
-    async *read({ topic, partition, from, to }, signal) {
+    async since(wanted, ms) {
+      const found = await offsets(wanted, READ_UNCOMMITTED, String(ms));
+      for (const partitions of found.values()) {
+        for (const [partition, offset] of partitions) if (offset < 0n) partitions.delete(partition);
+      }
+      return found;
+    },
+    async *read({ topic, partition, from, to, producerId }, signal) {
       const low = (await offsets([topic], READ_UNCOMMITTED, EARLIEST)).get(topic)?.get(partition) ?? from;
       let next = from;
       if (low > next) next = low;
@@ -175,6 +183,7 @@ export async function openPartitionLogs(kafka: Kafka, topics: readonly string[])
         const { messages } = new Batch(topic, fetchOffset, fetched);
         const records = messages
           .filter(({ offset }) => BigInt(offset) < to)
+          .filter(({ batchContext }) => producerId === undefined || batchContext?.producerId === producerId.toString())
           .map((message) => toInputRecord(topic, partition, message));
         next = BigInt(last.offset) + 1n;
         if (records.length > 0) yield records;
@@ -182,11 +191,4 @@ export async function openPartitionLogs(kafka: Kafka, topics: readonly string[])
     },
     close: () => cluster.disconnect(),
   };
-}
-
-function clusterOf(kafka: Kafka): Cluster {
-  const symbol = Object.getOwnPropertySymbols(kafka).find(({ description }) => description === CREATE_CLUSTER);
-  const create = symbol === undefined ? undefined : (Reflect.get(kafka, symbol) as (options: object) => Cluster);
-  if (create === undefined) throw new Error(`kafkajs has no ${CREATE_CLUSTER} any more`);
-  return create({ metadataMaxAge: METADATA_MAX_AGE_MS, allowAutoTopicCreation: false });
 }

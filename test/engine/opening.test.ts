@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { type OpeningSteps, openShards } from '../../src/engine/opening.ts';
 import type { OpenedShard } from '../../src/journal/open.ts';
 import type { OutboxRow } from '../../src/journal/outbox.ts';
+import type { GroupOffsets } from '../../src/topics/stable-offsets.ts';
 
 const opened = (more: Partial<OpenedShard> = {}): OpenedShard => ({
   shard: 0,
@@ -22,6 +23,12 @@ const row = (chunk: number, offset: bigint): OutboxRow => ({
   positions: { in: offset },
   records: Buffer.alloc(0),
 });
+
+const stable = (offsets: Map<string, Map<number, bigint>>): GroupOffsets => ({ offsets, pending: new Map() });
+
+async function unasked(): Promise<never> {
+  throw new Error('nothing is pending');
+}
 
 function scripted(given: {
   shard?: Partial<OpenedShard>;
@@ -47,8 +54,13 @@ function scripted(given: {
     },
     committed: async () => {
       calls.push('committed');
-      return new Map([['in', new Map(given.committed === undefined ? [] : [[0, given.committed]])]]);
+      return stable(new Map([['in', new Map(given.committed === undefined ? [] : [[0, given.committed]])]]));
     },
+    group: 'group',
+    abandoned: unasked,
+    inDoubt: unasked,
+    isVisible: unasked,
+    end: unasked,
     existing: async (topics) => new Set(topics.filter((topic) => topic !== 'gone')),
     ranges: async () => new Map([[0, given.range ?? { low: 0n, high: 1_000n }]]),
     settle: async (shards) => {
@@ -96,7 +108,7 @@ describe('opening shards', () => {
     let asked = 0;
     const committed = async () => {
       asked++;
-      return new Map([['other', new Map([[0, 4n]])]]);
+      return stable(new Map([['other', new Map([[0, 4n]])]]));
     };
     const opening = openShards({ ...steps, committed }, { ...OPTIONS, topics: ['in', 'other'] });
     await expect(opening).rejects.toMatchObject({ code: 'TOPIC_RECREATED', message: expect.stringContaining('"in"') });
@@ -107,10 +119,12 @@ describe('opening shards', () => {
     const { steps } = scripted({ shard: { released: { in: 20n, other: 4n }, applied: { in: 20n, other: 4n } } });
     let asked = 0;
     const committed = async () =>
-      new Map([
-        ['other', new Map([[0, 4n]])],
-        ['in', new Map(asked++ === 0 ? [] : [[0, 20n]])],
-      ]);
+      stable(
+        new Map([
+          ['other', new Map([[0, 4n]])],
+          ['in', new Map(asked++ === 0 ? [] : [[0, 20n]])],
+        ]),
+      );
     const [shard] = await openShards({ ...steps, committed }, { ...OPTIONS, topics: ['in', 'other'] });
     expect(shard?.committed).toEqual({ in: 20n, other: 4n });
   });
@@ -123,7 +137,7 @@ describe('opening shards', () => {
     it('emits again what is beyond that topic’s committed offset, and nothing else', async () => {
       const { steps } = scripted({ shard: before, outbox: rows });
       const committed = async (topics: readonly string[]) =>
-        new Map([...topics].map((topic) => [topic, new Map([[0, topic === 'old' ? 4n : 20n]])]));
+        stable(new Map([...topics].map((topic) => [topic, new Map([[0, topic === 'old' ? 4n : 20n]])])));
       const [shard] = await openShards({ ...steps, committed }, OPTIONS);
       expect(shard?.unemitted.map((r) => r.chunk)).toEqual([3]);
       expect(shard?.applied).toEqual({ in: 20n, old: 5n });
@@ -202,6 +216,23 @@ describe('opening shards', () => {
     await expect(openShards(steps, OPTIONS)).rejects.toMatchObject({ code: 'SHARD_FENCED' });
     expect(calls).not.toContain('outbox');
   });
+
+  it.concurrent.each([
+    { settled: [0], code: 'TRANSACTION_HANGING' },
+    { settled: [], code: 'SHARD_FENCED' },
+  ])(
+    'refuses offsets that stay pending only of shards that are still ours, and forgets no owner ($code)',
+    async ({ settled, code }) => {
+      const { calls, steps } = scripted({ shard: { others: ['x'] }, settled });
+      const committed = async (): Promise<GroupOffsets> => ({
+        offsets: new Map([['in', new Map()]]),
+        pending: new Map([['in', [0]]]),
+      });
+      const opening = openShards({ ...steps, committed, abandoned: async () => [] }, OPTIONS);
+      await expect(opening).rejects.toMatchObject({ code });
+      expect(calls).toEqual(['open', 'fence x', 'settle 20 without ']);
+    },
+  );
 
   it('takes a crash before the very first commit for what it is', async () => {
     const { steps } = scripted({ shard: { chunk: 1, emitted: 0 }, outbox: [row(1, 20n)] });

@@ -51,10 +51,10 @@ export const MUTATIONS: Readonly<Record<MutationName, Mutation>> = {
         ...steps,
         async open(shards) {
           const opened = await steps.open(shards);
-          early = await steps.committed(topics);
+          early = await steps.committed(topics, shards, false);
           return opened;
         },
-        committed: async (names) => early ?? steps.committed(names),
+        committed: async (...asked) => early ?? steps.committed(...asked),
       };
     }),
   },

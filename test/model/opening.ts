@@ -167,13 +167,20 @@ function stepsOf(
     },
     async committed() {
       const offsets = (early ?? (await ask({ kind: 'offsets' }))) as readonly At[];
-      return new Map(
+      const found = new Map(
         TOPICS.map((topic, t) => [
           topic,
           new Map(offsets.flatMap((at, shard) => (at[t] === -1 ? [] : [[shard, BigInt(at[t] as number)] as const]))),
         ]),
       );
+      return { offsets: found as Map<string, Map<number, bigint>>, pending: new Map() };
     },
+    // Here Kafka ends every transaction that it has begun to.
+    group: 'group',
+    abandoned: never,
+    inDoubt: never,
+    isVisible: never,
+    end: never,
     existing: async (topics) => new Set(topics),
     // All records are there from the start, and nothing is ever removed.
     ranges: async () => new Map(shards.map((shard) => [shard, { low: 0n, high: 1_000n }])),
@@ -198,6 +205,10 @@ function stepsOf(
       );
     },
   };
+}
+
+async function never(): Promise<never> {
+  throw new Error('nothing is pending here');
 }
 
 function asOwned({ opened, applied, committed, unemitted }: OwnedShard): Owned {

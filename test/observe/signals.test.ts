@@ -17,6 +17,7 @@ const CALLS: { [S in keyof Signals]: Parameters<Signals[S]> } = {
   chunkJournaled: [{ shard: 0, records: 8, events: 9, outputs: 10, ms: 11 }],
   transactionCommitted: [{ chunks: 1, records: 2, ms: 3 }],
   rebuild: ['SHARD_FENCED'],
+  hangingEnded: ['commit'],
   entitiesOpened: [12],
   entitiesClosed: [13],
   functionUp: [],

@@ -137,7 +137,7 @@ function openingWithPoints(steps: OpeningSteps, reach: (point: Point) => void): 
     return result;
   };
   return {
-    held: (shards) => steps.held(shards),
+    ...steps,
     open(shards) {
       reach('opening');
       return then(steps.open(shards), 'opened');
@@ -147,9 +147,7 @@ function openingWithPoints(steps: OpeningSteps, reach: (point: Point) => void): 
       for (const id of ids) await then(steps.fence([id]), 'fenced-one');
       reach('fenced');
     },
-    committed: (topics) => then(steps.committed(topics), 'offsets-read'),
-    existing: (topics) => steps.existing(topics),
-    ranges: (topic) => steps.ranges(topic),
+    committed: (...asked) => then(steps.committed(...asked), 'offsets-read'),
     settle(shards) {
       reach('settling');
       return then(steps.settle(shards), 'settled');

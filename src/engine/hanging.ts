@@ -1,0 +1,165 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { StateferryError } from '../errors.ts';
+import type { DatedRow, InDoubt } from '../journal/in-doubt.ts';
+import type { OpenedShard } from '../journal/open.ts';
+import type { Positions } from '../model/record.ts';
+import type { GroupOffsets } from '../topics/stable-offsets.ts';
+
+/** How long offsets may be pending before a transaction is taken to hang, and how often it is looked, in ms. */
+const PATIENCE = { waitMs: 2_000, pollMs: 50 };
+
+/** A transaction that is open in the log of the group's offsets, while no coordinator is going to end it. */
+export interface Abandoned {
+  readonly transactionalId: string;
+  readonly producerId: bigint;
+}
+
+/** How a transaction is ended. */
+export type Ending = 'commit' | 'abort';
+
+/** What it takes to find and to end transactions that hang, as Postgres and Kafka carry it out. */
+export interface HangingSteps {
+  /** Name of the consumer group, for people. */
+  readonly group: string;
+  /** The group's offsets; without `stable`, nothing is pending. */
+  committed(topics: readonly string[], shards: readonly number[], stable: boolean): Promise<GroupOffsets>;
+  /** Transactions of the deployment that hang. */
+  abandoned(): Promise<Abandoned[]>;
+  /** Fences transactional ids. */
+  fence(ids: readonly string[]): Promise<void>;
+  /** What the journal knows, for good, about the chunks of a fenced id. */
+  inDoubt(transactionalId: string): Promise<InDoubt>;
+  /** Whether a reader of committed records sees some output of these chunks that this producer wrote. */
+  isVisible(producerId: bigint, rows: readonly DatedRow[]): Promise<boolean>;
+  /** Writes the missing markers: for the topics of the deployment and of these chunks first, the group's offsets last. */
+  end(abandoned: Abandoned, ending: Ending, rows: readonly DatedRow[]): Promise<void>;
+}
+
+/**
+ * The group's offsets of shards whose former owners are fenced: topic → partition → offset.
+ *
+ * A transaction whose coordinator lost its markers (docs/architecture.md, "Transactions that hang") is found by offsets that
+ * stay pending, and ended here. It was committed if the journal knows that the commit was answered, or if some of it can
+ * be seen; otherwise nobody has seen any of it, and what it held is emitted again.
+ * The fault is a StateferryError TRANSACTION_HANGING: it cannot be ended, or nobody can tell how. Unless the shards are
+ * still ours, it means nothing: offsets are pending, too, where another process emits for them by now.
+ */
+export async function endedOffsets(
+  steps: HangingSteps,
+  opened: readonly OpenedShard[],
+  topics: readonly string[],
+  patience = PATIENCE,
+): Promise<{ readonly offsets: GroupOffsets['offsets']; readonly fault: StateferryError | undefined }> {
+  const shards = opened.map(({ shard }) => shard);
+  let found = await untilStable(steps, topics, shards, patience);
+  if (found.pending.size > 0) {
+    const fault = await endAll(steps, found, opened, topics);
+    found = await untilStable(steps, topics, shards, patience);
+    if (found.pending.size > 0) {
+      return {
+        ...found,
+        fault: fault ?? hanging(steps, found, 'no transactional id of the deployment accounts for it'),
+      };
+    }
+  }
+  return { ...found, fault: undefined };
+}
+
+async function endAll(
+  steps: HangingSteps,
+  before: GroupOffsets,
+  opened: readonly OpenedShard[],
+  topics: readonly string[],
+): Promise<StateferryError | undefined> {
+  const shards = opened.map(({ shard }) => shard);
+  let found = before;
+  const fenced = new Set(opened.flatMap(({ others }) => others));
+  try {
+    const abandoned = await steps.abandoned();
+    const others = abandoned.filter(({ transactionalId }) => !fenced.has(transactionalId));
+    for (const one of abandoned) {
+      if (fenced.has(one.transactionalId)) await end(steps, one, { alone: abandoned.length === 1, shards, topics });
+    }
+    found = await steps.committed(topics, shards, true);
+    // A shard that was released cleanly does not name who did. That process may live: it must not write meanwhile.
+    for (const one of found.pending.size === 0 ? [] : others) {
+      await steps.fence([one.transactionalId]);
+      await end(steps, one, { alone: others.length === 1, shards, topics });
+    }
+    return undefined;
+  } catch (error) {
+    if (error instanceof StateferryError && error.code === 'TRANSACTION_HANGING') return error;
+    const { type, message } = error as { type?: unknown; message?: unknown };
+    if (!String(type).endsWith('_AUTHORIZATION_FAILED')) throw error;
+    return hanging(
+      steps,
+      found,
+      `the broker does not let this process look for it or end it (${message}), which takes READ on all topics of the ` +
+        'deployment and on __consumer_offsets, DESCRIBE on its transactional ids, and ALTER on the cluster',
+      error,
+    );
+  }
+}
+
+/** Markers of a transaction that was answered may be on their way for a moment. */
+async function untilStable(
+  steps: HangingSteps,
+  topics: readonly string[],
+  shards: readonly number[],
+  { waitMs, pollMs }: typeof PATIENCE,
+): Promise<GroupOffsets> {
+  const giveUp = performance.now() + waitMs;
+  for (;;) {
+    const found = await steps.committed(topics, shards, true);
+    if (found.pending.size === 0 || performance.now() >= giveUp) return found;
+    await delay(pollMs);
+  }
+}
+
+async function end(
+  steps: HangingSteps,
+  abandoned: Abandoned,
+  at: {
+    /** No other transaction could hold the same offsets. */
+    readonly alone: boolean;
+    readonly shards: readonly number[];
+    readonly topics: readonly string[];
+  },
+): Promise<void> {
+  const { owned, released } = await steps.inDoubt(abandoned.transactionalId);
+  const shards = [
+    ...new Set([...at.shards, ...owned.map(({ shard }) => shard), ...released.map(({ shard }) => shard)]),
+  ];
+  const found = await steps.committed(at.topics, shards, true);
+  const { offsets } = await steps.committed(at.topics, shards, false);
+  /** The positions are beyond what is committed, in a topic where something is pending. */
+  const isHeld = (shard: number, positions: Positions | undefined): boolean =>
+    [...found.pending].some(([topic, pending]) => {
+      const to = positions?.[topic];
+      return pending.includes(shard) && to !== undefined && to > (offsets.get(topic)?.get(shard) ?? -1n);
+    });
+  // Older notes than the transaction are not beyond what is committed.
+  const isReleased = released.some(({ shard, emitted }) => isHeld(shard, emitted));
+  if (isReleased && !at.alone) {
+    throw hanging(steps, found, 'several do, and a shard that was released does not say which of them was its own');
+  }
+  if (owned.length === 0 && !isReleased) return;
+  const rows = owned.flatMap((shard) => shard.rows).filter(({ shard, positions }) => isHeld(shard, positions));
+  const isCommitted =
+    isReleased ||
+    owned.some(({ shard, emitted }) => isHeld(shard, emitted)) ||
+    (await steps.isVisible(abandoned.producerId, rows));
+  await steps.end(abandoned, isCommitted ? 'commit' : 'abort', rows);
+}
+
+function hanging(steps: HangingSteps, found: GroupOffsets, reason: string, cause?: unknown): StateferryError {
+  const partitions = [...found.pending].flatMap(([topic, pending]) => pending.map((shard) => `${topic}-${shard}`));
+  return new StateferryError(
+    'TRANSACTION_HANGING',
+    `a transaction that no broker is going to end holds offsets of the consumer group "${steps.group}" for ` +
+      `${partitions.join(', ')}, and maybe records: ${reason}. Kafka's kafka-transactions.sh finds it (find-hanging) and can ` +
+      'abort it (abort). Aborting loses its records if it was committed: compare the output topics with the outbox of the ' +
+      'journal before.',
+    { cause },
+  );
+}
