@@ -9,6 +9,7 @@ import { journal } from './commands/inspect/journal.ts';
 import { archive } from './commands/journal-export.ts';
 import { controlled, operate } from './commands/operate.ts';
 import { promote } from './commands/promote.ts';
+import { replay } from './commands/replay.ts';
 import { reprocess } from './commands/reprocess.ts';
 import { run } from './commands/run.ts';
 import { topics } from './commands/topics.ts';
@@ -57,6 +58,7 @@ const code = await runCli({
     entityHistory,
     archive,
     deadLetters,
+    replay,
     reprocess,
     diff,
     promote,

@@ -144,6 +144,25 @@ export interface DiffRequest {
   readonly ignore: readonly string[];
 }
 
+/** What is published once more. */
+export interface ReplayRequest {
+  readonly to: string;
+  /** Absent: one that is made of all the rest. */
+  readonly name: string | undefined;
+  /** An entity type, or a service. */
+  readonly component: string | undefined;
+  readonly entity: string | undefined;
+  /** Milliseconds since the epoch. */
+  readonly since: number | undefined;
+  readonly until: number | undefined;
+  readonly shard: number | undefined;
+  readonly format: 'json' | 'protobuf';
+  /** Outputs instead of events; a name: those of that topic. */
+  readonly outputs: boolean | string;
+  readonly perSecond: number | undefined;
+  readonly dryRun: boolean;
+}
+
 /** Which generation is to serve. */
 export interface PromoteRequest {
   readonly name: string;
@@ -257,6 +276,8 @@ export interface Commands {
   reprocess(config: Config, request: ReprocessRequest, io: Io): Promise<number>;
   /** Holds a generation against the one whose history it is made of. */
   diff(config: Config, request: DiffRequest, io: Io): Promise<number>;
+  /** Publishes what was journaled once more. */
+  replay(config: Config, request: ReplayRequest, io: Io): Promise<number>;
   /** Lets a generation serve in the place of the live one. */
   promote(config: Config, request: PromoteRequest, io: Io): Promise<number>;
   /** Writes the journal into a folder, or fills an empty one from it. */

@@ -11,6 +11,7 @@ import { entityCommand } from './entity.ts';
 import { journalCommand } from './journal.ts';
 import { addArchiveCommands } from './journal-export.ts';
 import { promoteCommand } from './promote.ts';
+import { replayCommand } from './replay.ts';
 import { reprocessCommand } from './reprocess.ts';
 import { runCommand } from './run.ts';
 import { shardCommand } from './shard.ts';
@@ -81,6 +82,7 @@ Exit codes: 0 done, 1 failed, 2 a fault in the command line or the configuration
     shardCommand(program, context, operate);
   }
   if (commands.deadLetters) deadLettersCommand(program, context, commands.deadLetters);
+  if (commands.replay) replayCommand(program, context, commands.replay);
   if (commands.reprocess) reprocessCommand(program, context, commands.reprocess);
   if (commands.diff) diffCommand(program, context, commands.diff);
   if (commands.promote) promoteCommand(program, context, commands.promote);

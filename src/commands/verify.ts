@@ -2,7 +2,7 @@ import pg from 'pg';
 import type { Io, VerifyCliOptions } from '../cli/context.ts';
 import type { Config } from '../config/config.ts';
 import { planDeployment } from '../deployment-plan.ts';
-import { messageOf } from '../errors.ts';
+import { messageOf, StateferryError } from '../errors.ts';
 import { createFunctionClient } from '../functions/client.ts';
 import { createPool } from '../journal/pool.ts';
 import { readFunctionFiles } from '../named-files.ts';
@@ -81,6 +81,7 @@ export async function judge(
     );
     closing.push(() => admin.disconnect());
     await reachable('POSTGRES_UNAVAILABLE', 'the journal cannot be read', () => pool.query('select 1 from deployment'));
+    await refusePromoted(pool);
 
     const { routes, topics } = planDeployment(config, found.spec);
     const inputs = [...topics.inputs, topics.internal.commands];
@@ -128,4 +129,17 @@ export async function judge(
   } finally {
     for (const close of closing.reverse()) await close();
   }
+}
+
+/**
+ * Outputs of the past are those of another generation there, and which of them is whose is not told apart yet.
+ * @throws StateferryError OPERATION_REFUSED
+ */
+async function refusePromoted(pool: pg.Pool): Promise<void> {
+  const found = await pool.query("select 1 from generation where state = 'live'");
+  if (found.rowCount === 0) return;
+  throw new StateferryError(
+    'OPERATION_REFUSED',
+    'a generation was promoted: the topics hold outputs of several generations, and this version does not tell them apart',
+  );
 }

@@ -45,6 +45,10 @@ function recordingCommands(calls: unknown[][]): Commands {
       calls.push(['promote', config, request]);
       return 7;
     },
+    replay: async (config, request) => {
+      calls.push(['replay', config, request]);
+      return 7;
+    },
     reprocess: async (config, request) => {
       calls.push(['reprocess', config, request]);
       return 7;

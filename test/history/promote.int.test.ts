@@ -113,5 +113,6 @@ it('hands over at an exact position under load, and back', async (t) => {
     if (String(record.headers.ce_subject) !== 'l3') continue;
     amounts[when].add((JSON.parse(String(record.value)) as { amount: number }).amount);
   }
+  await expect(office.verify()).rejects.toThrow('a generation was promoted');
   expect(amounts).toEqual({ before: new Set([10]), between: new Set([11]), after: new Set([10]) });
 });
