@@ -1,7 +1,13 @@
-import { expect, it } from 'vitest';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { expect, inject, it } from 'vitest';
 import { reprocess } from '../../src/commands/reprocess.ts';
 import { createLog } from '../../src/observe/log.ts';
 import { type Promotion, promote } from '../../src/promote.ts';
+import { startCli } from '../support/cli-process.ts';
+import { compiled } from '../support/compiled.ts';
 import type { FunctionProcess } from '../support/function-process.ts';
 import { startFunction } from '../support/function-process.ts';
 import { produce, readCommitted } from '../support/kafka.ts';
@@ -15,9 +21,22 @@ const fn = await startFunction(file, { source: 'trouble' });
 /** Another version: it gives the ledger l3 1 more each time. */
 const generous = await startFunction(file, { source: 'trouble', env: { TROUBLE_GENEROUS_TO: 'l3' } });
 
+const program = await compiled(file, 'tsconfig.build.json');
+/** No stateferry.yaml is here. */
+const folder = await mkdtemp(path.join(tmpdir(), 'stateferry-promote-'));
+file.onTestFinished(() => rm(folder, { recursive: true, force: true }));
+
+/** Between two sends. */
+const EVERY_MS = 30;
+
 const quiet = createLog({ level: 'silent', format: 'json' });
 
-async function make(office: Office, name: string, version: FunctionProcess): Promise<void> {
+async function make(
+  office: Office,
+  name: string,
+  version: FunctionProcess,
+  components?: readonly string[],
+): Promise<void> {
   const io = {
     signal: new AbortController().signal,
     out: { write: () => undefined },
@@ -29,7 +48,7 @@ async function make(office: Office, name: string, version: FunctionProcess): Pro
     functionUrl: `http://${version.url}`,
     mode: 'cascade',
     from: 'beginning',
-    components: undefined,
+    components,
     perSecond: undefined,
     follow: false,
   } as const;
@@ -42,7 +61,7 @@ const serve = (office: Office, name: string): Promise<Promotion> =>
     new AbortController().signal,
   );
 
-/** Adds to the ledgers without a pause, some of them by way of another one, until it is stopped. */
+/** Adds to the ledgers at a pace that the machine can bear, some of them by way of another one, until it is stopped. */
 function startAdds(t: Scope, { topics }: Office) {
   let sent = 0;
   let running = true;
@@ -51,6 +70,7 @@ function startAdds(t: Scope, { topics }: Office) {
       const messages = [2, 3, 4].map((n) => command('Add', `l${n}`, { id: `l${n}`, amount: 10 }));
       await produce(topics.ledgers, [...messages, command('AddAndForward', 'l5', { id: 'l5', amount: 10, to: 'l3' })]);
       sent += messages.length + 1;
+      await delay(EVERY_MS);
     }
   })();
   const stop = async (): Promise<number> => {
@@ -115,4 +135,46 @@ it('hands over at an exact position under load, and back', async (t) => {
   }
   await expect(office.verify()).rejects.toThrow('a generation was promoted');
   expect(amounts).toEqual({ before: new Set([10]), between: new Set([11]), after: new Set([10]) });
+});
+
+it('whoever promotes may be killed while input waits: the old one serves on, and can be replaced later', async (t) => {
+  const office = await createOffice(t, fn);
+  const runtime = startRuntime(t, office.config);
+  await runtime.ready();
+  const adds = startAdds(t, office);
+  await adds.more(40);
+  await make(office, 'g2', generous);
+  const config = configOf(office.config);
+  const env = {
+    KAFKA_BROKERS: inject('brokers').join(','),
+    DATABASE_URL: config.postgres.url,
+    FUNCTION_URL: config.function.url,
+    STATEFERRY_DEPLOYMENT_NAME: config.deployment.name,
+    STATEFERRY_TOPICS_SUBSCRIPTIONS: JSON.stringify(office.config['topics.subscriptions']),
+    STATEFERRY_TOPICS_DESTINATIONS: JSON.stringify(office.config['topics.destinations']),
+  };
+  const killed = startCli(t, { compiled: program, argv: ['promote', 'g2'], cwd: folder, env });
+  await killed.printed(/input waits/);
+  killed.kill('SIGKILL');
+  await killed.exited;
+  // By its lease, or because it was quicker than the signal.
+  const replies = async () => (await published(office)).replies.length;
+  const before = await replies();
+  await eventually('input comes in again', async () => (await replies()) > before + 40, 30_000);
+  const [row] = await office.query<{ live_generation: number }>('select live_generation from deployment');
+  if (row?.live_generation === 1) await serve(office, 'g2');
+  await adds.more(40);
+  const sent = await adds.stop();
+  await eventually('every command has its reply', async () => (await replies()) >= sent, 30_000);
+  expect(await replies()).toBe(sent);
+  expect(await office.query('select live_generation from deployment')).toEqual([{ live_generation: 2 }]);
+});
+
+it('is refused for one that serves, that was given a part, or that is not there', async (t) => {
+  const office = await createOffice(t, fn);
+  const runtime = startRuntime(t, office.config);
+  await runtime.ready();
+  await make(office, 'g2', fn, ['trouble.LedgerService']);
+  await expect(serve(office, 'g2')).rejects.toThrow('was given the commands of some components alone');
+  await expect(serve(office, 'g3')).rejects.toThrow('there is no generation "g3", only g2');
 });
