@@ -8,13 +8,13 @@ import type { Discovered } from '../functions/discovery.ts';
 import { diff as compare } from '../history/diff.ts';
 import { diffPage } from '../history/diff-page.ts';
 import type { DiffReport } from '../history/difference.ts';
+import { createPayloadReader } from '../inspect/payloads.ts';
 import { readFunctionVersions } from '../journal/function-versions.ts';
 import { findGeneration } from '../journal/generations.ts';
 import { readFunctionFiles } from '../named-files.ts';
 import { kafkaLogCreator } from '../observe/kafka-log.ts';
 import { createLog } from '../observe/log.ts';
 import { maskSecrets } from '../observe/mask.ts';
-import { type Descriptors, readDescriptors } from '../protocol/descriptors.ts';
 import { generationCommands } from '../reprocess.ts';
 import { createKafka } from '../topics/client.ts';
 import { registerCodecs } from '../topics/codecs.ts';
@@ -91,7 +91,7 @@ export async function judge(
               [...spec.components.values()].map(({ service, entityType }) => [service, entityType] as const),
             ),
           ),
-          descriptors: await descriptorsOf(versions, pool),
+          payloads: createPayloadReader(await readFunctionVersions(pool)),
           ignore,
           progress(now, items) {
             if (now !== step) {
@@ -120,13 +120,4 @@ async function discoveredAt(config: Config): Promise<Discovered> {
   } finally {
     client.close();
   }
-}
-
-/** Those of the functions that answer first, then those of all that have run, the newest first. */
-async function descriptorsOf(
-  versions: readonly Discovered[],
-  pool: Parameters<typeof readFunctionVersions>[0],
-): Promise<Descriptors[]> {
-  const noted = (await readFunctionVersions(pool)).map(({ descriptors }) => readDescriptors(descriptors));
-  return [...versions.map(({ descriptors }) => descriptors), ...noted];
 }

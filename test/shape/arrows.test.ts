@@ -16,7 +16,7 @@ const ARROWS: Readonly<Record<string, readonly string[]>> = {
   codec: ['model', 'protocol', 'topics/partition.ts'],
   functions: ['model', 'protocol'],
   engine: ['model', 'replicated', 'codec', 'functions', 'journal', 'topics', 'protocol', 'observe'],
-  history: ['model', 'codec', 'engine', 'journal', 'protocol', 'topics', 'verify/identity.ts'],
+  history: ['model', 'codec', 'engine', 'inspect/payloads.ts', 'journal', 'protocol', 'topics', 'verify/identity.ts'],
   doors: ['model', 'codec', 'functions', 'protocol', 'topics'],
   verify: ['model', 'replicated', 'codec', 'journal', 'topics', 'protocol', 'functions'],
   archive: [],
