@@ -1,6 +1,6 @@
 import type { Payload } from '../model/payload.ts';
 import type { AnyRecord } from '../verify/identity.ts';
-import type { DiffOptions } from './diff.ts';
+import type { DiffOptions } from './diff-options.ts';
 import { without } from './difference.ts';
 
 /** What of records and payloads is held against each other, and how it is shown. */

@@ -4,8 +4,8 @@ import { positionsAfter, readReach } from '../journal/chunks.ts';
 import type { Generation } from '../journal/generations.ts';
 import type { Positions } from '../model/record.ts';
 import { rootOf } from '../verify/identity.ts';
-import type { DiffOptions } from './diff.ts';
 import { topicRecord } from './diff-items.ts';
+import type { DiffOptions } from './diff-options.ts';
 
 /** The part of the source's history that was given. */
 export interface Range {

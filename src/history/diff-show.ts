@@ -1,8 +1,8 @@
 import { DEAD_LETTER_HEADERS } from '../codec/header-names.ts';
 import type { AnyRecord } from '../verify/identity.ts';
-import type { DiffOptions } from './diff.ts';
 import type { Content } from './diff-content.ts';
 import { outboxRecords, topicRecord } from './diff-items.ts';
+import type { DiffOptions } from './diff-options.ts';
 import type { Found } from './diff-table.ts';
 import { changedFields, type Difference } from './difference.ts';
 

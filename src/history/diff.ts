@@ -1,11 +1,8 @@
-import type pg from 'pg';
 import { StateferryError } from '../errors.ts';
-import type { PayloadReader } from '../inspect/payloads.ts';
 import { streamRows } from '../journal/cursor.ts';
-import type { Generation } from '../journal/generations.ts';
-import type { PartitionLogs } from '../topics/partition-log.ts';
 import { type Content, contentOf } from './diff-content.ts';
 import { digestOf, type Item, type ItemSurroundings, outboxRecords, outputItem, topicRecord } from './diff-items.ts';
+import type { DiffOptions } from './diff-options.ts';
 import { isGiven, type Range, rangeOf } from './diff-range.ts';
 import { show } from './diff-show.ts';
 import { DiffTable, type Found, type Side } from './diff-table.ts';
@@ -16,33 +13,6 @@ const FETCH_ROWS = 2_000;
 const FETCH_OUTBOX_ROWS = 20;
 const FIRSTS = 100;
 const SAMPLES = 5;
-
-/** How far a comparison is: so many items of so many, of one side. */
-export type DiffProgress = (step: string, items: number) => void;
-
-export interface DiffOptions {
-  readonly client: pg.ClientBase;
-  readonly pool: pg.Pool;
-  readonly logs: PartitionLogs;
-  readonly deployment: string;
-  readonly generation: Generation;
-  readonly topics: {
-    /** That the live function publishes to, and the new one; they exist. */
-    readonly outputs: readonly string[];
-    readonly commands: string;
-    /** Of the generation that was made. */
-    readonly madeCommands: string;
-    readonly answers: string;
-    readonly deadLetters: string;
-  };
-  /** By service; of both versions. */
-  readonly entityTypes: ReadonlyMap<string, string>;
-  readonly payloads: PayloadReader;
-  /** Paths in JSON that may differ. */
-  readonly ignore: readonly string[];
-  readonly progress: DiffProgress;
-  readonly signal: AbortSignal;
-}
 
 /**
  * Holds a generation against the one whose history it is made of: events, outputs and failures by the command that they
