@@ -10,7 +10,7 @@ import { countPausedEntities, dropHeldOutputs, holdInput, releaseInput, switchGe
 import type { Positions } from './model/record.ts';
 import { kafkaLogCreator } from './observe/kafka-log.ts';
 import type { Log } from './observe/log.ts';
-import { generationCommands, reprocess } from './reprocess.ts';
+import { generationCommands, generationGroup, reprocess } from './reprocess.ts';
 import { createKafka } from './topics/client.ts';
 import { registerCodecs } from './topics/codecs.ts';
 import { partitionCounts } from './topics/ensure.ts';
@@ -93,7 +93,12 @@ export async function promote(options: PromoteOptions, signal: AbortSignal): Pro
     closing.push(() => logs.close());
     const at = { pool, admin, logs, signal };
     const old: RestOptions = { ...at, generation: from, groupId: deployment, commands };
-    const made: RestOptions = { ...at, generation: to, groupId: `${deployment}.${name}`, commands: madeCommands };
+    const made: RestOptions = {
+      ...at,
+      generation: to,
+      groupId: generationGroup(deployment, name),
+      commands: madeCommands,
+    };
 
     onStep('input waits');
     const began = performance.now();

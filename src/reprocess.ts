@@ -52,8 +52,6 @@ export interface ReprocessOptions {
   readonly follow: boolean;
   readonly log: Log;
   readonly onProgress?: (progress: ReprocessProgress) => void;
-  /** Replaces single parts of the engine before it is made: how tests crash, delay or watch one step. */
-  readonly replace?: (parts: EngineOptions) => EngineOptions;
 }
 
 /** complete: all of history that there was at the start is applied. paused: somebody asked for that. */
@@ -62,6 +60,11 @@ export type ReprocessOutcome = 'complete' | 'paused' | 'stopped';
 /** The command topic of a generation: what its entities send each other. */
 export function generationCommands(deployment: string, name: string): string {
   return `${deployment}.${name}-commands`;
+}
+
+/** The consumer group of a generation while it is made. */
+export function generationGroup(deployment: string, name: string): string {
+  return `${deployment}.${name}`;
 }
 
 /**
@@ -128,7 +131,7 @@ export async function reprocess(options: ReprocessOptions, signal: AbortSignal):
     const place: EnginePlace = {
       ...found,
       generation: generation.generation,
-      groupId: `${config.deployment.name}.${generation.name}`,
+      groupId: generationGroup(config.deployment.name, generation.name),
       consumed: [commands],
       internal: plan.internal,
       sourceCommands,
@@ -174,14 +177,14 @@ export async function reprocess(options: ReprocessOptions, signal: AbortSignal):
         createHistoryConsumer({
           group: parts.createConsumer(handlers),
           commandTopic: commands,
-          read: (at, reading, onEnd) => history.read(at, reading, onEnd),
+          read: (at, reading) => history.read(at, reading),
           pace: createPace(generation.options.perSecond, signal),
           onRecords: handlers.onRecords,
           onCrash: handlers.onCrash,
           onFailed: fail,
         }),
     };
-    const engine = new Engine(options.replace?.(made) ?? made);
+    const engine = new Engine(made);
     engine.start();
     try {
       return await Promise.race([

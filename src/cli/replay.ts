@@ -5,7 +5,7 @@ import { timeOf } from './points.ts';
 
 interface ReplayGiven {
   to: string;
-  name?: string;
+  replay?: string;
   component?: string;
   entity?: string;
   since?: number;
@@ -52,7 +52,7 @@ Examples:
   $ stateferry replay --to carts-again --component carts --since 7d --rate 2000
   $ stateferry replay --to replies-again --outputs replies`,
     );
-  addConfigFlags(command, 'not listed').action(async (given: ReplayGiven & { replay?: string }) => {
+  addConfigFlags(command, 'not listed').action(async (given: ReplayGiven) => {
     const { config } = loadConfigOf(command, context);
     context.exitWith(
       await act(

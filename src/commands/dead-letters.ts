@@ -6,9 +6,6 @@ import { putBack } from '../codec/put-back.ts';
 import { type Config, internalTopics } from '../config/config.ts';
 import { messageOf, StateferryError } from '../errors.ts';
 import { type LetterMark, loadMarks, markDropped, requestRetry } from '../journal/dead-letters.ts';
-import { kafkaLogCreator } from '../observe/kafka-log.ts';
-import { createLog } from '../observe/log.ts';
-import { createKafka } from '../topics/client.ts';
 import { registerCodecs } from '../topics/codecs.ts';
 import { partitionCounts } from '../topics/ensure.ts';
 import { messageLimits } from '../topics/limits.ts';
@@ -16,6 +13,7 @@ import { partitionFor } from '../topics/partition.ts';
 import { openPartitionLogs, type PartitionLogs } from '../topics/partition-log.ts';
 import { BATCH_BYTES, recordBytes } from '../topics/record-bytes.ts';
 import { type KnownLetter, letterJson, letterSummary, letterTable, letterText } from './letter-text.ts';
+import { quietKafka } from './quiet-kafka.ts';
 import { awaitOutcomes, type Journal, thisUser, withJournal } from './with-journal.ts';
 
 /** Letters that are put back before it is looked whether they are: what waits in the journal stays little. */
@@ -61,10 +59,7 @@ export async function deadLetters(config: Config, request: DeadLettersRequest, i
 async function withLetters<T>(config: Config, journal: Journal, use: (letters: Letters) => Promise<T>): Promise<T> {
   registerCodecs();
   const { commands, deadLetters: topic } = internalTopics(config);
-  const kafka = createKafka({
-    ...config.kafka,
-    logCreator: kafkaLogCreator(createLog({ level: 'silent', format: 'json' })),
-  });
+  const kafka = quietKafka(config);
   const admin = kafka.admin();
   let logs: PartitionLogs | undefined;
   try {

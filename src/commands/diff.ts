@@ -12,16 +12,14 @@ import { createPayloadReader } from '../inspect/payloads.ts';
 import { readFunctionVersions } from '../journal/function-versions.ts';
 import { findGeneration } from '../journal/generations.ts';
 import { readFunctionFiles } from '../named-files.ts';
-import { kafkaLogCreator } from '../observe/kafka-log.ts';
-import { createLog } from '../observe/log.ts';
 import { maskSecrets } from '../observe/mask.ts';
 import { generationCommands } from '../reprocess.ts';
-import { createKafka } from '../topics/client.ts';
 import { registerCodecs } from '../topics/codecs.ts';
 import { partitionCounts } from '../topics/ensure.ts';
 import { openPartitionLogs } from '../topics/partition-log.ts';
 import { discoverOnce } from './ask-function.ts';
 import { formatDiff } from './diff-text.ts';
+import { quietKafka } from './quiet-kafka.ts';
 import { reachable } from './reachable.ts';
 import { createSteps } from './verify-steps.ts';
 import { withJournal } from './with-journal.ts';
@@ -50,10 +48,7 @@ export async function judge(
   io: Pick<Io, 'err' | 'signal'>,
 ): Promise<DiffReport> {
   registerCodecs();
-  const kafka = createKafka({
-    ...config.kafka,
-    logCreator: kafkaLogCreator(createLog({ level: 'silent', format: 'json' })),
-  });
+  const kafka = quietKafka(config);
   const admin = kafka.admin();
   const steps = createSteps(io.err);
   const closing: (() => unknown)[] = [() => steps.end()];

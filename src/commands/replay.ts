@@ -6,14 +6,12 @@ import { createPace } from '../history/pace.ts';
 import { replay as publish } from '../history/replay.ts';
 import { readReach } from '../journal/chunks.ts';
 import { type FunctionVersion, readFunctionVersions } from '../journal/function-versions.ts';
-import { kafkaLogCreator } from '../observe/kafka-log.ts';
-import { createLog } from '../observe/log.ts';
-import { createKafka } from '../topics/client.ts';
 import { registerCodecs } from '../topics/codecs.ts';
 import { missingTopics, partitionCounts } from '../topics/ensure.ts';
 import { messageLimits } from '../topics/limits.ts';
 import { committedOffsets } from '../topics/offsets.ts';
 import { createTransactor } from '../topics/transactor.ts';
+import { quietKafka } from './quiet-kafka.ts';
 import { reachable } from './reachable.ts';
 import { createSteps } from './verify-steps.ts';
 import { withJournal } from './with-journal.ts';
@@ -23,10 +21,7 @@ const STOPPED = 1;
 /** `stateferry replay`: 0 when all is published, 1 when it was stopped before. */
 export async function replay(config: Config, request: ReplayRequest, io: Io): Promise<number> {
   registerCodecs();
-  const kafka = createKafka({
-    ...config.kafka,
-    logCreator: kafkaLogCreator(createLog({ level: 'silent', format: 'json' })),
-  });
+  const kafka = quietKafka(config);
   const admin = kafka.admin();
   const steps = createSteps(io.err);
   const name = request.name ?? nameOf(request);

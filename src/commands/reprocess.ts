@@ -12,12 +12,11 @@ import {
   removeGeneration,
   setGenerationState,
 } from '../journal/generations.ts';
-import { kafkaLogCreator } from '../observe/kafka-log.ts';
 import { createLog } from '../observe/log.ts';
-import { generationCommands, reprocess as makeGeneration } from '../reprocess.ts';
-import { createKafka } from '../topics/client.ts';
+import { generationCommands, generationGroup, reprocess as makeGeneration } from '../reprocess.ts';
 import { registerCodecs } from '../topics/codecs.ts';
 import { openPartitionLogs } from '../topics/partition-log.ts';
+import { quietKafka } from './quiet-kafka.ts';
 import { createSteps } from './verify-steps.ts';
 import { type Journal, withJournal } from './with-journal.ts';
 
@@ -50,8 +49,7 @@ async function start(
   const topics = [...new Set((await readReach(pool, source)).flatMap(({ applied }) => Object.keys(applied)))];
   const logs = await openPartitionLogs(quietKafka(config), topics);
   try {
-    const begin = from === 'beginning' ? ({ kind: from } as const) : ({ kind: 'time', time: new Date(from) } as const);
-    const starts = await startPositions(pool, logs, source, begin);
+    const starts = await startPositions(pool, logs, source, from === 'beginning' ? from : new Date(from));
     await createGeneration(pool, {
       name: request.name,
       source,
@@ -160,16 +158,12 @@ async function discard(config: Config, name: string, { pool, generation: live }:
   try {
     const commands = generationCommands(config.deployment.name, name);
     if ((await admin.listTopics()).includes(commands)) await admin.deleteTopics({ topics: [commands] });
+    // Its offsets would count for another generation of that name.
+    const group = generationGroup(config.deployment.name, name);
+    if ((await admin.listGroups()).groups.some(({ groupId }) => groupId === group)) await admin.deleteGroups([group]);
   } finally {
     await admin.disconnect();
   }
   io.out.write(`Generation ${name} is gone.\n`);
   return 0;
-}
-
-function quietKafka(config: Config) {
-  return createKafka({
-    ...config.kafka,
-    logCreator: kafkaLogCreator(createLog({ level: 'silent', format: 'json' })),
-  });
 }

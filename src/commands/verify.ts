@@ -6,10 +6,7 @@ import { messageOf, StateferryError } from '../errors.ts';
 import { createFunctionClient } from '../functions/client.ts';
 import { createPool } from '../journal/pool.ts';
 import { readFunctionFiles } from '../named-files.ts';
-import { kafkaLogCreator } from '../observe/kafka-log.ts';
-import { createLog } from '../observe/log.ts';
 import { maskSecrets } from '../observe/mask.ts';
-import { createKafka } from '../topics/client.ts';
 import { registerCodecs } from '../topics/codecs.ts';
 import { missingTopics, partitionCounts } from '../topics/ensure.ts';
 import { compactedTopics } from '../topics/limits.ts';
@@ -17,6 +14,7 @@ import { openPartitionLogs } from '../topics/partition-log.ts';
 import { formatReport } from '../verify/report.ts';
 import { type Report, type VerifyOptions, verify as verifyDeployment } from '../verify/verify.ts';
 import { discoverOnce, probeNamed } from './ask-function.ts';
+import { quietKafka } from './quiet-kafka.ts';
 import { reachable } from './reachable.ts';
 import { createSteps } from './verify-steps.ts';
 
@@ -59,10 +57,7 @@ export async function judge(
 ): Promise<Report> {
   registerCodecs();
   const client = createFunctionClient(new URL(config.function.url), readFunctionFiles(config));
-  const kafka = createKafka({
-    ...config.kafka,
-    logCreator: kafkaLogCreator(createLog({ level: 'silent', format: 'json' })),
-  });
+  const kafka = quietKafka(config);
   const admin = kafka.admin();
   const pool = createPool({
     url: config.postgres.url,

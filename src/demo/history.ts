@@ -5,13 +5,12 @@ import { reprocess } from '../commands/reprocess.ts';
 import type { Counts, DiffReport } from '../history/difference.ts';
 import { createLog } from '../observe/log.ts';
 import { type Promotion, promote } from '../promote.ts';
-import { partitionFor } from '../topics/partition.ts';
 import type { Decode } from './decode.ts';
 import { expectedOf } from './expected.ts';
 import { gatherFacts } from './facts.ts';
 import type { Flight } from './flights.ts';
-import { PARTITIONS, TOPICS } from './ground.ts';
-import { expectedDifference, judgeHistory, type Switch } from './judge-history.ts';
+import { TOPICS } from './ground.ts';
+import { expectedDifference, judgeHistory, placed, type Switch } from './judge-history.ts';
 import type { Progress } from './progress.ts';
 import { count } from './report.ts';
 import type { Scene } from './scene.ts';
@@ -119,13 +118,9 @@ export async function showHistory(
 /** The difference that the report tells, and the one that the flights say, which both versions were given. */
 async function judgeDifference(scene: Scene, flights: readonly Flight[], report: DiffReport): Promise<string[]> {
   const given = await scene.journal.goalOf('g2', TOPICS.flights);
-  const reached = new Map<number, bigint>();
-  const past = flights.filter(({ origin }) => {
-    const partition = partitionFor(Buffer.from(origin), PARTITIONS);
-    const offset = reached.get(partition) ?? 0n;
-    reached.set(partition, offset + 1n);
-    return offset < (given.get(partition) ?? 0n);
-  });
+  const past = placed(flights)
+    .filter(({ partition, offset }) => offset < (given.get(partition) ?? 0n))
+    .map(({ flight }) => flight);
   const wanted = expectedDifference(expectedOf(past, 1).alerts, expectedOf(past, 2).alerts);
   const found: Counts = report.topics[TOPICS.alerts] ?? { same: 0, changed: 0, missing: 0, added: 0 };
   return (['same', 'changed', 'missing', 'added'] as const)

@@ -50,13 +50,12 @@ export function judgeHistory(options: {
   const counts = { before: 0, between: 0, after: 0 };
   const due = { statuses: new Map<string, string>(), alerts: new Map<string, string>() };
   const items = { 1: byId(expected[1]), 2: byId(expected[2]) };
-  // Flights of a partition stand there in the order of the file.
-  const next = new Map<number, bigint>();
   const nth = new Map<string, number>();
-  for (const { origin } of flights) {
-    const partition = partitionFor(Buffer.from(origin), PARTITIONS);
-    const offset = next.get(partition) ?? 0n;
-    next.set(partition, offset + 1n);
+  for (const {
+    flight: { origin },
+    partition,
+    offset,
+  } of placed(flights)) {
     const flight = (nth.get(origin) ?? 0) + 1;
     nth.set(origin, flight);
     const passed = switches.filter(({ at }) => offset >= (at.get(partition) ?? 0n));
@@ -101,4 +100,15 @@ function flat(items: Expected['statuses']): Map<string, string> {
   return new Map(
     [...items].flatMap(([airport, list]) => list.map(({ id, text }) => [`${airport} ${id}`, text] as const)),
   );
+}
+
+/** Where each flight stands in the input topic: flights of a partition stand there in the order of the file. */
+export function placed(flights: readonly Flight[]): { flight: Flight; partition: number; offset: bigint }[] {
+  const next = new Map<number, bigint>();
+  return flights.map((flight) => {
+    const partition = partitionFor(Buffer.from(flight.origin), PARTITIONS);
+    const offset = next.get(partition) ?? 0n;
+    next.set(partition, offset + 1n);
+    return { flight, partition, offset };
+  });
 }

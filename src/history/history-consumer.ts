@@ -12,7 +12,6 @@ export interface HistoryConsumerOptions {
   readonly read: (
     at: { readonly shard: number; readonly from: Positions },
     signal: AbortSignal,
-    onEnd: () => void,
   ) => AsyncGenerator<HistoryBatch>;
   readonly onRecords: (batch: HistoryBatch) => void;
   /** Resolves when so many records more may be given. */
@@ -24,12 +23,7 @@ export interface HistoryConsumerOptions {
 }
 
 /** A consumer that brings, instead of what the topics bring now, what another generation has applied. */
-export interface HistoryConsumer extends Consumer {
-  /** The shard has been given all that there was when it was last looked. */
-  isAtEnd(shard: number): boolean;
-}
-
-export function createHistoryConsumer(options: HistoryConsumerOptions): HistoryConsumer {
+export function createHistoryConsumer(options: HistoryConsumerOptions): Consumer {
   const { group, commandTopic } = options;
   const shards = new Map<number, ShardHistory>();
   let stopped = false;
@@ -75,13 +69,11 @@ export function createHistoryConsumer(options: HistoryConsumerOptions): HistoryC
       for (const shard of shards.values()) shard.stop();
       await group.stop();
     },
-    isAtEnd: (shard) => shards.get(shard)?.atEnd === true,
   };
 }
 
 /** The history of one shard, given while it is resumed. */
 class ShardHistory {
-  atEnd = false;
   readonly #shard: number;
   readonly #options: HistoryConsumerOptions;
   readonly #onError: (error: unknown) => void;
@@ -118,7 +110,6 @@ class ShardHistory {
   }
 
   stop(): void {
-    this.atEnd = false;
     this.#reading?.abort();
     this.#reading = undefined;
     this.#flows?.();
@@ -126,11 +117,7 @@ class ShardHistory {
 
   async #run(signal: AbortSignal): Promise<void> {
     const { read, pace, onRecords } = this.#options;
-    const onEnd = () => {
-      this.atEnd = true;
-    };
-    for await (const batch of read({ shard: this.#shard, from: this.#from }, signal, onEnd)) {
-      this.atEnd = false;
+    for await (const batch of read({ shard: this.#shard, from: this.#from }, signal)) {
       await pace(batch.records.length);
       while (!this.#flowing && !signal.aborted) {
         await new Promise<void>((resolve) => {

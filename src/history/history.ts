@@ -49,14 +49,12 @@ export class History {
   }
 
   /**
-   * What the shard applied from these positions on, without end: where there is no more, it calls `onEnd` each time
-   * that it has looked, and waits. Topics that `from` does not name are read from where the shard began.
+   * What the shard applied from these positions on, without end: where there is no more, it looks again. Topics that `from` does not name are read from where the shard began.
    * @throws StateferryError HISTORY_GAP where neither journal nor topics have the records any more.
    */
   async *read(
     at: { readonly shard: number; readonly from: Positions },
     signal: AbortSignal,
-    onEnd: () => void,
   ): AsyncGenerator<HistoryBatch> {
     const { store, until } = this.#options;
     const { shard, from } = at;
@@ -67,7 +65,6 @@ export class History {
       const page = last >= through ? [] : await store.chunks(shard, last, Math.min(PAGE_CHUNKS, through - last));
       const end = page.at(-1);
       if (end === undefined) {
-        onEnd();
         await delay(POLL_MS, undefined, { signal });
         continue;
       }

@@ -5,11 +5,7 @@ import type { Positions } from '../model/record.ts';
 import type { PartitionLogs } from '../topics/partition-log.ts';
 
 /** Where in history something is to begin. */
-export type HistoryStart =
-  | { readonly kind: 'beginning' }
-  | { readonly kind: 'time'; readonly time: Date }
-  /** Next offset of one shard of one topic; the other shards begin with what was applied at about the same time. */
-  | { readonly kind: 'positions'; readonly positions: ReadonlyMap<number, Positions> };
+export type HistoryStart = 'beginning' | Date;
 
 /**
  * The positions from which each shard's history is to be read: shard → topic → offset.
@@ -25,7 +21,7 @@ export async function startPositions(
   if (reach.length === 0) {
     throw new StateferryError('HISTORY_GAP', 'the journal has no history yet: the deployment has not run.');
   }
-  const before = await chunksOf(pool, generation, start);
+  const before = start === 'beginning' ? new Map<number, number>() : await chunksBefore(pool, generation, start);
   const starts = new Map<number, Positions>();
   const gaps: string[] = [];
   for (const { shard, chunk, first, start: origin } of reach) {
@@ -51,21 +47,6 @@ export async function startPositions(
     );
   }
   return starts;
-}
-
-async function chunksOf(pool: pg.Pool, generation: number, start: HistoryStart): Promise<ReadonlyMap<number, number>> {
-  switch (start.kind) {
-    case 'beginning':
-      return new Map();
-    case 'time':
-      return chunksBefore(pool, generation, start.time);
-    case 'positions': {
-      const chunks = new Map<number, number>();
-      for (const [shard, positions] of start.positions)
-        chunks.set(shard, await lastChunkWithin(pool, { generation, shard, positions }));
-      return chunks;
-    }
-  }
 }
 
 /** What must come from the topics, and is not there any more: one phrase for each partition. */

@@ -188,6 +188,11 @@ describe('what cannot be done is said, and nothing is made', () => {
     for (const table of ['event', 'value', 'outbox', 'chunk', 'shard', 'snapshot'])
       expect(await office.query(`select 1 from ${table} where generation = 2 limit 1`)).toEqual([]);
     expect((await contentsOf(office, 1)).events.length).toBeGreaterThan(0);
+    const { groups } = await withAdmin((admin) => admin.listGroups());
+    expect(groups.map(({ groupId }) => groupId)).not.toContain(`${String(office.config['deployment.name'])}.g2`);
+    // Nothing of the first one counts for another one of its name.
+    expect((await make(office, 'g2', { mode: 'cascade' })).code).toBe(0);
+    expect((await contentsOf(office, 2)).events.length).toBe((await contentsOf(office, 1)).events.length);
   });
 
   it('history that retention has removed, with the offsets; and kept inputs in its place', async (t) => {
