@@ -74,12 +74,6 @@ const LAST: ReadonlySet<FaultKind> = new Set(['add-partitions']);
 /** Of so many runs one ends with it. */
 const LAST_IN = 3;
 
-/**
- * With one broker there is nobody left to lead while it is away, and Kafka 4.4.0 then leaves out the markers of
- * transactions that were being committed when it went: what they wrote hangs for ever, whoever wrote it (docs/reliability.md).
- */
-const NEED_BROKERS: ReadonlySet<FaultKind> = new Set(FAMILIES.broker);
-
 export const KINDS: readonly FaultKind[] = Object.values(FAMILIES).flat();
 
 /** A fault that begins `at` ms after the load and is healed `forMs` later. */
@@ -131,7 +125,7 @@ export function planFaults(options: RunOptions): Planned[] {
   const end = options.minutes * 60_000;
   const planned: Planned[] = [];
   let at = 3_000;
-  const kinds = options.faults.filter((kind) => !LAST.has(kind) && (options.brokers > 1 || !NEED_BROKERS.has(kind)));
+  const kinds = options.faults.filter((kind) => !LAST.has(kind));
   // Every kind has its turn before any comes again.
   let turn: FaultKind[] = [];
   const next = (): FaultKind => {
