@@ -3,6 +3,7 @@ import kafkajs, { type IHeaders, type Kafka, type Message, type Producer, type T
 import { asBuffer } from '../bytes.ts';
 import type { OutputRecord, Positions } from '../model/record.ts';
 import { checkAcknowledged } from './acknowledged.ts';
+import { type Compression, codecOf } from './codecs.ts';
 import { DEFAULT_MESSAGE_BYTES } from './limits.ts';
 import { BATCH_BYTES, recordBytes } from './record-bytes.ts';
 
@@ -45,8 +46,11 @@ export function createTransactor(options: {
   transactionTimeoutMs: number;
   /** The largest batch that a topic takes, in bytes; absent: Kafka's default. A larger record is sent, and refused. */
   messageBytes?: (topic: string) => number;
+  /** Absent: none. The codecs must be registered (codecs.ts). */
+  compression?: Compression;
 }): Transactor {
   const { messageBytes = () => DEFAULT_MESSAGE_BYTES } = options;
+  const compression = codecOf(options.compression ?? 'none');
   const producer: Producer = options.kafka.producer({
     transactionalId: options.transactionalId,
     maxInFlightRequests: 1,
@@ -66,7 +70,7 @@ export function createTransactor(options: {
     // First, because it is what waits for the markers of the transaction before.
     await sendOffsets(transaction, { consumerGroupId: options.groupId, topics: groupOffsets(offsets) });
     for (const slice of slices(outputs, messageBytes)) {
-      checkAcknowledged(slice, await transaction.sendBatch({ acks: -1, topicMessages: slice }));
+      checkAcknowledged(slice, await transaction.sendBatch({ acks: -1, compression, topicMessages: slice }));
     }
     await transaction.commit();
   }

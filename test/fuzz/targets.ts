@@ -1,4 +1,6 @@
 import type { FuzzTarget } from './target.ts';
+import { cloudevents } from './targets/cloudevents.ts';
+import { codecs } from './targets/codecs.ts';
 import { commands } from './targets/commands.ts';
 import { config } from './targets/config.ts';
 import { descriptors } from './targets/descriptors.ts';
@@ -14,6 +16,8 @@ import { replies } from './targets/replies.ts';
 /** What is fuzzed, by name; a parser of foreign bytes that is new belongs here. */
 export const targets: Readonly<Record<string, () => FuzzTarget | Promise<FuzzTarget>>> = {
   records,
+  cloudevents,
+  codecs,
   commands,
   journal,
   letters,

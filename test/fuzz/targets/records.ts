@@ -34,6 +34,9 @@ export function records(): FuzzTarget {
     { methods: [onAny], format: 'auto', entityId: 'auto' },
     { methods: [add], format: 'json', entityId: 'field' },
     { methods: [remove, add], format: 'protobuf', entityId: 'field' },
+    { methods: [add, onAny], format: 'cloudevents', entityId: 'auto' },
+    { methods: [onAny], format: 'text', entityId: 'auto' },
+    { methods: [onAny], format: 'bytes', entityId: 'auto' },
   ];
   const topics = ways.map((_, at) => `topic-${at}`);
   const decoder = createDecoder({
