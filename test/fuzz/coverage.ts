@@ -20,32 +20,40 @@ export interface Coverage {
  * only what is reached is a feature, not how often.
  */
 export function createCoverage({ counts }: { readonly counts: boolean }): Coverage {
-  const modules = Object.values((globalThis as { __coverage__?: Record<string, ModuleCounters> }).__coverage__ ?? {});
-  const counters: Record<string, number>[] = modules.flatMap(({ s, f, b }) => [
-    s,
-    f,
-    ...Object.values(b).map((branches) => branches as unknown as Record<string, number>),
-  ]);
-  const keys = counters.map((counter) => Object.keys(counter).map(Number));
-  const seen = counters.map((counter) => new Uint32Array(Object.keys(counter).length));
+  const modules = Object.values(
+    (globalThis as { __coverage__?: Record<string, ModuleCounters> }).__coverage__ ?? {},
+  ).map(({ s, f, b }) => ({
+    functions: tableOf(f),
+    rest: [tableOf(s), ...Object.values(b).map((branches) => tableOf(branches as unknown as Record<string, number>))],
+  }));
   let count = 0;
+
+  /** Takes the hits out of a table: whether there were any, and whether something of it is new. */
+  function take({ counter, keys, seen }: Table): { readonly hit: boolean; readonly found: boolean } {
+    let hit = false;
+    let found = false;
+    for (let k = 0; k < keys.length; k++) {
+      const key = keys[k] as number;
+      const hits = counter[key] as number;
+      if (hits === 0) continue;
+      hit = true;
+      counter[key] = 0;
+      const step = counts ? 1 << Math.min(10, 32 - Math.clz32(hits)) : 1;
+      if (((seen[k] as number) & step) !== 0) continue;
+      seen[k] = (seen[k] as number) | step;
+      count++;
+      found = true;
+    }
+    return { hit, found };
+  }
 
   function isNew(): boolean {
     let found = false;
-    for (let c = 0; c < counters.length; c++) {
-      const counter = counters[c] as Record<number, number>;
-      const own = keys[c] as number[];
-      const known = seen[c] as Uint32Array;
-      for (let k = 0; k < own.length; k++) {
-        const hits = counter[own[k] as number] as number;
-        if (hits === 0) continue;
-        counter[own[k] as number] = 0;
-        const step = counts ? 1 << Math.min(10, 32 - Math.clz32(hits)) : 1;
-        if (((known[k] as number) & step) !== 0) continue;
-        known[k] = (known[k] as number) | step;
-        count++;
-        found = true;
-      }
+    for (const { functions, rest } of modules) {
+      const entered = take(functions);
+      if (entered.found) found = true;
+      // Whatever of a module runs, some function of it was entered.
+      if (entered.hit) for (const table of rest) if (take(table).found) found = true;
     }
     return found;
   }
@@ -53,11 +61,22 @@ export function createCoverage({ counts }: { readonly counts: boolean }): Covera
   return {
     isNew,
     reset() {
-      for (let c = 0; c < counters.length; c++) {
-        const counter = counters[c] as Record<number, number>;
-        for (const key of keys[c] as number[]) counter[key] = 0;
+      for (const { functions, rest } of modules) {
+        for (const { counter, keys } of [functions, ...rest]) for (const key of keys) counter[key] = 0;
       }
     },
     features: () => count,
   };
+}
+
+/** Counters by number, and which steps of each were seen. */
+interface Table {
+  readonly counter: Record<number, number>;
+  readonly keys: readonly number[];
+  readonly seen: Uint32Array;
+}
+
+function tableOf(counter: Record<string, number>): Table {
+  const keys = Object.keys(counter).map(Number);
+  return { counter, keys, seen: new Uint32Array(keys.length) };
 }
