@@ -1,4 +1,4 @@
-import { describe, expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import { type Config, internalTopics, optionValue } from '../../src/config/config.ts';
 import { type LoadOptions, loadConfig } from '../../src/config/load.ts';
 import { OPTION_NAMES, type OptionName, optionOf, variableOf } from '../../src/config/options.ts';
@@ -529,4 +529,16 @@ describe('failure policies', () => {
       'expected a topic, service and method other than that of [0]',
     );
   });
+});
+
+test('a key that is a structure is a fault, and is told nowhere else: it may hold a secret', () => {
+  const warned: string[] = [];
+  const onWarning = vi.spyOn(process, 'emitWarning').mockImplementation((warning) => void warned.push(String(warning)));
+  try {
+    const file = 'doors:\n  jwtKeys: { [s3cret, x]: 1 }\n';
+    expect(() => load({ file })).toThrow(expect.objectContaining({ code: 'CONFIG_INVALID' }));
+    expect(warned).toEqual([]);
+  } finally {
+    onWarning.mockRestore();
+  }
 });
