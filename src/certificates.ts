@@ -2,9 +2,11 @@ import { createPrivateKey, type KeyObject, X509Certificate } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { createSecureContext } from 'node:tls';
 import type { Config } from './config/config.ts';
+import { type ClientTlsConfig, speaksTls } from './config/tls.ts';
 import type { DoorCertificates, DoorTls } from './doors/tls.ts';
 import { messageOf } from './errors.ts';
 import type { FunctionTls } from './functions/client.ts';
+import type { ClientSecrets, ClientTls } from './secure.ts';
 
 const PEM_CERTIFICATE = /-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g;
 
@@ -78,6 +80,50 @@ export function readFunctionTls(
     ...(ca !== undefined && { ca: ca.text }),
     ...(certificate !== undefined && key !== undefined && { client: { certificate: certificate.text, key: key.text } }),
     ...(serverName !== undefined && { serverName }),
+  };
+}
+
+/**
+ * What a client of TLS needs, read and checked; undefined where the map says that none is spoken. It is read again each time
+ * it is asked for: what it has become is taken where it can be used, else what it was is kept, and `onBroken` gets the reason,
+ * once for each. `faults` as for the doors.
+ * @param where the option with the map
+ */
+export function readClientTls(
+  where: string,
+  tls: ClientTlsConfig,
+  faults: string[],
+  onBroken: (reason: string) => void = () => undefined,
+): ClientTls | undefined {
+  if (!speaksTls(tls)) return undefined;
+  const { caFile, certificateFile, keyFile, serverName } = tls;
+  const load = (found: string[]): ClientSecrets => {
+    const read = (name: string, file: string): Loaded => {
+      const named = { where: `${where}.${name}`, file };
+      return { ...named, text: readText(named, found) };
+    };
+    const ca = caFile === undefined ? undefined : read('caFile', caFile);
+    if (ca !== undefined) checkAuthorities(ca, found);
+    const certificate = certificateFile === undefined ? undefined : read('certificateFile', certificateFile);
+    const key = keyFile === undefined ? undefined : read('keyFile', keyFile);
+    if (certificate !== undefined && key !== undefined) checkPair(certificate, key, found);
+    return {
+      minVersion: 'TLSv1.2',
+      ...(ca !== undefined && { ca: ca.text }),
+      ...(certificate !== undefined && key !== undefined && { cert: certificate.text, key: key.text }),
+      ...(serverName !== undefined && { servername: serverName }),
+    };
+  };
+  let current = load(faults);
+  let told = '';
+  return () => {
+    const found: string[] = [];
+    const next = load(found);
+    const reason = found.join('; ');
+    if (found.length === 0) current = next;
+    else if (reason !== told) onBroken(reason);
+    told = reason;
+    return current;
   };
 }
 

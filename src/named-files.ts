@@ -4,11 +4,17 @@ import { configInvalid } from './config/load.ts';
 import { type AccessOf, readDoorAccess, readSelfToken } from './door-access.ts';
 import type { DoorTls } from './doors/tls.ts';
 import type { FunctionTls } from './functions/client.ts';
+import type { PostgresServer } from './journal/connection.ts';
+import { type KafkaSecurity, readKafkaSecurity } from './kafka-connection.ts';
+import type { Log } from './observe/log.ts';
+import { readPostgresServer } from './postgres-connection.ts';
 
 /** The options that name files, and those that their contents are used with. */
 export interface NamingFiles {
   readonly doors: Pick<Config['doors'], 'withoutAcl' | 'services' | 'jwtKeys' | 'tls' | 'selfTokenFile'>;
   readonly function: Pick<Config['function'], 'url' | 'tls'>;
+  readonly kafka: Pick<Config['kafka'], 'tls' | 'sasl' | 'requestTimeoutMs'>;
+  readonly postgres: Pick<Config['postgres'], 'url' | 'tls' | 'passwordFile'>;
 }
 
 /** What is in the files that a configuration names. */
@@ -20,10 +26,12 @@ export interface NamedFiles {
   readonly doorTls: DoorTls | undefined;
   /** Undefined: the function speaks clear text. */
   readonly functionTls: FunctionTls | undefined;
+  readonly kafka: KafkaSecurity;
+  readonly postgres: PostgresServer;
 }
 
-/** Reads and checks them all. @throws StateferryError CONFIG_INVALID with a line for every fault, and never with a secret */
-export function readNamedFiles(config: NamingFiles): NamedFiles {
+/** Reads and checks them all; `log` hears later of files that cannot be used any more. @throws StateferryError CONFIG_INVALID with a line for every fault, and never with a secret */
+export function readNamedFiles(config: NamingFiles, log?: Log): NamedFiles {
   return withoutFaults((faults) => {
     const selfToken = readSelfToken(config.doors, faults);
     return {
@@ -31,6 +39,8 @@ export function readNamedFiles(config: NamingFiles): NamedFiles {
       selfToken,
       doorTls: readDoorTls(config.doors, faults),
       functionTls: readFunctionTls(config.function, faults),
+      kafka: readKafkaSecurity(config.kafka, faults, log),
+      postgres: readPostgresServer(config.postgres, faults, log),
     };
   });
 }

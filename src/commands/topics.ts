@@ -6,11 +6,9 @@ import { messageOf, StateferryError } from '../errors.ts';
 import { linkFunction } from '../function-link.ts';
 import type { Discovered } from '../functions/discovery.ts';
 import { readFunctionFiles } from '../named-files.ts';
-import { kafkaLogCreator } from '../observe/kafka-log.ts';
-import { createLog } from '../observe/log.ts';
-import { createKafka } from '../topics/client.ts';
 import { partitionCounts } from '../topics/ensure.ts';
 import { ensureTopics } from '../topics/plan.ts';
+import { quietKafka } from './quiet-kafka.ts';
 import { surveyTopics, type TopicState } from './survey-topics.ts';
 
 /** How long the function may take to come up, in ms: one that is started beside us has a few seconds. */
@@ -22,13 +20,7 @@ const DEFAULT_PARTITIONS = 8;
 export async function topics(config: Config, options: TopicsOptions, io: Io): Promise<number> {
   const { spec } = await discoverNow(config, io);
   const plan = planDeployment(config, spec);
-  const kafka = createKafka({
-    brokers: config.kafka.brokers,
-    clientId: config.kafka.clientId,
-    connectionTimeoutMs: config.kafka.connectionTimeoutMs,
-    requestTimeoutMs: config.kafka.requestTimeoutMs,
-    logCreator: kafkaLogCreator(createLog({ level: 'silent', format: 'json' })),
-  });
+  const kafka = quietKafka(config);
   const admin = kafka.admin();
   try {
     await admin.connect();

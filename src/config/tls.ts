@@ -28,6 +28,32 @@ export const doorTlsFields = fields({
     ),
 });
 
+const serverName = (whose: string) =>
+  z
+    .string({ error: 'a host name' })
+    .regex(/^[A-Za-z0-9.-]{1,253}$/, { error: 'a host name' })
+    .optional()
+    .describe(`The name that ${whose} certificate must have, where it is not the one that it is reached by.`);
+
+/** The map of files of a client of `whose`; whether it speaks TLS at all is said by the map itself. */
+const clientTlsFields = (whose: string) =>
+  fields({
+    enabled: z
+      .boolean({ error: 'true or false' })
+      .optional()
+      .describe(
+        'Whether TLS is spoken; `true` where anything else is set here. By itself it does for a server whose CA is a public one.',
+      ),
+    caFile: filePath(`CAs in PEM that ${whose} certificate must be of; without it those that Node.js knows.`),
+    certificateFile: filePath('A certificate in PEM that is shown to the server (mTLS).'),
+    keyFile: filePath('Its private key in PEM, without a pass phrase.'),
+    serverName: serverName(whose),
+  });
+
+export const kafkaTlsFields = clientTlsFields('each broker’s');
+
+export const postgresTlsFields = clientTlsFields('Postgres’');
+
 export const functionTlsFields = fields({
   caFile: filePath('CAs in PEM that the function’s certificate must be of; without it those that Node.js knows.'),
   certificateFile: filePath('A certificate in PEM that is shown to the function.'),
@@ -59,6 +85,22 @@ export const doorTlsSchema = doorTlsFields
 export const functionTlsSchema = functionTlsFields
   .superRefine(needs('certificateFile', 'keyFile'))
   .superRefine(needs('keyFile', 'certificateFile'));
+
+export const kafkaTlsSchema = kafkaTlsFields
+  .superRefine(needs('certificateFile', 'keyFile'))
+  .superRefine(needs('keyFile', 'certificateFile'));
+
+export const postgresTlsSchema = postgresTlsFields
+  .superRefine(needs('certificateFile', 'keyFile'))
+  .superRefine(needs('keyFile', 'certificateFile'));
+
+/** Whom a client of a server trusts and what it shows. */
+export type ClientTlsConfig = z.output<typeof kafkaTlsSchema>;
+
+/** Whether a client with this map speaks TLS. */
+export function speaksTls({ enabled, ...files }: ClientTlsConfig): boolean {
+  return enabled ?? Object.keys(files).length > 0;
+}
 
 /** TLS at the doors; without a `certificateFile` they speak clear text. */
 export type DoorTlsConfig = z.output<typeof doorTlsSchema>;

@@ -23,6 +23,8 @@ function refusal(given: Partial<Config['doors']>): string {
     readNamedFiles({
       doors: { ...doors(given), selfTokenFile: '', tls: {} },
       function: { url: 'http://127.0.0.1:1', tls: {} },
+      kafka: { tls: {}, sasl: {}, requestTimeoutMs: 1_000 },
+      postgres: { url: 'postgres://127.0.0.1/x', tls: {}, passwordFile: '' },
     });
   } catch (error) {
     expect(error).toBeInstanceOf(StateferryError);

@@ -1,0 +1,41 @@
+import net from 'node:net';
+import tls from 'node:tls';
+import type { ISocketFactory } from 'kafkajs';
+import { type ClientTls, tlsTrouble } from '../secure.ts';
+
+/** As kafkajs' own sockets have it, in ms. */
+const KEEP_ALIVE_MS = 60_000;
+/** A record of TLS that says why the other side hangs up begins so: alert, and the major version (RFC 8446, 5.1 and 6). */
+const ALERT = Buffer.from([0x15, 0x03]);
+
+/**
+ * Connections to brokers: in TLS with what `tls` gives at that moment, else in clear text. What a connection fails with
+ * says what was found and what to do, also where a broker speaks TLS to a client that does not.
+ */
+export function socketsFor(secrets: ClientTls | undefined): ISocketFactory {
+  return ({ host, port, onConnect }) => {
+    const socket = secrets === undefined ? plain(host, port, onConnect) : secured(host, port, secrets, onConnect);
+    socket.setKeepAlive(true, KEEP_ALIVE_MS);
+    return socket;
+  };
+}
+
+function secured(host: string, port: number, secrets: ClientTls, onConnect: () => void): net.Socket {
+  const servername = net.isIP(host) === 0 ? { servername: host } : {};
+  const socket = tls.connect({ host, port, ...servername, ...secrets() }, onConnect);
+  // Before kafkajs listens: its own error is made of this message.
+  socket.on('error', (error) => {
+    error.message = tlsTrouble(error, 'kafka.tls') ?? error.message;
+  });
+  return socket;
+}
+
+function plain(host: string, port: number, onConnect: () => void): net.Socket {
+  const socket = net.connect({ host, port }, onConnect);
+  // kafkajs would take it for the length of an answer, and wait for that.
+  socket.once('data', (bytes) => {
+    if (!bytes.subarray(0, ALERT.length).equals(ALERT)) return;
+    socket.destroy(new Error('the broker speaks TLS on this port: set kafka.tls, or use its port for clear text'));
+  });
+  return socket;
+}
