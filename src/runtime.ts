@@ -85,6 +85,8 @@ export function createRuntime(options: RuntimeOptions): Runtime {
     functionTls,
     kafka: kafkaSecurity,
     postgres: server,
+    httpToken,
+    httpTls,
   } = readNamedFiles(config, log);
   /** Input from outside waits: another generation is about to serve. */
   let held = false;
@@ -117,6 +119,8 @@ export function createRuntime(options: RuntimeOptions): Runtime {
     status,
     places: () => survey(),
     log,
+    token: httpToken,
+    tls: httpTls,
   });
 
   /** One engine for one version of the function; true when the function came back as another one. */

@@ -5,6 +5,8 @@ import {
   type JwtKey,
   jwtKeysSchema,
   SERVICE_SECRETS,
+  TOKEN,
+  TOKEN_EXPECTED,
 } from './access.ts';
 import { type ConfiguredFailurePolicy, failurePoliciesSchema } from './failures.ts';
 import { type IdempotencyKeySource, idempotencyKeysSchema } from './idempotency.ts';
@@ -17,8 +19,10 @@ import {
   doorTlsSchema,
   type FunctionTlsConfig,
   functionTlsSchema,
+  httpTlsSchema,
   kafkaTlsSchema,
   postgresTlsSchema,
+  type ServerTlsConfig,
 } from './tls.ts';
 
 /** One row of the table. Exactly one of `default`, `inherits` and `required` is set. */
@@ -35,8 +39,8 @@ export interface Option<T> {
   readonly env?: string;
   /** A plain command line flag besides `--set`, with its placeholder. */
   readonly flag?: { readonly name: string; readonly placeholder: string };
-  /** Its value may hold a password: it is never shown as it is. Of a map, or a list of maps: the fields that are never shown. */
-  readonly secret?: true | readonly string[];
+  /** Its value may hold a password, or is one as a `whole`: it is never shown as it is. Of a map, or a list of maps: the fields that are never shown. */
+  readonly secret?: true | 'whole' | readonly string[];
 }
 
 const option = <T>(row: Option<T>): Option<T> => row;
@@ -452,13 +456,33 @@ export const OPTIONS = {
   'http.host': option({
     kind: host,
     default: '127.0.0.1',
-    doc: 'Address of the server for metrics, health and status; it asks nobody for a password.',
+    doc: 'Address of the server for metrics, health and status. One that others reach wants a token or client certificates besides.',
   }),
   'http.port': option({
     kind: integer({ unit: '', min: 0, max: 65_535 }),
     default: 9_090,
     flag: { name: 'http-port', placeholder: 'port' },
     doc: 'Port of the server for metrics, health and status; 0 takes any free one.',
+  }),
+  'http.token': option({
+    kind: text({
+      label: 'token',
+      expected: TOKEN_EXPECTED,
+      accepts: (value) => value === '' || TOKEN.test(value),
+    }),
+    default: '',
+    secret: 'whole',
+    doc: 'What `/metrics`, `/status` and `/shards` want as `authorization: Bearer <token>`; `/healthz` and `/readyz` want nothing. `stateferry status` sends it. Empty: nobody is asked.',
+  }),
+  'http.tokenFile': option({
+    kind: optionalFile,
+    default: '',
+    doc: 'A file that holds the token, in the place of `http.token`.',
+  }),
+  'http.tls': option<ServerTlsConfig>({
+    kind: structure('map of files', httpTlsSchema),
+    default: {},
+    doc: 'The files that make this server speak TLS (1.2 and later), and nothing else. They are read again when they change. A client certificate counts as the token does.',
   }),
 
   'log.level': option({

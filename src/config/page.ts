@@ -6,7 +6,7 @@ import { defaultText, GROUP_NAMES, GROUPS, type OptionGroup, optionOf, optionsOf
 import { RELATIONS } from './relations.ts';
 import { eventSchema, replySchema, subscriptionSchema } from './routes.ts';
 import { kafkaSaslFields } from './sasl.ts';
-import { doorTlsFields, functionTlsFields, kafkaTlsFields, postgresTlsFields } from './tls.ts';
+import { doorTlsFields, functionTlsFields, httpTlsFields, kafkaTlsFields, postgresTlsFields } from './tls.ts';
 
 const INTRODUCTION = `# Configuration
 
@@ -67,6 +67,7 @@ export function configurationPage(): string {
     fieldTable('`postgres.tls`', postgresTlsFields),
     fieldTable('`function.tls`', functionTlsFields),
     fieldTable('`doors.tls`', doorTlsFields),
+    fieldTable('`http.tls`', httpTlsFields),
     fieldTable('Each of `doors.services`', doorServiceFields),
     fieldTable('Each of `doors.jwtKeys`', jwtKeyFields),
     '## What options must hold together\n',

@@ -34,6 +34,20 @@ export const RELATIONS: readonly Relation[] = [
       passwordFile === '' || (new URL(url).password === '' && !new URL(url).searchParams.has('password')),
   },
   {
+    options: ['http.host', 'http.tokenFile'],
+    rule: 'who is not on this host has to prove who it is: set `http.token`, `http.tokenFile` or `http.tls` with a `clientCaFile`, or listen on 127.0.0.1',
+    holds: ({ http: { host, token, tokenFile, tls } }) =>
+      isLoopback(`${host.includes(':') ? `[${host}]` : host}:1`) ||
+      token !== '' ||
+      tokenFile !== '' ||
+      tls.clientCaFile !== undefined,
+  },
+  {
+    options: ['http.token', 'http.tokenFile'],
+    rule: 'these are two places of one token: set one of them',
+    holds: ({ http: { token, tokenFile } }) => token === '' || tokenFile === '',
+  },
+  {
     options: ['kafka.heartbeatIntervalMs', 'kafka.sessionTimeoutMs'],
     rule: 'the heartbeat interval must be less than half of the session timeout, so that one lost heartbeat costs no shard',
     holds: ({ kafka }) => kafka.heartbeatIntervalMs < kafka.sessionTimeoutMs / 2,

@@ -7,8 +7,8 @@ const filePath = (what: string) =>
 const CLIENTS = ['required', 'optional'] as const;
 const PORT_EXPECTED = 'a port, 0 to 65535';
 
-export const doorTlsFields = fields({
-  certificateFile: filePath('The certificate of the doors in PEM, with those between it and its CA behind it.'),
+const serverTlsFields = (whose: string) => ({
+  certificateFile: filePath(`The certificate of ${whose} in PEM, with those between it and its CA behind it.`),
   keyFile: filePath('Its private key in PEM, without a pass phrase.'),
   clientCaFile: filePath('CAs in PEM that certificates of clients must be of; without it none is asked for.'),
   clientCertificates: z
@@ -17,6 +17,12 @@ export const doorTlsFields = fields({
     .describe(
       'Whether a client must have a certificate, or may; `required` where there is a `clientCaFile`. A bad one is always refused.',
     ),
+});
+
+export const httpTlsFields = fields(serverTlsFields('the server'));
+
+export const doorTlsFields = fields({
+  ...serverTlsFields('the doors'),
   plainPort: z
     .number({ error: PORT_EXPECTED })
     .int({ error: PORT_EXPECTED })
@@ -101,6 +107,15 @@ export type ClientTlsConfig = z.output<typeof kafkaTlsSchema>;
 export function speaksTls({ enabled, ...files }: ClientTlsConfig): boolean {
   return enabled ?? Object.keys(files).length > 0;
 }
+
+export const httpTlsSchema = httpTlsFields
+  .superRefine(needs('certificateFile', 'keyFile'))
+  .superRefine(needs('keyFile', 'certificateFile'))
+  .superRefine(needs('clientCaFile', 'certificateFile'))
+  .superRefine(needs('clientCertificates', 'clientCaFile'));
+
+/** TLS at a server; without a `certificateFile` it speaks clear text. */
+export type ServerTlsConfig = z.output<typeof httpTlsSchema>;
 
 /** TLS at the doors; without a `certificateFile` they speak clear text. */
 export type DoorTlsConfig = z.output<typeof doorTlsSchema>;

@@ -103,6 +103,9 @@ const OTHER = {
   'doors.jwtKeys': [{ id: 'k1', issuer: 'me', algorithm: 'ES256', keyFile: '/run/k1.pem' }],
   'http.host': '0.0.0.0',
   'http.port': 0,
+  'http.token': 'abcdefghijklmnopq',
+  'http.tokenFile': '/run/http-token',
+  'http.tls': { certificateFile: '/run/http.pem', keyFile: '/run/http.key' },
   'log.level': 'debug',
   'log.format': 'json',
 } as const satisfies Record<OptionName, unknown>;
@@ -110,6 +113,7 @@ const OTHER = {
 /** What else has to be said where an option is set that does not go with what is required. */
 const BESIDE: Readonly<Record<string, Readonly<Record<string, string>>>> = {
   'postgres.passwordFile': { DATABASE_URL: 'postgres://app@127.0.0.1/app' },
+  'http.host': { STATEFERRY_HTTP_TOKEN: 'abcdefghijklmnop' },
 };
 
 function asText(value: unknown): string {

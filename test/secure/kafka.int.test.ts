@@ -4,6 +4,7 @@ import { expect, it } from 'vitest';
 import { quietKafka } from '../../src/commands/quiet-kafka.ts';
 import { type Assumed, loadConfig } from '../../src/config/load.ts';
 import { messageOf } from '../../src/errors.ts';
+import { freePorts } from '../../src/local/ports.ts';
 import { startProxy } from '../fault/proxy.ts';
 import { createAuthority, filesOf } from '../support/certificates.ts';
 import { eventually } from '../support/processes.ts';
@@ -18,7 +19,7 @@ const alice = authority.issue({ commonName: 'alice' });
 const old = authority.issue({ commonName: 'alice', lastsMs: -60_000 });
 const other = createAuthority('Other CA');
 const stranger = other.issue({ commonName: 'alice' });
-const { paths, write } = await filesOf(file, {
+const { paths } = await filesOf(file, {
   ca: authority.certificate,
   otherCa: other.certificate,
   certificate: alice.certificate,
@@ -171,7 +172,8 @@ it('a secret that would be shown to everybody on the way stops the start', () =>
 });
 
 it('while its credentials are refused a start tries again with back-off, and goes on when they are right', async (t) => {
-  const proxy = await startProxy({ port: 0, to: () => Number(at.sasl.split(':')[1]) });
+  const [port = 0] = await freePorts(1);
+  const proxy = await startProxy({ port, to: () => Number(at.sasl.split(':')[1]) });
   t.onTestFinished(() => proxy.close());
   const secret = await filesOf(t, { password: 'wrong' });
   const began = Date.now();
@@ -221,5 +223,4 @@ it('a certificate that was written anew is shown from the next connection on, an
   expect(await connect()).toBe('in');
   await later.write('key', 'half a key');
   expect(await connect()).toBe('in');
-  void write;
 });

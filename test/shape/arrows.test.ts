@@ -42,6 +42,7 @@ const ARROWS: Readonly<Record<string, readonly string[]>> = {
     'deployment-plan.ts',
     'function-link.ts',
     'kafka-connection.ts',
+    'least-privilege.ts',
     'named-files.ts',
     'postgres-connection.ts',
     'promote.ts',
@@ -56,7 +57,7 @@ const EVERYBODY = new Set([
   'bytes.ts',
   'package-path.ts',
   'paced.ts',
-  'secure.ts',
+  'secure.ts', 'server-tls.ts',
   'version.ts',
 ]);
 
