@@ -57,7 +57,8 @@ const EVERYBODY = new Set([
   'bytes.ts',
   'package-path.ts',
   'paced.ts',
-  'secure.ts', 'server-tls.ts',
+  'secure.ts',
+  'server-tls.ts',
   'version.ts',
 ]);
 
