@@ -29,7 +29,7 @@ export function createKafka(options: KafkaOptions): Kafka {
     connectionTimeout: options.connectionTimeoutMs,
     requestTimeout: options.requestTimeoutMs,
     logCreator: options.logCreator,
-    socketFactory: socketsFor(options.tls),
+    socketFactory: socketsFor(options.tls, { sasl: options.sasl !== undefined }),
     ...(options.sasl !== undefined && { sasl: mechanismOf(options.sasl) }),
     retry: { initialRetryTime: 100, maxRetryTime: 2_000, retries: 8 },
   };

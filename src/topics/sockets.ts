@@ -5,6 +5,9 @@ import { type ClientTls, tlsTrouble } from '../secure.ts';
 
 /** As kafkajs' own sockets have it, in ms. */
 const KEEP_ALIVE_MS = 60_000;
+/** A broker that wants SASL answers to ApiVersions alone, and that with less, in bytes; a connection that is older was let in. */
+const FEW_BYTES = 2_048;
+const YOUNG_MS = 5_000;
 /** A record of TLS that says why the other side hangs up begins so: alert, and the major version (RFC 8446, 5.1 and 6). */
 const ALERT = Buffer.from([0x15, 0x03]);
 
@@ -12,12 +15,27 @@ const ALERT = Buffer.from([0x15, 0x03]);
  * Connections to brokers: in TLS with what `tls` gives at that moment, else in clear text. What a connection fails with
  * says what was found and what to do, also where a broker speaks TLS to a client that does not.
  */
-export function socketsFor(secrets: ClientTls | undefined): ISocketFactory {
+export function socketsFor(secrets: ClientTls | undefined, options: { readonly sasl: boolean }): ISocketFactory {
   return ({ host, port, onConnect }) => {
     const socket = secrets === undefined ? plain(host, port, onConnect) : secured(host, port, secrets, onConnect);
     socket.setKeepAlive(true, KEEP_ALIVE_MS);
+    if (!options.sasl) explainSilence(socket);
     return socket;
   };
+}
+
+/** A broker that wants to know who its clients are hangs up on those that do not say: kafkajs would only say that it did. */
+function explainSilence(socket: net.Socket): void {
+  const began = Date.now();
+  socket.on('end', () => {
+    if (socket.bytesRead === 0 || socket.bytesRead > FEW_BYTES || Date.now() - began > YOUNG_MS) return;
+    socket.emit(
+      'error',
+      new Error(
+        'the broker hung up right after it was greeted: where it wants to know who its clients are, set kafka.sasl',
+      ),
+    );
+  });
 }
 
 function secured(host: string, port: number, secrets: ClientTls, onConnect: () => void): net.Socket {

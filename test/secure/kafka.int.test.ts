@@ -120,6 +120,8 @@ it('what is wrong is said in one sentence, with what to do', async () => {
     ],
     ['clear text to TLS', attempt('tls', {}), /the broker speaks TLS on this port: set kafka\.tls/],
     ['TLS to clear text', attempt('open', { tls: TLS }), /(does not speak TLS|hung up).*or leave kafka\.tls out/],
+    ['no user', attempt('sasl', { tls: TLS }), /hung up right after.*set kafka\.sasl/],
+    ['no user in clear text', attempt('clear', {}), /hung up right after.*set kafka\.sasl/],
     ['no certificate', attempt('mtls', { tls: TLS }), /broke off the handshake of TLS.*kafka\.tls\.certificateFile/],
     [
       'a certificate of another CA',

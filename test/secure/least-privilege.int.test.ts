@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import kafkajs, { type AclEntry } from 'kafkajs';
 import pg from 'pg';
 import { expect, it } from 'vitest';
+import { reprocess } from '../../src/commands/reprocess.ts';
 import { loadConfig } from '../../src/config/load.ts';
 import { printConfig } from '../../src/config/print.ts';
 import { planDeployment } from '../../src/deployment-plan.ts';
@@ -44,6 +45,7 @@ const { paths } = await filesOf(file, {
 const fn = await startScriptedFunction(file, {
   descriptor: ORDERS,
   components: COMPONENTS,
+  serviceInfo: { env: { SECRET: SECRETS.environment } },
   onCommand: ({ id, input }) => ({
     reply: {
       command_id: id,
@@ -185,6 +187,35 @@ it('a deployment with exactly the rights of `run` works, from start to stop and 
   for (const [what, secret] of Object.entries(SECRETS)) expect(all.includes(secret), what).toBe(false);
   expect(all).toContain('SCRAM-SHA-512');
 });
+
+it('and with those of `history`, its history is made anew, beside it', async (t) => {
+  await grant('history');
+  const said: string[] = [];
+  const out = { write: (text: string) => said.push(text) };
+  const code = await reprocess(
+    loaded.config,
+    {
+      kind: 'start',
+      name: 'next',
+      functionUrl: undefined,
+      mode: 'isolated',
+      from: 'beginning',
+      components: undefined,
+      perSecond: undefined,
+      follow: false,
+    },
+    { signal: AbortSignal.any([]), out, err: out },
+  );
+  expect(code, said.join('')).toBe(0);
+  expect(said.join('')).not.toMatch(/AUTHORIZATION|denied/i);
+  const discarded = await reprocess(
+    loaded.config,
+    { kind: 'discard', name: 'next' },
+    { signal: AbortSignal.any([]), out, err: out },
+  );
+  expect(discarded, said.join('')).toBe(0);
+  t.expect(await withAdmin((admin) => admin.listTopics(), open)).not.toContain(`${name}.next-commands`);
+}, 60_000);
 
 /** What the function says of itself. */
 async function startedSpec() {
