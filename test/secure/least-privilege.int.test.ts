@@ -2,12 +2,13 @@ import { randomUUID } from 'node:crypto';
 import kafkajs, { type AclEntry } from 'kafkajs';
 import pg from 'pg';
 import { expect, it } from 'vitest';
+import type { AclOptions } from '../../src/cli/context.ts';
+import { acl } from '../../src/commands/acl.ts';
 import { reprocess } from '../../src/commands/reprocess.ts';
 import { loadConfig } from '../../src/config/load.ts';
 import { printConfig } from '../../src/config/print.ts';
-import { planDeployment } from '../../src/deployment-plan.ts';
 import { migrate } from '../../src/journal/migrate.ts';
-import { JOURNAL_TABLES, type KafkaRight, type Rights, rightsOf } from '../../src/least-privilege.ts';
+import { JOURNAL_TABLES, type KafkaRight, type Rights } from '../../src/least-privilege.ts';
 import { createTopics } from '../../src/topics/ensure.ts';
 import { COMPONENTS, ORDER_SERVICE, ORDERS } from '../bad-input/orders.ts';
 import { filesOf } from '../support/certificates.ts';
@@ -125,6 +126,14 @@ function entries({ resource, pattern, name: resourceName, operations }: KafkaRig
 
 let rights: readonly Rights[] = [];
 
+/** What `stateferry acl` prints. */
+async function printRights(options: AclOptions): Promise<string> {
+  const said: string[] = [];
+  const out = { write: (text: string) => said.push(text) };
+  expect(await acl(loaded.config, options, { signal: AbortSignal.any([]), out, err: out })).toBe(0);
+  return said.join('');
+}
+
 /** Grants what the purposes take; of Kafka and of Postgres. */
 async function grant(...purposes: readonly Rights['purpose'][]): Promise<void> {
   const granted = rights.filter(({ purpose }) => purposes.includes(purpose));
@@ -155,8 +164,10 @@ it('a deployment with exactly the rights of `run` works, from start to stop and 
       ),
     open,
   );
-  const spec = (await startedSpec()).spec;
-  rights = rightsOf(loaded.config, planDeployment(loaded.config, spec), role);
+  const printed = await printRights({ json: true });
+  const found = JSON.parse(printed) as { principal: string; role: string; rights: readonly Rights[] };
+  expect(found).toMatchObject({ principal: 'User:carts', role });
+  rights = found.rights;
   await grant('run');
 
   const shown: string[] = [printConfig(loaded)];
@@ -217,14 +228,16 @@ it('and with those of `history`, its history is made anew, beside it', async (t)
   t.expect(await withAdmin((admin) => admin.listTopics(), open)).not.toContain(`${name}.next-commands`);
 }, 60_000);
 
-/** What the function says of itself. */
-async function startedSpec() {
-  const { createFunctionClient } = await import('../../src/functions/client.ts');
-  const { discoverOnce } = await import('../../src/commands/ask-function.ts');
-  const client = createFunctionClient(new URL(fn.url));
-  try {
-    return await discoverOnce(client, loaded.config);
-  } finally {
-    client.close();
-  }
-}
+it('the rights are printed as arguments of kafka-acls.sh and as SQL, for whom they are asked for', async () => {
+  const lines = (await printRights({ json: false, principal: "User:CN=o'hara", role: 'o"hara' })).split('\n');
+  expect(lines[0]).toMatch(/^# run: /);
+  expect(lines).toContain(
+    `--add --allow-principal 'User:CN=o'\\''hara' --operation Read --operation DescribeConfigs --topic orders --resource-pattern-type literal`,
+  );
+  expect(lines).toContain('GRANT USAGE ON SCHEMA "stateferry" TO "o""hara";');
+  expect(lines.filter((line) => line.startsWith('# ')).slice(1)).toEqual(
+    ['create-topics', 'verify', 'history', 'healing'].map((purpose) =>
+      expect.stringContaining(`# ${purpose} (optional): `),
+    ),
+  );
+});
