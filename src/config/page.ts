@@ -4,6 +4,7 @@ import { failurePolicyFields } from './failures.ts';
 import { idempotencyKeyFields } from './idempotency.ts';
 import { defaultText, GROUP_NAMES, GROUPS, type OptionGroup, optionOf, optionsOf, variableOf } from './options.ts';
 import { RELATIONS } from './relations.ts';
+import { retentionRuleFields } from './retention.ts';
 import { eventSchema, replySchema, subscriptionSchema } from './routes.ts';
 import { doorTlsFields, functionTlsFields } from './tls.ts';
 
@@ -61,6 +62,7 @@ export function configurationPage(): string {
     fieldTable('Each of `topics.destinations.events`', eventSchema),
     fieldTable('Each of `failures.policies`', failurePolicyFields),
     fieldTable('Each of `idempotency.keys`', idempotencyKeyFields),
+    fieldTable('Each of `journal.retention`', retentionRuleFields),
     fieldTable('`function.tls`', functionTlsFields),
     fieldTable('`doors.tls`', doorTlsFields),
     fieldTable('Each of `doors.services`', doorServiceFields),

@@ -44,6 +44,7 @@ const ARROWS: Readonly<Record<string, readonly string[]>> = {
     'named-files.ts',
     'promote.ts',
     'reprocess.ts',
+    'retention.ts',
     'runtime.ts',
   ],
   demo: ['cli', 'config', 'commands', 'history/difference.ts', 'local', 'observe', 'promote.ts', 'topics', 'verify'],
