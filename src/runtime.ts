@@ -18,10 +18,10 @@ import { keepPruned } from './journal/idempotency.ts';
 import { migrate } from './journal/migrate.ts';
 import { readOwners } from './journal/owners.ts';
 import { createPool } from './journal/pool.ts';
+import { kafkaClient } from './kafka-connection.ts';
 import { watchLiveGeneration } from './live-generation.ts';
 import { readNamedFiles } from './named-files.ts';
 import { createHttp } from './observe/http.ts';
-import { kafkaLogCreator } from './observe/kafka-log.ts';
 import { type Log, scoped } from './observe/log.ts';
 import { createMetrics } from './observe/metrics.ts';
 import { placeShards, type ShardPlace } from './observe/places.ts';
@@ -30,7 +30,6 @@ import { healthOf, type Status } from './observe/status.ts';
 import { createTally, totalsOf } from './observe/tally.ts';
 import { type DoorLog, openDoors, type ProcessDoors } from './process-doors.ts';
 import { descriptorSetOf } from './protocol/descriptors.ts';
-import { createKafka } from './topics/client.ts';
 import { registerCodecs } from './topics/codecs.ts';
 import { DEFAULT_MESSAGE_BYTES } from './topics/limits.ts';
 import { assignedMembers } from './topics/members.ts';
@@ -79,7 +78,16 @@ export function createRuntime(options: RuntimeOptions): Runtime {
   let link: SwitchableLink | undefined;
   let discovered: Discovered | undefined;
   let doors: ProcessDoors | undefined;
-  const { accessOf, selfToken, doorTls, functionTls } = readNamedFiles(config);
+  const {
+    accessOf,
+    selfToken,
+    doorTls,
+    functionTls,
+    kafka: kafkaSecurity,
+    postgres: server,
+    httpToken,
+    httpTls,
+  } = readNamedFiles(config, log);
   /** Input from outside waits: another generation is about to serve. */
   let held = false;
   let survey = async (): Promise<readonly ShardPlace[]> => [];
@@ -111,6 +119,8 @@ export function createRuntime(options: RuntimeOptions): Runtime {
     status,
     places: () => survey(),
     log,
+    token: httpToken,
+    tls: httpTls,
   });
 
   /** One engine for one version of the function; true when the function came back as another one. */
@@ -146,16 +156,12 @@ export function createRuntime(options: RuntimeOptions): Runtime {
       registerCodecs();
       const address = await http.start();
       options.onListening?.(address);
-      const kafka = createKafka({
-        brokers: config.kafka.brokers,
-        clientId: config.kafka.clientId,
-        connectionTimeoutMs: config.kafka.connectionTimeoutMs,
-        requestTimeoutMs: config.kafka.requestTimeoutMs,
-        logCreator: kafkaLogCreator(log),
-      });
+      const newKafka = (onConnectionLost?: () => void) =>
+        kafkaClient(config.kafka, kafkaSecurity, log, onConnectionLost);
+      const kafka = newKafka();
       const admin = kafka.admin();
       const pool = createPool({
-        url: config.postgres.url,
+        ...server,
         schema: config.postgres.schema,
         size: config.postgres.poolSize,
         statementTimeoutMs: config.postgres.statementTimeoutMs,
@@ -199,7 +205,7 @@ export function createRuntime(options: RuntimeOptions): Runtime {
         await Promise.all([
           persist(deps, 'Kafka', 'KAFKA_UNAVAILABLE', () => admin.connect()),
           persist(deps, 'Postgres', 'POSTGRES_UNAVAILABLE', () =>
-            migrate({ url: config.postgres.url, schema: config.postgres.schema }),
+            migrate({ ...server, schema: config.postgres.schema }),
           ),
         ]);
         const readLive = () => persist(deps, 'Postgres', 'POSTGRES_UNAVAILABLE', () => readLiveGeneration(pool));
@@ -239,7 +245,7 @@ export function createRuntime(options: RuntimeOptions): Runtime {
             },
           });
           try {
-            await runEngine({ kafka, admin, pool, link }, discovered, changed.signal, signal);
+            await runEngine({ kafka, newKafka, admin, pool, link }, discovered, changed.signal, signal);
           } finally {
             watching.stop();
           }
@@ -261,6 +267,7 @@ export function createRuntime(options: RuntimeOptions): Runtime {
 
 interface Parts {
   readonly kafka: Kafka;
+  readonly newKafka: (onConnectionLost: () => void) => Kafka;
   readonly admin: Admin;
   readonly pool: pg.Pool;
   readonly link: FunctionLink;
@@ -269,7 +276,7 @@ interface Parts {
 /** All parts of an engine, wired in one place. Waits for Kafka and Postgres where they are away. */
 async function buildEngine(
   options: RuntimeOptions,
-  { kafka, admin, pool, link }: Parts,
+  { kafka, newKafka, admin, pool, link }: Parts,
   { dialect, spec, descriptors }: Discovered,
   signals: ConstructorParameters<typeof Engine>[0]['signals'],
   signal: AbortSignal,
@@ -308,6 +315,7 @@ async function buildEngine(
     config,
     log,
     kafka,
+    newKafka,
     admin,
     pool,
     link,

@@ -60,6 +60,15 @@ export interface TopicsOptions {
   readonly partitions?: number;
 }
 
+/** What `acl` is told besides the configuration. */
+export interface AclOptions {
+  readonly json: boolean;
+  /** Whom the rights are for in Kafka, with its type; absent: the user of `kafka.sasl`. */
+  readonly principal?: string;
+  /** And in Postgres; absent: the user of `postgres.url`. */
+  readonly role?: string;
+}
+
 /** What `verify` is told besides the configuration. */
 export interface VerifyCliOptions {
   /** Print the report as JSON. */
@@ -266,6 +275,8 @@ export interface Commands {
   demo(request: LocalRequest, options: DemoOptions, io: Io): Promise<number>;
   /** Prints the topics that the deployment needs and whether they are there; creates the missing ones if asked. */
   topics(config: Config, options: TopicsOptions, io: Io): Promise<number>;
+  /** Prints the rights that the deployment needs. */
+  acl(config: Config, options: AclOptions, io: Io): Promise<number>;
   /** Asks the owner of a shard to do something, and prints what came of it. */
   operate(config: Config, request: OperateRequest, io: Io): Promise<number>;
   /** Prints the entities that are paused. */

@@ -5,7 +5,8 @@ import { idempotencyKeyFields } from './idempotency.ts';
 import { defaultText, GROUP_NAMES, GROUPS, type OptionGroup, optionOf, optionsOf, variableOf } from './options.ts';
 import { RELATIONS } from './relations.ts';
 import { eventSchema, replySchema, subscriptionSchema } from './routes.ts';
-import { doorTlsFields, functionTlsFields } from './tls.ts';
+import { kafkaSaslFields } from './sasl.ts';
+import { doorTlsFields, functionTlsFields, httpTlsFields, kafkaTlsFields, postgresTlsFields } from './tls.ts';
 
 const INTRODUCTION = `# Configuration
 
@@ -61,8 +62,12 @@ export function configurationPage(): string {
     fieldTable('Each of `topics.destinations.events`', eventSchema),
     fieldTable('Each of `failures.policies`', failurePolicyFields),
     fieldTable('Each of `idempotency.keys`', idempotencyKeyFields),
+    fieldTable('`kafka.tls`', kafkaTlsFields),
+    fieldTable('`kafka.sasl`', kafkaSaslFields),
+    fieldTable('`postgres.tls`', postgresTlsFields),
     fieldTable('`function.tls`', functionTlsFields),
     fieldTable('`doors.tls`', doorTlsFields),
+    fieldTable('`http.tls`', httpTlsFields),
     fieldTable('Each of `doors.services`', doorServiceFields),
     fieldTable('Each of `doors.jwtKeys`', jwtKeyFields),
     '## What options must hold together\n',
@@ -89,12 +94,14 @@ function groupSection(group: OptionGroup): string {
   return `## ${GROUPS[group]}\n\n${table(['option', 'variable, flag', 'type', 'default', 'what it does'], rows)}`;
 }
 
+const TYPE_NAMES: Readonly<Record<string, string>> = { integer: 'number', boolean: 'true | false' };
+
 function fieldTable(title: string, schema: z.ZodType): string {
   const { properties = {}, required = [] } = z.toJSONSchema(schema, { io: 'input' });
   const rows = Object.entries(properties).map(([name, field]) => {
     if (typeof field === 'boolean') throw new TypeError(`the field ${name} has no schema`);
     const initial = field.default === undefined ? '' : code(String(field.default));
-    const values = field.enum?.join(' | ') ?? (field.type === 'integer' ? 'number' : 'text');
+    const values = field.enum?.join(' | ') ?? TYPE_NAMES[String(field.type)] ?? 'text';
     return [code(name), values, required.includes(name) ? 'required' : initial, field.description ?? ''];
   });
   return `${title}:\n\n${table(['field', 'type', 'default', 'what it is'], rows)}`;

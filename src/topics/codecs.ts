@@ -2,6 +2,7 @@ import { decompress as zstdDecompress } from 'fzstd';
 import kafkajs from 'kafkajs';
 import lz4 from 'lz4-napi';
 import snappy from 'snappy';
+import { boundDecompression } from './decompression.ts';
 
 const { CompressionCodecs, CompressionTypes } = kafkajs;
 
@@ -111,4 +112,5 @@ export function registerCodecs(): void {
       return Buffer.from(zstdDecompress(buffer));
     },
   });
+  boundDecompression();
 }

@@ -41,14 +41,27 @@ const ARROWS: Readonly<Record<string, readonly string[]>> = {
     'model',
     'deployment-plan.ts',
     'function-link.ts',
+    'kafka-connection.ts',
+    'least-privilege.ts',
+    'live-generation.ts',
     'named-files.ts',
+    'postgres-connection.ts',
     'promote.ts',
     'reprocess.ts',
     'runtime.ts',
   ],
   demo: ['cli', 'config', 'commands', 'history/difference.ts', 'local', 'observe', 'promote.ts', 'topics', 'verify'],
 };
-const EVERYBODY = new Set(['errors.ts', 'abort.ts', 'bytes.ts', 'package-path.ts', 'paced.ts', 'version.ts']);
+const EVERYBODY = new Set([
+  'errors.ts',
+  'abort.ts',
+  'bytes.ts',
+  'package-path.ts',
+  'paced.ts',
+  'secure.ts',
+  'server-tls.ts',
+  'version.ts',
+]);
 
 interface Import {
   readonly file: string;

@@ -58,7 +58,7 @@ it.each<Exclude<Compression, 'none'>>(['gzip', 'snappy', 'lz4'])(
   async (compression) => {
     const topic = await createTopic(t, { partitions: 1 });
     const transactor = createTransactor({
-      kafka: new kafkajs.Kafka({ brokers: inject('brokers'), logLevel: kafkajs.logLevel.NOTHING }),
+      connect: () => new kafkajs.Kafka({ brokers: inject('brokers'), logLevel: kafkajs.logLevel.NOTHING }),
       transactionalId: `test-${randomUUID()}`,
       groupId: randomUUID(),
       transactionTimeoutMs: 10_000,
