@@ -26,9 +26,6 @@ export function codecOf(compression: Compression): kafkajs.CompressionTypes {
 const XERIAL_MAGIC = Buffer.from([0x82, 0x53, 0x4e, 0x41, 0x50, 0x50, 0x59, 0x00]);
 const XERIAL_HEADER = 16;
 
-/** What a decompressor may be made to allocate by what a batch says of itself, whatever its length, in bytes. */
-const MOST_CLAIMED = 128 * 1024 * 1024;
-
 /** @throws RangeError for a claim that no `bytes` of a codec, which makes at most `ratio` of one, can hold to. */
 function checkClaim(claimed: number, bytes: number, ratio: number): void {
   if (claimed <= bytes * ratio) return;
@@ -45,23 +42,6 @@ function checkSnappy(block: Buffer): void {
     if ((block[at] as number) < 0x80) break;
   }
   checkClaim(claimed, block.length, 64 / 3);
-}
-
-/** What the first frame has room made for (RFC 8878, 3.1.1.1): its content, or its window. A block of 4 bytes makes 128 KiB. */
-function checkZstd(frame: Buffer): void {
-  const descriptor = frame[4] ?? 0;
-  const isSingle = (descriptor & 0x20) !== 0;
-  const contentBytes = [isSingle ? 1 : 0, 2, 4, 8][descriptor >> 6] as number;
-  const at = 5 + (isSingle ? 0 : 1) + ([0, 1, 2, 4][descriptor & 3] as number);
-  if (frame.length < at + contentBytes) return;
-  let claimed = contentBytes === 2 ? 256 : 0;
-  for (let i = 0; i < contentBytes; i++) claimed += (frame[at + i] as number) * 256 ** i;
-  if (contentBytes === 0) {
-    const window = frame[5] as number;
-    const base = 2 ** (10 + (window >> 3));
-    claimed = base + (base / 8) * (window & 7);
-  }
-  if (claimed > MOST_CLAIMED) checkClaim(claimed, frame.length, 32_768);
 }
 
 /**
@@ -107,10 +87,7 @@ export function registerCodecs(): void {
     compress: () => {
       throw new TypeError('batches are read in zstd here, and never written in it');
     },
-    decompress: async (buffer: Buffer) => {
-      checkZstd(buffer);
-      return Buffer.from(zstdDecompress(buffer));
-    },
+    decompress: async (buffer: Buffer) => Buffer.from(zstdDecompress(buffer)),
   });
   boundDecompression();
 }

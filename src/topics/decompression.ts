@@ -1,8 +1,8 @@
 import { promisify } from 'node:util';
 import { unzip } from 'node:zlib';
-import { Decompress } from 'fzstd';
 import kafkajs from 'kafkajs';
 import { StateferryError } from '../errors.ts';
+import { unzstd } from './zstd.ts';
 
 const { CompressionCodecs, CompressionTypes } = kafkajs;
 
@@ -25,7 +25,11 @@ interface Codec {
 export function boundDecompression(limitBytes = MAX_BATCH_BYTES): void {
   bound(CompressionTypes.Snappy, (buffer) => refuseOver(snappySize(buffer), limitBytes));
   bound(CompressionTypes.LZ4, (buffer) => refuseOver(lz4Size(buffer), limitBytes));
-  replace(CompressionTypes.ZSTD, async (buffer) => unzstd(buffer, limitBytes));
+  replace(CompressionTypes.ZSTD, async (buffer) =>
+    unzstd(buffer, limitBytes, () => {
+      throw tooLarge(limitBytes);
+    }),
+  );
   replace(CompressionTypes.GZIP, async (buffer) => {
     try {
       return await promisify(unzip as (data: Buffer, options: object, done: Done) => void)(buffer, {
@@ -124,19 +128,4 @@ function lz4Size(buffer: Buffer): number {
     at += 4 + size + checksum;
   }
   return sum;
-}
-
-function unzstd(buffer: Buffer, limitBytes: number): Buffer {
-  const chunks: Uint8Array[] = [];
-  let bytes = 0;
-  const stream = new Decompress((chunk) => {
-    bytes += chunk.length;
-    refuseOver(bytes, limitBytes);
-    chunks.push(chunk.slice());
-  });
-  // In pieces: what one push comes to is handed over before the next.
-  for (let at = 0; at < buffer.length; at += 4_096) {
-    stream.push(buffer.subarray(at, at + 4_096), at + 4_096 >= buffer.length);
-  }
-  return Buffer.concat(chunks);
 }

@@ -67,3 +67,14 @@ it('lz4: what could not be compressed counts as it is', async () => {
   const random = randomBytes(LIMIT - MIB);
   expect((await decompress(CompressionTypes.LZ4)(await lz4.compressFrame(random))).equals(random)).toBe(true);
 });
+
+it.each([
+  ['by its content', '28b52ffdb5000000002d31220000'],
+  ['by its window', '28b52ffd00a8010000'],
+  ['in its second frame', `${'28b52ffd2001090000 61'.replace(' ', '')}28b52ffd00a8010000`],
+  ['behind a frame to be skipped', '502a4d1803000000aabbcc28b52ffd00a8010000'],
+])('zstd: a claim beyond the limit is refused before there is room made for it, %s', async (_, bytes) => {
+  await expect(decompress(CompressionTypes.ZSTD)(Buffer.from(bytes, 'hex'))).rejects.toMatchObject({
+    code: 'BATCH_TOO_LARGE',
+  });
+});
