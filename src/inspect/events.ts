@@ -222,6 +222,12 @@ function conditions({ db, generation }: History, filter: EventFilter) {
   if (command !== undefined) where(`(command_id = ? or starts_with(command_id, ?))`, command, `${command}#`);
   const { places } = filter;
   if (places !== undefined) {
+    // The index of shards takes these two; which of the pairs are meant is up to the third.
+    where('shard = any(?)', [...new Set(places.map((place) => place.shard))]);
+    where(
+      'shard_seq = any(?)',
+      places.map(({ shardSeq }) => shardSeq),
+    );
     where(
       '(shard, shard_seq) in (select * from unnest(?::int[], ?::bigint[]))',
       places.map((place) => place.shard),

@@ -52,7 +52,7 @@ it('the recorded commands are given in their states, and the same version does t
   const before = await rows();
   const { code, out } = await debug({ entityId: 'l1' });
   expect(out).toMatch(
-    /^\S+\/\d+\/\d+ {2}trouble\.LedgerService\/Add \{"id":"l1","amount":2\}\n {2}reply {2}trouble\.Ledger/,
+    /^\S+\/\d+\/\d+ {2}trouble\.LedgerService\/Add \{"id":"l1","amount":2\}\n {2}reply {2}trouble\.Balance /,
   );
   expect(out).toContain('  event 1  trouble.Added {"amount":2}\n  as in the journal\n');
   // An Add, an AddMany of three and what the desk asks for, each round.
