@@ -1,10 +1,12 @@
 #!/usr/bin/env node
 import { constants } from 'node:os';
+import { createInterface } from 'node:readline';
 import { runCli } from './cli/program.ts';
 import { acl } from './commands/acl.ts';
 import { deadLetters } from './commands/dead-letters.ts';
 import { dev } from './commands/dev.ts';
 import { diff } from './commands/diff.ts';
+import { entityDebug } from './commands/entity-debug.ts';
 import { entityHistory } from './commands/inspect/entity-history.ts';
 import { journal } from './commands/inspect/journal.ts';
 import { archive } from './commands/journal-export.ts';
@@ -14,6 +16,7 @@ import { replay } from './commands/replay.ts';
 import { reprocess } from './commands/reprocess.ts';
 import { retention } from './commands/retention.ts';
 import { run } from './commands/run.ts';
+import { snapshots } from './commands/snapshots.ts';
 import { topics } from './commands/topics.ts';
 import { verify } from './commands/verify.ts';
 import { demo } from './demo/demo.ts';
@@ -41,6 +44,13 @@ for (const stream of [process.stdout, process.stderr]) {
   });
 }
 
+let lines: AsyncIterator<string> | undefined;
+/** The next line of the standard input. */
+async function enter(signal: AbortSignal): Promise<boolean> {
+  lines ??= createInterface({ input: process.stdin, signal })[Symbol.asyncIterator]();
+  return (await lines.next()).done !== true;
+}
+
 const code = await runCli({
   argv: process.argv.slice(2),
   env: process.env,
@@ -49,6 +59,7 @@ const code = await runCli({
   signal: stop.signal,
   out: process.stdout,
   err: process.stderr,
+  enter,
   commands: {
     run,
     dev,
@@ -59,8 +70,10 @@ const code = await runCli({
     controlled,
     journal,
     entityHistory,
+    entityDebug,
     archive,
     retention,
+    snapshots,
     deadLetters,
     replay,
     reprocess,

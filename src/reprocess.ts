@@ -220,9 +220,10 @@ function configOf(config: Config, { functionUrl }: Generation): Config {
   return functionUrl === undefined ? config : { ...config, function: { ...config.function, url: functionUrl } };
 }
 
-function historyOf(
+/** The input of a generation's source, up to the goal. `starts`: where each of its shards began. */
+export function historyOf(
   pool: pg.Pool,
-  { source: generation, goal }: Generation,
+  { source: generation, goal }: Pick<Generation, 'source' | 'goal'>,
   logs: PartitionLogs,
   starts: ReadonlyMap<number, Positions>,
 ): History {

@@ -1,4 +1,4 @@
--- What retention has removed, so that it is told from what is lost; and events by the record that they come of.
+-- What retention has removed, so that it is told from what is lost; and what derives from a record, by the record.
 
 -- Events of the entity up to this one were removed. The snapshot is of a later one, which is still there.
 alter table snapshot add column removed_through bigint not null default 0;
@@ -18,5 +18,7 @@ create table removed (
   primary key (generation, shard, kind, entity_type)
 );
 
--- Events of an external record, with those of all that derives from it.
-create index event_root on event (generation, split_part(command_id, '#', 1));
+-- Events that an external record led to elsewhere than in its own shard, or by way of another command. Those that it caused itself are
+-- found by the chunk that applied it: they are most of all, and do not pay for an index.
+create index event_derived on event (generation, split_part(command_id, '#', 1))
+  where strpos(command_id, '#') > 0 or strpos(command_id, '/' || shard::text || '/') = 0;

@@ -19,6 +19,8 @@ export interface Io {
   readonly signal: AbortSignal;
   readonly out: Output;
   readonly err: Output;
+  /** Resolves when the user has pressed Enter; false: there will be no more input, or `signal` was aborted. Absent: there is none. */
+  readonly enter?: ((signal: AbortSignal) => Promise<boolean>) | undefined;
 }
 
 /** A configuration that waits for what the command itself starts. */
@@ -185,6 +187,21 @@ export interface ArchiveRequest {
   readonly folder: string;
 }
 
+/** What is done with snapshots. */
+export type SnapshotsRequest = {
+  /** An entity type or a service; undefined: all. */
+  readonly component: string | undefined;
+  /** Undefined: all. */
+  readonly entityId: string | undefined;
+} & (
+  | { readonly kind: 'drop' }
+  | {
+      readonly kind: 'rebuild';
+      /** Entities without a snapshot get one from so many events on. */
+      readonly minEvents: number;
+    }
+);
+
 /** What is done about what the journal need not keep. */
 export interface RetentionRequest {
   /** Only tell what would be removed. */
@@ -269,6 +286,19 @@ export type EntityHistoryRequest = {
     }
 );
 
+/** Which commands of an entity a function is given once more. */
+export interface EntityDebugRequest {
+  readonly entityId: string;
+  readonly component: string | undefined;
+  /** Those that led to these events; `to` undefined: to the last one. */
+  readonly from: number;
+  readonly to: number | undefined;
+  /** Wait for Enter before each. */
+  readonly step: boolean;
+  /** Undefined: where the configuration says. */
+  readonly functionUrl: string | undefined;
+}
+
 /**
  * What the commands do, given from outside: the command line knows how to ask and how to show, not how it is done.
  * Each answers with the exit code of the process; failures are thrown. A command that is not given is not offered.
@@ -302,10 +332,14 @@ export interface Commands {
   archive(config: Config, request: ArchiveRequest, io: Io): Promise<number>;
   /** Removes what the journal need not keep, or tells what that is. */
   retention(config: Config, request: RetentionRequest, io: Io): Promise<number>;
+  /** Drops snapshots, or makes them of the events. */
+  snapshots(config: Config, request: SnapshotsRequest, io: Io): Promise<number>;
   /** Lists, follows, shows and counts what the journal has. */
   journal(config: Config, request: JournalRequest, io: Io): Promise<number>;
   /** Tells the story of an entity, or its state at a moment. */
   entityHistory(config: Config, request: EntityHistoryRequest, io: Io): Promise<number>;
+  /** Gives a function the recorded commands of an entity once more. */
+  entityDebug(config: Config, request: EntityDebugRequest, io: Io): Promise<number>;
   /** Holds journal and topics against each other and prints what it finds. */
   verify(config: Config, options: VerifyCliOptions, io: Io): Promise<number>;
 }

@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
 import { addConfigFlags, loadConfigOf } from './config-flags.ts';
 import type { CommandContext, Commands } from './context.ts';
+import { addDebugCommand } from './entity-debug.ts';
 import { addHistoryCommands } from './entity-history.ts';
 import { nameOf } from './inspect-options.ts';
 import { configWithoutBrokers } from './local-request.ts';
@@ -36,7 +37,8 @@ export function entityCommand(
     operate,
     controlled,
     entityHistory,
-  }: Pick<Commands, 'operate' | 'controlled'> & Partial<Pick<Commands, 'entityHistory'>>,
+    entityDebug,
+  }: Pick<Commands, 'operate' | 'controlled'> & Partial<Pick<Commands, 'entityHistory' | 'entityDebug'>>,
 ): void {
   const entity = program
     .command('entity')
@@ -82,4 +84,5 @@ Examples:
     context.exitWith(await controlled(config, { json }, context));
   });
   if (entityHistory) addHistoryCommands(entity, context, entityHistory);
+  if (entityDebug) addDebugCommand(entity, context, entityDebug);
 }

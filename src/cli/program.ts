@@ -12,6 +12,7 @@ import { entityCommand } from './entity.ts';
 import { journalCommand } from './journal.ts';
 import { addArchiveCommands } from './journal-export.ts';
 import { addRetentionCommand } from './journal-retention.ts';
+import { addSnapshotCommands } from './journal-snapshots.ts';
 import { promoteCommand } from './promote.ts';
 import { replayCommand } from './replay.ts';
 import { reprocessCommand } from './reprocess.ts';
@@ -80,8 +81,13 @@ Exit codes: 0 done, 1 failed, 2 a fault in the command line or the configuration
   if (commands.topics) topicsCommand(program, context, commands.topics);
   if (commands.acl) aclCommand(program, context, commands.acl);
   if (commands.operate && commands.controlled) {
-    const { operate, controlled, entityHistory } = commands;
-    entityCommand(program, context, { operate, controlled, ...(entityHistory && { entityHistory }) });
+    const { operate, controlled, entityHistory, entityDebug } = commands;
+    entityCommand(program, context, {
+      operate,
+      controlled,
+      ...(entityHistory && { entityHistory }),
+      ...(entityDebug && { entityDebug }),
+    });
     shardCommand(program, context, operate);
   }
   if (commands.deadLetters) deadLettersCommand(program, context, commands.deadLetters);
@@ -92,6 +98,7 @@ Exit codes: 0 done, 1 failed, 2 a fault in the command line or the configuration
   if (commands.journal) {
     const group = journalCommand(program, context, commands.journal);
     if (commands.archive) addArchiveCommands(group, context, commands.archive);
+    if (commands.snapshots) addSnapshotCommands(group, context, commands.snapshots);
     if (commands.retention) addRetentionCommand(group, context, commands.retention);
   }
   if (commands.verify) verifyCommand(program, context, commands.verify);

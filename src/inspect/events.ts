@@ -14,6 +14,12 @@ export interface JournaledEvent {
   readonly at: Date;
 }
 
+/** Where a shard has an event. */
+export interface EventPlace {
+  readonly shard: number;
+  readonly shardSeq: number;
+}
+
 /** Which events are meant; absent: all of them. */
 export interface EventFilter {
   readonly entityTypes?: readonly string[];
@@ -28,8 +34,8 @@ export interface EventFilter {
   readonly to?: Date;
   /** Of this command, and of all that derive from it. */
   readonly command?: string;
-  /** Of the commands that came of these external records, and of all that derive from them. */
-  readonly roots?: readonly string[];
+  /** These alone, by where their shards have them. */
+  readonly places?: readonly EventPlace[];
   /** A type url, or a message's full name. */
   readonly type?: string;
 }
@@ -213,11 +219,21 @@ function conditions({ db, generation }: History, filter: EventFilter) {
   maybe('at >= ?', filter.from);
   maybe('at <= ?', filter.to);
   const { command, type } = filter;
-  if (command !== undefined) {
-    where(`split_part(command_id, '#', 1) = split_part(?, '#', 1)`, command);
-    where(`(command_id = ? or starts_with(command_id, ?))`, command, `${command}#`);
+  if (command !== undefined) where(`(command_id = ? or starts_with(command_id, ?))`, command, `${command}#`);
+  const { places } = filter;
+  if (places !== undefined) {
+    // The index of shards takes these two; which of the pairs are meant is up to the third.
+    where('shard = any(?)', [...new Set(places.map((place) => place.shard))]);
+    where(
+      'shard_seq = any(?)',
+      places.map(({ shardSeq }) => shardSeq),
+    );
+    where(
+      '(shard, shard_seq) in (select * from unnest(?::int[], ?::bigint[]))',
+      places.map((place) => place.shard),
+      places.map(({ shardSeq }) => shardSeq),
+    );
   }
-  maybe(`split_part(command_id, '#', 1) = any(?)`, filter.roots);
   // A type url ends with the name of its type, behind a slash.
   if (type !== undefined) where(`(type_url = ? or right(type_url, ?) = ?)`, type, type.length + 1, `/${type}`);
   return {
@@ -225,10 +241,9 @@ function conditions({ db, generation }: History, filter: EventFilter) {
     async rows(order: string, limit: number): Promise<JournaledEvent[]> {
       values.push(limit);
       const found = `select * from event where ${terms.join(' and ')}`;
-      // Those of a command are few, and have an index of their own: the order must not make Postgres walk another one.
-      const isFew = command !== undefined || filter.roots !== undefined;
+      // Where places are known, the order must not make Postgres walk all events for them.
       const result = await db.query<Row>(
-        `select ${COLUMNS} from (${found}${isFew ? ' offset 0' : ''}) event ${order} limit $${values.length}`,
+        `select ${COLUMNS} from (${found}${places === undefined ? '' : ' offset 0'}) event ${order} limit $${values.length}`,
         values,
       );
       return result.rows.map(({ typeUrl, value, ...event }) => ({ ...event, payload: { typeUrl, value } }));

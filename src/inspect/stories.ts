@@ -1,10 +1,11 @@
 import { ORIGIN_HEADER } from '../codec/header-names.ts';
 import { decodeOutbox } from '../codec/outbox.ts';
-import { chunksNumbered, chunksOfEvents, chunksOfRecords, type FoundChunk } from '../journal/find-chunks.ts';
+import { chunksNumbered, chunksOfEvents, type FoundChunk } from '../journal/find-chunks.ts';
 import type { Payload } from '../model/payload.ts';
-import { parentOf, rootOf } from '../verify/identity.ts';
+import { parentOf } from '../verify/identity.ts';
 import { type ChunkPlace, type ExplainedInput, type ExplainedOutput, inputsOf, outputsOf } from './chunk-records.ts';
-import { eventsByShard, type JournaledEvent, shardRanges } from './events.ts';
+import type { JournaledEvent } from './events.ts';
+import { arrivalsOf, eventsAt, placesOfRoots } from './events-of-records.ts';
 import { type Content, readContent } from './records.ts';
 import type { History } from './scope.ts';
 
@@ -87,8 +88,8 @@ export async function tellStories(
     if (parent !== undefined) storyOf(parent).derived.push(story);
     return story;
   };
-  const places = new Map<string, ChunkPlace>();
-  const note = (place: ChunkPlace) => places.set(`${place.shard}/${place.chunk}`, place);
+  const chunkPlaces = new Map<string, ChunkPlace>();
+  const note = (place: ChunkPlace) => chunkPlaces.set(`${place.shard}/${place.chunk}`, place);
   const tookPlace = (story: Draft, { shard, chunk, function: version, at }: FoundChunk) => {
     story.chunk = { shard, number: chunk, function: version };
     story.at = at;
@@ -102,11 +103,8 @@ export async function tellStories(
     tookPlace(storyOf(root), chunk);
   }
 
-  // Nothing that derives from a record is journaled before the record is.
-  const times = [...arrivals.values()].map(({ at }) => at.getTime());
-  const from = arrivals.size === wanted.size && times.length > 0 ? new Date(Math.min(...times)) : undefined;
-  const ranges = await shardRanges(history, from === undefined ? {} : { from });
-  for await (const page of eventsByShard(history, { roots }, ranges)) {
+  const places = await placesOfRoots(history, roots, arrivals);
+  for await (const page of eventsAt(history, places)) {
     const chunks = await chunksOfEvents(history, page);
     for (const [i, { payload, ...event }] of page.entries()) {
       const chunk = chunks[i];
@@ -140,7 +138,7 @@ export async function tellStories(
     if (isWanted(command)) storyOf(command).retrying = { by, at };
   }
 
-  const ordered = [...places.values()].sort((one, other) => one.shard - other.shard || one.chunk - other.chunk);
+  const ordered = [...chunkPlaces.values()].sort((one, other) => one.shard - other.shard || one.chunk - other.chunk);
   for await (const input of inputsOf(history, ordered)) {
     if (!isWanted(input.command)) continue;
     const story = storyOf(input.command);
@@ -191,16 +189,6 @@ export function byTime(one: CommandStory, other: CommandStory): number {
   const ms = (story: CommandStory) => story.at?.getTime() ?? Number.POSITIVE_INFINITY;
   const [a, b] = [ms(one), ms(other)];
   return a === b ? one.id.localeCompare(other.id, 'en', { numeric: true }) : a - b;
-}
-
-/** The chunks that applied external records, as far as the journal remembers them. */
-async function arrivalsOf(history: History, roots: readonly string[]): Promise<Map<string, FoundChunk>> {
-  const placed = roots.flatMap((root) => {
-    const found = rootOf(root);
-    return found === undefined || found.partition >= history.shards ? [] : [{ root, ...found }];
-  });
-  const chunks = await chunksOfRecords(history, placed);
-  return new Map(placed.flatMap(({ root }, i) => (chunks[i] === undefined ? [] : [[root, chunks[i]] as const])));
 }
 
 async function valuesOf(history: History, roots: readonly string[]) {

@@ -65,8 +65,16 @@ function recordingCommands(calls: unknown[][]): Commands {
       calls.push(['journal', config, request]);
       return 7;
     },
+    snapshots: async (config, request) => {
+      calls.push(['snapshots', config, request]);
+      return 7;
+    },
     retention: async (config, request) => {
       calls.push(['retention', config, request]);
+      return 7;
+    },
+    entityDebug: async (config, request) => {
+      calls.push(['entityDebug', config, request]);
       return 7;
     },
     entityHistory: async (config, request) => {

@@ -35,6 +35,7 @@ const ARROWS: Readonly<Record<string, readonly string[]>> = {
     'local',
     'observe',
     'protocol',
+    'replicated',
     'topics',
     'verify',
     'journal',

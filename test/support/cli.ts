@@ -3,6 +3,7 @@ import { entityHistory } from '../../src/commands/inspect/entity-history.ts';
 import { journal } from '../../src/commands/inspect/journal.ts';
 import { controlled, operate } from '../../src/commands/operate.ts';
 import { retention } from '../../src/commands/retention.ts';
+import { snapshots } from '../../src/commands/snapshots.ts';
 import type { Assumed } from '../../src/config/load.ts';
 import type { Printed } from './operator.ts';
 
@@ -34,7 +35,7 @@ export function createCli(config: Assumed): Cli {
           err += text;
         },
       },
-      commands: { journal, retention, entityHistory, operate, controlled },
+      commands: { journal, retention, snapshots, entityHistory, operate, controlled },
     }).then((code) => ({ code, out, err }));
     return { ended, out: () => out };
   };

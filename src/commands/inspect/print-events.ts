@@ -8,6 +8,7 @@ import {
   shardHeads,
   shardRanges,
 } from '../../inspect/events.ts';
+import { arrivalsOf, placesOfRoots } from '../../inspect/events-of-records.ts';
 import { followEvents } from '../../inspect/follow-events.ts';
 import { locateRecord } from '../../inspect/locate-record.ts';
 import { type Content, readContent } from '../../inspect/records.ts';
@@ -145,8 +146,11 @@ async function filterOf(history: History, request: EventsRequest, io: Io): Promi
   const root = command === undefined || follow !== 'no' ? undefined : rootOf(rootTextOf(command));
   // It tells of a record that was never applied.
   if (root !== undefined) await locateRecord(history, root);
+  const roots = command === undefined || follow !== 'no' ? undefined : [rootTextOf(command)];
+  const places = roots && (await placesOfRoots(history, roots, await arrivalsOf(history, roots)));
   return {
     ...filterBy(request),
+    ...(places && { places }),
     ...(entityTypes && { entityTypes }),
     ...(command !== undefined && { command }),
     ...(type !== undefined && { type }),
