@@ -67,11 +67,13 @@ function refuseOver(bytes: number, limitBytes: number): void {
 }
 
 function tooLarge(limitBytes: number): StateferryError {
-  return new StateferryError(
+  const error = new StateferryError(
     'BATCH_TOO_LARGE',
     `a batch of a topic comes to more than ${limitBytes} bytes when it is decompressed, expected less: no process can take it. ` +
       'Find out who writes such batches, and move the group past it (kafka-consumer-groups.sh --reset-offsets) or let retention take it.',
   );
+  // What kafkajs looks at: to fetch it again would not make it smaller.
+  return Object.assign(error, { retriable: false });
 }
 
 /** What Java's snappy stream begins with, and the length of its header. */
