@@ -6,7 +6,7 @@ import { kafkaLogCreator } from './observe/kafka-log.ts';
 import type { Log } from './observe/log.ts';
 import { readSecretNow, secretSource } from './secret-files.ts';
 import type { ClientTls } from './secure.ts';
-import { createKafka } from './topics/client.ts';
+import { createKafka, type KafkaOptions } from './topics/client.ts';
 import type { Sasl } from './topics/sasl.ts';
 import { tokensFrom } from './topics/token-endpoint.ts';
 
@@ -14,15 +14,24 @@ import { tokensFrom } from './topics/token-endpoint.ts';
  * Every Kafka client of every process is made here, so that all connections are as secure as `kafka.tls` and `kafka.sasl` say.
  * @throws StateferryError CONFIG_INVALID with a line for every file that cannot be used
  */
-export function connectKafka({ kafka }: Pick<Config, 'kafka'>, log: Log): Kafka {
+export function connectKafka(
+  { kafka }: Pick<Config, 'kafka'>,
+  log: Log,
+  onConnectionLost?: KafkaOptions['onConnectionLost'],
+): Kafka {
   const faults: string[] = [];
   const security = readKafkaSecurity(kafka, faults, log);
   if (faults.length > 0) throw configInvalid(faults);
-  return kafkaClient(kafka, security, log);
+  return kafkaClient(kafka, security, log, onConnectionLost);
 }
 
 /** The same, with the files that were read already. */
-export function kafkaClient(kafka: Config['kafka'], security: KafkaSecurity, log: Log): Kafka {
+export function kafkaClient(
+  kafka: Config['kafka'],
+  security: KafkaSecurity,
+  log: Log,
+  onConnectionLost?: KafkaOptions['onConnectionLost'],
+): Kafka {
   return createKafka({
     brokers: kafka.brokers,
     clientId: kafka.clientId,
@@ -30,6 +39,7 @@ export function kafkaClient(kafka: Config['kafka'], security: KafkaSecurity, log
     requestTimeoutMs: kafka.requestTimeoutMs,
     logCreator: kafkaLogCreator(log),
     ...security,
+    onConnectionLost,
   });
 }
 

@@ -156,7 +156,9 @@ export function createRuntime(options: RuntimeOptions): Runtime {
       registerCodecs();
       const address = await http.start();
       options.onListening?.(address);
-      const kafka = kafkaClient(config.kafka, kafkaSecurity, log);
+      const newKafka = (onConnectionLost?: () => void) =>
+        kafkaClient(config.kafka, kafkaSecurity, log, onConnectionLost);
+      const kafka = newKafka();
       const admin = kafka.admin();
       const pool = createPool({
         ...server,
@@ -243,7 +245,7 @@ export function createRuntime(options: RuntimeOptions): Runtime {
             },
           });
           try {
-            await runEngine({ kafka, admin, pool, link }, discovered, changed.signal, signal);
+            await runEngine({ kafka, newKafka, admin, pool, link }, discovered, changed.signal, signal);
           } finally {
             watching.stop();
           }
@@ -265,6 +267,7 @@ export function createRuntime(options: RuntimeOptions): Runtime {
 
 interface Parts {
   readonly kafka: Kafka;
+  readonly newKafka: (onConnectionLost: () => void) => Kafka;
   readonly admin: Admin;
   readonly pool: pg.Pool;
   readonly link: FunctionLink;
@@ -273,7 +276,7 @@ interface Parts {
 /** All parts of an engine, wired in one place. Waits for Kafka and Postgres where they are away. */
 async function buildEngine(
   options: RuntimeOptions,
-  { kafka, admin, pool, link }: Parts,
+  { kafka, newKafka, admin, pool, link }: Parts,
   { dialect, spec, descriptors }: Discovered,
   signals: ConstructorParameters<typeof Engine>[0]['signals'],
   signal: AbortSignal,
@@ -312,6 +315,7 @@ async function buildEngine(
     config,
     log,
     kafka,
+    newKafka,
     admin,
     pool,
     link,

@@ -1,9 +1,12 @@
 import { z } from 'zod';
 import { suggest } from './suggest.ts';
 
-/** How the payload of a record is read or written. */
-const FORMATS = ['auto', 'protobuf', 'json'] as const;
-export type RecordFormat = (typeof FORMATS)[number];
+/** How the payload of a record is read, and how it is written. */
+const INPUT_FORMATS = ['auto', 'protobuf', 'json', 'text', 'bytes', 'cloudevents'] as const;
+const OUTPUT_FORMATS = ['auto', 'protobuf', 'json', 'text', 'bytes'] as const;
+
+/** Where a record says what CloudEvents has an event say of itself. */
+const EVENT_MODES = ['binary', 'structured', 'none'] as const;
 
 /** Where the entity id of a command comes from; `auto` is the record's key, else the field that the descriptor marks. */
 const ENTITY_ID_SOURCES = ['auto', 'key', 'field'] as const;
@@ -22,11 +25,17 @@ export const topicName = () => matching(TOPIC_NAME, TOPIC_EXPECTED);
 export const serviceName = () =>
   matching(SERVICE_NAME, 'the full name of a gRPC service, for example shop.CartService');
 export const methodName = () => matching(METHOD_NAME, 'the name of a method of that service, for example AddItem');
-const format = (what: string) =>
+const choiceOf = <const T extends readonly string[]>(values: T, what: string) =>
   z
-    .enum(FORMATS, { error: `one of ${FORMATS.join(', ')}` })
-    .default('auto')
+    .enum(values, { error: `one of ${values.join(', ')}` })
+    .default(values[0] as T[number])
     .describe(what);
+const writtenAs = () => choiceOf(OUTPUT_FORMATS, 'How the payload is written; `auto` keeps what the function gave.');
+const eventMode = () =>
+  choiceOf(
+    EVENT_MODES,
+    'Where the CloudEvents attributes stand: in the headers (`binary`), with the payload in the value (`structured`), or nowhere.',
+  );
 
 /** A map with these keys and no others. */
 export function fields<T extends z.ZodRawShape>(shape: T) {
@@ -57,7 +66,10 @@ export const subscriptionSchema = fields({
   topic: topicName().describe('The input topic.'),
   service: serviceName().describe('Full name of the gRPC service whose method takes the records.'),
   method: methodName().describe('The method that takes the records.'),
-  format: format('How the payload is read; `auto` goes by the headers of the record.'),
+  format: choiceOf(
+    INPUT_FORMATS,
+    'How the payload is read; `auto` goes by the headers of the record, and so does `cloudevents`, which takes nothing else.',
+  ),
   entityId: z
     .enum(ENTITY_ID_SOURCES, { error: `one of ${ENTITY_ID_SOURCES.join(', ')}` })
     .default('auto')
@@ -70,7 +82,8 @@ export const replySchema = fields({
   service: serviceName().describe('Full name of the gRPC service.'),
   method: methodName().describe('The method whose replies are published.'),
   topic: topicName().describe('The output topic.'),
-  format: format('How the payload is written; `auto` keeps what the function gave.'),
+  format: writtenAs(),
+  cloudevents: eventMode(),
 });
 
 export const eventSchema = fields({
@@ -81,7 +94,8 @@ export const eventSchema = fields({
     .describe('The entity type whose state events are published; this or `service`.'),
   service: serviceName().optional().describe('The gRPC service whose entities\u2019 state events are published.'),
   topic: topicName().describe('The topic for state events.'),
-  format: format('How the payload is written; `auto` keeps what the function gave.'),
+  format: writtenAs(),
+  cloudevents: eventMode(),
 }).refine((event) => (event.entityType === undefined) !== (event.service === undefined), {
   error: 'a map with either entityType or service, and not both',
 });

@@ -1,13 +1,12 @@
-import type { Destination } from '../codec/encode.ts';
+import { BYTES_VALUE, STRING_VALUE } from '../codec/any.ts';
+import type { InputFormat } from '../codec/decode.ts';
+import type { Destination, EventMode, OutputFormat } from '../codec/encode.ts';
 import { StateferryError } from '../errors.ts';
 import type { Component, FunctionSpec, Method } from '../model/component.ts';
 import type { Feed } from '../model/feed.ts';
 import { planFeeds } from './feed-plan.ts';
 
-/** How a payload is read: by its headers, or always as said. */
-export type InputFormat = 'auto' | 'protobuf' | 'json';
-export type OutputFormat = 'protobuf' | 'json';
-/** In the configuration, `auto` keeps what the function gave, as `protobuf` does: only JSON changes anything. */
+/** In the configuration, `auto` keeps what the function gave, as `protobuf` does. */
 type ConfiguredFormat = OutputFormat | 'auto';
 /** Where a record's entity id is: its key, the entity-key field, or the key and, without one, the field. */
 export type EntityIdFrom = 'auto' | 'key' | 'field';
@@ -26,6 +25,8 @@ export interface RouteConfig {
     readonly method: string;
     readonly topic: string;
     readonly format: ConfiguredFormat;
+    /** Absent: `binary`. */
+    readonly cloudevents?: EventMode;
   }[];
   /** Named by entity type, or by the service whose entities are meant. */
   readonly events: readonly {
@@ -33,6 +34,8 @@ export interface RouteConfig {
     readonly service?: string | undefined;
     readonly topic: string;
     readonly format: ConfiguredFormat;
+    /** Absent: `binary`. */
+    readonly cloudevents?: EventMode;
   }[];
   /** The function's methods are served at the doors: it needs no topic. */
   readonly doors: boolean;
@@ -49,10 +52,7 @@ export interface TopicRoute {
   readonly ignored: readonly string[];
 }
 
-export interface OutputRoute {
-  readonly topic: string;
-  readonly format: OutputFormat;
-}
+export type OutputRoute = Omit<Destination, 'partitions'>;
 
 /** Topic → methods, reply → topics, state events → topics: annotations and configuration in one. Pure. */
 export interface RoutePlan {
@@ -66,6 +66,8 @@ export interface RoutePlan {
   /** What the annotations ask for and this version does not do; the rest runs. */
   readonly unserved: readonly string[];
 }
+
+const ANY = 'google.protobuf.Any';
 
 export function methodKey(method: Method): string {
   return `${method.component.service}/${method.name}`;
@@ -92,6 +94,13 @@ export function planRoutes(spec: FunctionSpec, config: RouteConfig): RoutePlan {
   const feed = (method: Method, route: Omit<TopicRoute, 'methods' | 'ignored'>, where: string): void => {
     if (method.clientStreaming || method.serverStreaming) {
       faults.push(`${where} feeds ${methodKey(method)}, which streams; a topic can feed unary methods only`);
+      return;
+    }
+    const wrapper = route.format === 'text' ? STRING_VALUE : route.format === 'bytes' ? BYTES_VALUE : undefined;
+    if (wrapper !== undefined && method.inputType !== wrapper && method.inputType !== ANY) {
+      faults.push(
+        `${where} reads the topic "${route.topic}" as ${route.format}, and ${methodKey(method)} takes ${method.inputType}, where ${wrapper} or ${ANY} is right`,
+      );
       return;
     }
     const before = inputs.get(route.topic);
@@ -127,12 +136,18 @@ export function planRoutes(spec: FunctionSpec, config: RouteConfig): RoutePlan {
     const method = find(service, name, where);
     if (method !== undefined) feed(method, { topic, format, entityId, ignoreUnknown: false }, where);
   }
-  for (const { service, method: name, topic, format } of config.replies) {
-    const method = find(service, name, `topics.destinations.replies (topic "${topic}")`);
-    if (method !== undefined) publish(replies, methodKey(method), { topic, format: outputFormat(format) });
+  for (const { service, method: name, topic, ...how } of config.replies) {
+    const where = `topics.destinations.replies (topic "${topic}")`;
+    const method = find(service, name, where);
+    if (method === undefined) continue;
+    if (how.format === 'text' && ![STRING_VALUE, ANY].includes(method.outputType)) {
+      faults.push(
+        `${where} writes the replies of ${methodKey(method)} as text, and they are ${method.outputType}, where ${STRING_VALUE} or ${ANY} is right`,
+      );
+    } else publish(replies, methodKey(method), outputRoute(topic, how));
   }
   const entities = [...spec.components.values()].filter((component) => component.kind !== 'action');
-  for (const { entityType, service, topic, format } of config.events) {
+  for (const { entityType, service, topic, ...how } of config.events) {
     const component = entities.find((c) =>
       entityType === undefined ? c.service === service : c.entityType === entityType,
     );
@@ -141,7 +156,7 @@ export function planRoutes(spec: FunctionSpec, config: RouteConfig): RoutePlan {
         `topics.destinations.events (topic "${topic}") names ${entityType ?? service}, which is a replicated entity, whose changes are not ` +
           'published; publish the replies of its methods instead (topics.destinations.replies)',
       );
-    } else if (component !== undefined) publish(events, component.entityType, { topic, format: outputFormat(format) });
+    } else if (component !== undefined) publish(events, component.entityType, outputRoute(topic, how));
     else {
       const known = entities.map((c) => (entityType === undefined ? c.service : c.entityType)).join(', ') || 'none';
       faults.push(
@@ -195,8 +210,15 @@ export function planRoutes(spec: FunctionSpec, config: RouteConfig): RoutePlan {
   return { inputs: [...inputs.values()], replies, events, feeds, unserved };
 }
 
-function outputFormat(format: ConfiguredFormat): OutputFormat {
-  return format === 'json' ? 'json' : 'protobuf';
+function outputRoute(
+  topic: string,
+  { format, cloudevents = 'binary' }: { readonly format: ConfiguredFormat; readonly cloudevents?: EventMode },
+): OutputRoute {
+  return {
+    topic,
+    format: format === 'auto' ? 'protobuf' : format,
+    ...(cloudevents !== 'binary' && { events: cloudevents }),
+  };
 }
 
 function* methodsOf(spec: FunctionSpec): Generator<Method> {
@@ -227,8 +249,9 @@ const NO_FEEDS: readonly Feed[] = [];
 
 export function createRoutes(spec: FunctionSpec, plan: RoutePlan, partitions: ReadonlyMap<string, number>): Routes {
   const byTopic = new Map<string, Destination>();
-  const toDestination = ({ topic, format }: OutputRoute): Destination => {
-    const destination = { topic, format, partitions: partitions.get(topic) ?? 1 };
+  const toDestination = (route: OutputRoute): Destination => {
+    const { topic } = route;
+    const destination = { ...route, partitions: partitions.get(topic) ?? 1 };
     if (!byTopic.has(topic)) byTopic.set(topic, destination);
     return destination;
   };

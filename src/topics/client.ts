@@ -18,6 +18,8 @@ export interface KafkaOptions {
   readonly tls?: ClientTls | undefined;
   /** Undefined: the brokers do not ask who it is, or know it by its certificate. */
   readonly sasl?: Sasl | undefined;
+  /** A connection that was in use a moment ago is closed, by whomever (`socketsFor`). */
+  readonly onConnectionLost?: (() => void) | undefined;
 }
 
 export function createKafka(options: KafkaOptions): Kafka {
@@ -31,7 +33,7 @@ export function createKafka(options: KafkaOptions): Kafka {
     connectionTimeout: options.connectionTimeoutMs,
     requestTimeout: options.requestTimeoutMs,
     logCreator: options.logCreator,
-    socketFactory: socketsFor(options.tls, { sasl: options.sasl !== undefined }),
+    socketFactory: socketsFor(options.tls, { sasl: options.sasl !== undefined, onLost: options.onConnectionLost }),
     ...(options.sasl !== undefined && { sasl: mechanismOf(options.sasl) }),
     retry: { initialRetryTime: 100, maxRetryTime: 2_000, retries: 8 },
   };

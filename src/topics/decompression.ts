@@ -18,14 +18,12 @@ interface Codec {
 }
 
 /**
- * Puts a bound to what batches come to when they are decompressed: a few kilobytes can be written so that they come to
+ * Puts a bound to what batches in gzip, snappy and lz4 come to when they are decompressed: a few kilobytes can be written so that they come to
  * gigabytes. Each codec is asked for the size first where that is told, and else stopped on the way.
- * @param limitBytes a seam for tests
  */
-export function boundDecompression(limitBytes = MAX_BATCH_BYTES): void {
+export function boundDecompression(limitBytes: number): void {
   bound(CompressionTypes.Snappy, (buffer) => refuseOver(snappySize(buffer), limitBytes));
   bound(CompressionTypes.LZ4, (buffer) => refuseOver(lz4Size(buffer), limitBytes));
-  replace(CompressionTypes.ZSTD, async (buffer) => unzstd(buffer, limitBytes));
   replace(CompressionTypes.GZIP, async (buffer) => {
     try {
       return await promisify(unzip as (data: Buffer, options: object, done: Done) => void)(buffer, {
@@ -128,7 +126,8 @@ function lz4Size(buffer: Buffer): number {
   return sum;
 }
 
-function unzstd(buffer: Buffer, limitBytes: number): Buffer {
+/** What zstd compressed. @throws StateferryError BATCH_TOO_LARGE */
+export function unzstd(buffer: Buffer, limitBytes: number): Buffer {
   const chunks: Uint8Array[] = [];
   let bytes = 0;
   const stream = new Decompress((chunk) => {

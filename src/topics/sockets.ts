@@ -5,6 +5,11 @@ import { type ClientTls, tlsTrouble } from '../secure.ts';
 
 /** As kafkajs' own sockets have it, in ms. */
 const KEEP_ALIVE_MS = 60_000;
+/**
+ * Brokers close what nobody has used for `connections.max.idle.ms` (10 min). One that closes this soon after it was used was
+ * lost, in ms.
+ */
+const IN_USE_MS = 30_000;
 /** A broker that wants SASL answers to ApiVersions alone, and that with less, in bytes; a connection that is older was let in. */
 const FEW_BYTES = 2_048;
 const YOUNG_MS = 5_000;
@@ -13,15 +18,30 @@ const ALERT = Buffer.from([0x15, 0x03]);
 
 /**
  * Connections to brokers: in TLS with what `tls` gives at that moment, else in clear text. What a connection fails with
- * says what was found and what to do, also where a broker speaks TLS to a client that does not.
+ * says what was found and what to do, also where a broker speaks TLS to a client that does not. `onLost`: one that was in use
+ * is closed, whoever closed it.
  */
-export function socketsFor(secrets: ClientTls | undefined, options: { readonly sasl: boolean }): ISocketFactory {
+export function socketsFor(
+  secrets: ClientTls | undefined,
+  options: { readonly sasl: boolean; readonly onLost?: (() => void) | undefined },
+): ISocketFactory {
   return ({ host, port, onConnect }) => {
     const socket = secrets === undefined ? plain(host, port, onConnect) : secured(host, port, secrets, onConnect);
     socket.setKeepAlive(true, KEEP_ALIVE_MS);
     if (!options.sasl) explainSilence(socket);
+    if (options.onLost !== undefined) watch(socket, options.onLost);
     return socket;
   };
+}
+
+function watch(socket: net.Socket, onLost: () => void): void {
+  let usedAt = Number.NEGATIVE_INFINITY;
+  socket.on('data', () => {
+    usedAt = performance.now();
+  });
+  socket.on('close', () => {
+    if (performance.now() - usedAt < IN_USE_MS) onLost();
+  });
 }
 
 /** A broker that wants to know who its clients are hangs up on those that do not say: kafkajs would only say that it did. */

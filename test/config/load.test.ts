@@ -1,4 +1,4 @@
-import { describe, expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import { type Config, internalTopics, optionValue } from '../../src/config/config.ts';
 import { type LoadOptions, loadConfig } from '../../src/config/load.ts';
 import { OPTION_NAMES, type OptionName, optionOf, variableOf } from '../../src/config/options.ts';
@@ -47,6 +47,7 @@ const OTHER = {
   'kafka.topicCheckMs': 10_001,
   'kafka.replicationFactor': 3,
   'kafka.start': 'latest',
+  'kafka.compression': 'lz4',
   'postgres.url': 'postgresql://other@db:5433/x',
   'postgres.passwordFile': '/run/postgres-password',
   'postgres.tls': { enabled: true },
@@ -75,9 +76,10 @@ const OTHER = {
     { topic: 'in', service: 'shop.CartService', method: 'Add', format: 'json', entityId: 'key' },
   ],
   'topics.destinations': {
-    replies: [{ service: 'shop.CartService', method: 'Add', topic: 'out', format: 'auto' }],
-    events: [{ entityType: 'carts', topic: 'events', format: 'protobuf' }],
+    replies: [{ service: 'shop.CartService', method: 'Add', topic: 'out', format: 'auto', cloudevents: 'structured' }],
+    events: [{ entityType: 'carts', topic: 'events', format: 'protobuf', cloudevents: 'binary' }],
   },
+  'topics.passHeaders': ['traceparent', 'x-tenant-*'],
   'idempotency.keys': [{ topic: 'in', header: 'ce-id' }],
   'idempotency.windowMs': 86_400_001,
   'failures.policies': [
@@ -317,6 +319,15 @@ describe('faults', () => {
     ['topics.destinations', '{"events":[{"topic":"t"}]}'],
     ['topics.destinations', '{"events":[{"topic":"t","entityType":"a","service":"b"}]}'],
     ['topics.destinations', '[]'],
+    ['topics.destinations', '{"events":[{"topic":"t","entityType":"a","cloudevents":"batch"}]}'],
+    ['topics.subscriptions', '[{"topic":"t","service":"a.B","method":"C","format":"xml"}]'],
+    ['kafka.compression', 'zstd'],
+    ['topics.passHeaders', '*'],
+    ['topics.passHeaders', 'x-*-y'],
+    ['topics.passHeaders', 'ce_id'],
+    ['topics.passHeaders', 'Content-Type'],
+    ['topics.passHeaders', 'stateferry-*'],
+    ['topics.passHeaders', '_kalix-src'],
   ] as const)('%s=%j stops the start', (name, value) => {
     expect(sentenceOf(() => load({ argvFlags: { set: [`${name}=${value}`] } }))).toContain(name);
   });
@@ -532,4 +543,16 @@ describe('failure policies', () => {
       'expected a topic, service and method other than that of [0]',
     );
   });
+});
+
+test('a key that is a structure is a fault, and is told nowhere else: it may hold a secret', () => {
+  const warned: string[] = [];
+  const onWarning = vi.spyOn(process, 'emitWarning').mockImplementation((warning) => void warned.push(String(warning)));
+  try {
+    const file = 'doors:\n  jwtKeys: { [s3cret, x]: 1 }\n';
+    expect(() => load({ file })).toThrow(expect.objectContaining({ code: 'CONFIG_INVALID' }));
+    expect(warned).toEqual([]);
+  } finally {
+    onWarning.mockRestore();
+  }
 });

@@ -43,6 +43,7 @@ const ARROWS: Readonly<Record<string, readonly string[]>> = {
     'function-link.ts',
     'kafka-connection.ts',
     'least-privilege.ts',
+    'live-generation.ts',
     'named-files.ts',
     'postgres-connection.ts',
     'promote.ts',

@@ -45,7 +45,7 @@ export function hostEngine(options: {
   const log = createLog(config.log);
   const stop = new AbortController();
   process.on('SIGTERM', () => stop.abort());
-  const client = connectKafka(config, log);
+  const connect = (onConnectionLost: () => void) => connectKafka(config, log, onConnectionLost);
   const { transactionTimeoutMs } = config.kafka;
   const runtime = createRuntime({
     config,
@@ -64,7 +64,7 @@ export function hostEngine(options: {
           },
         },
       };
-      return withPoints(change(reporting), reach, { client, groupId: config.deployment.name, transactionTimeoutMs });
+      return withPoints(change(reporting), reach, { connect, groupId: config.deployment.name, transactionTimeoutMs });
     },
   });
   return {
