@@ -6,7 +6,7 @@ import { kafkaLogCreator } from './observe/kafka-log.ts';
 import type { Log } from './observe/log.ts';
 import { readSecretNow, secretSource } from './secret-files.ts';
 import type { ClientTls } from './secure.ts';
-import { createKafka, type KafkaOptions } from './topics/client.ts';
+import { createKafka } from './topics/client.ts';
 import type { Sasl } from './topics/sasl.ts';
 import { tokensFrom } from './topics/token-endpoint.ts';
 
@@ -14,11 +14,7 @@ import { tokensFrom } from './topics/token-endpoint.ts';
  * Every Kafka client of every process is made here, so that all connections are as secure as `kafka.tls` and `kafka.sasl` say.
  * @throws StateferryError CONFIG_INVALID with a line for every file that cannot be used
  */
-export function connectKafka(
-  { kafka }: Pick<Config, 'kafka'>,
-  log: Log,
-  onConnectionLost?: KafkaOptions['onConnectionLost'],
-): Kafka {
+export function connectKafka({ kafka }: Pick<Config, 'kafka'>, log: Log, onConnectionLost?: () => void): Kafka {
   const faults: string[] = [];
   const security = readKafkaSecurity(kafka, faults, log);
   if (faults.length > 0) throw configInvalid(faults);
@@ -30,7 +26,7 @@ export function kafkaClient(
   kafka: Config['kafka'],
   security: KafkaSecurity,
   log: Log,
-  onConnectionLost?: KafkaOptions['onConnectionLost'],
+  onConnectionLost?: () => void,
 ): Kafka {
   return createKafka({
     brokers: kafka.brokers,

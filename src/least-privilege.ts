@@ -40,6 +40,7 @@ export const JOURNAL_TABLES = [
   'operation',
   'outbox',
   'parked',
+  'removed',
   'shard',
   'snapshot',
   'value',

@@ -12,6 +12,7 @@ import { controlled, operate } from './commands/operate.ts';
 import { promote } from './commands/promote.ts';
 import { replay } from './commands/replay.ts';
 import { reprocess } from './commands/reprocess.ts';
+import { retention } from './commands/retention.ts';
 import { run } from './commands/run.ts';
 import { topics } from './commands/topics.ts';
 import { verify } from './commands/verify.ts';
@@ -59,6 +60,7 @@ const code = await runCli({
     journal,
     entityHistory,
     archive,
+    retention,
     deadLetters,
     replay,
     reprocess,

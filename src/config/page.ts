@@ -4,6 +4,7 @@ import { failurePolicyFields } from './failures.ts';
 import { idempotencyKeyFields } from './idempotency.ts';
 import { defaultText, GROUP_NAMES, GROUPS, type OptionGroup, optionOf, optionsOf, variableOf } from './options.ts';
 import { RELATIONS } from './relations.ts';
+import { retentionRuleFields } from './retention.ts';
 import { eventSchema, replySchema, subscriptionSchema } from './routes.ts';
 import { kafkaSaslFields } from './sasl.ts';
 import { doorTlsFields, functionTlsFields, httpTlsFields, kafkaTlsFields, postgresTlsFields } from './tls.ts';
@@ -65,6 +66,7 @@ export function configurationPage(): string {
     fieldTable('`kafka.tls`', kafkaTlsFields),
     fieldTable('`kafka.sasl`', kafkaSaslFields),
     fieldTable('`postgres.tls`', postgresTlsFields),
+    fieldTable('Each of `journal.retention`', retentionRuleFields),
     fieldTable('`function.tls`', functionTlsFields),
     fieldTable('`doors.tls`', doorTlsFields),
     fieldTable('`http.tls`', httpTlsFields),

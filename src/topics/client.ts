@@ -14,12 +14,12 @@ export interface KafkaOptions {
   readonly connectionTimeoutMs: number;
   readonly requestTimeoutMs: number;
   readonly logCreator: logCreator;
+  /** A connection that was in use a moment ago is closed, by whomever (`socketsFor`). */
+  readonly onConnectionLost?: (() => void) | undefined;
   /** Undefined: the brokers are spoken to in clear text. */
   readonly tls?: ClientTls | undefined;
   /** Undefined: the brokers do not ask who it is, or know it by its certificate. */
   readonly sasl?: Sasl | undefined;
-  /** A connection that was in use a moment ago is closed, by whomever (`socketsFor`). */
-  readonly onConnectionLost?: (() => void) | undefined;
 }
 
 export function createKafka(options: KafkaOptions): Kafka {

@@ -5,14 +5,14 @@ import { type ClientTls, tlsTrouble } from '../secure.ts';
 
 /** As kafkajs' own sockets have it, in ms. */
 const KEEP_ALIVE_MS = 60_000;
+/** A broker that wants SASL answers to ApiVersions alone, and that with less, in bytes; a connection that is older was let in. */
+const FEW_BYTES = 2_048;
+const YOUNG_MS = 5_000;
 /**
  * Brokers close what nobody has used for `connections.max.idle.ms` (10 min). One that closes this soon after it was used was
  * lost, in ms.
  */
 const IN_USE_MS = 30_000;
-/** A broker that wants SASL answers to ApiVersions alone, and that with less, in bytes; a connection that is older was let in. */
-const FEW_BYTES = 2_048;
-const YOUNG_MS = 5_000;
 /** A record of TLS that says why the other side hangs up begins so: alert, and the major version (RFC 8446, 5.1 and 6). */
 const ALERT = Buffer.from([0x15, 0x03]);
 

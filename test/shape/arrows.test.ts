@@ -48,6 +48,7 @@ const ARROWS: Readonly<Record<string, readonly string[]>> = {
     'postgres-connection.ts',
     'promote.ts',
     'reprocess.ts',
+    'retention.ts',
     'runtime.ts',
   ],
   demo: ['cli', 'config', 'commands', 'history/difference.ts', 'local', 'observe', 'promote.ts', 'topics', 'verify'],
