@@ -40,6 +40,7 @@ export const JOURNAL_TABLES = [
   'operation',
   'outbox',
   'parked',
+  'removed',
   'shard',
   'snapshot',
   'value',
@@ -104,7 +105,7 @@ export function rightsOf(config: Config, { topics }: DeploymentPlan, role: strin
     },
     {
       purpose: 'healing',
-      why: 'ending transactions that a dead broker left hanging (docs/architecture.md); without it the start stops and says so',
+      why: 'finding and ending transactions that a dead broker left hanging (docs/architecture.md); without it a start that meets one stops and says so',
       kafka: [
         topic(OFFSETS_TOPIC, 'Read'),
         ...outputs.filter((each) => !topics.inputs.includes(each)).map((each) => topic(each, 'Read')),

@@ -2,6 +2,7 @@ import { Kafka, type KafkaConfig, type logCreator } from 'kafkajs';
 import type { ClientTls } from '../secure.ts';
 import { installAbortedFilter } from './aborted-records.ts';
 import { installCoordinatorMemory } from './coordinators.ts';
+import { installReauthentication } from './reauthentication.ts';
 import { installRecordEncoder } from './record-encoder.ts';
 import { mechanismOf, type Sasl } from './sasl.ts';
 import { socketsFor } from './sockets.ts';
@@ -25,6 +26,7 @@ export function createKafka(options: KafkaOptions): Kafka {
   installRecordEncoder();
   installAbortedFilter();
   installCoordinatorMemory();
+  installReauthentication();
   const config: KafkaConfig = {
     brokers: [...options.brokers],
     clientId: options.clientId,

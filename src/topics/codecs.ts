@@ -1,8 +1,8 @@
-import { decompress as zstdDecompress } from 'fzstd';
 import kafkajs from 'kafkajs';
 import lz4 from 'lz4-napi';
 import snappy from 'snappy';
-import { boundDecompression } from './decompression.ts';
+import { boundDecompression, MAX_BATCH_BYTES, tooLarge } from './decompression.ts';
+import { unzstd } from './zstd.ts';
 
 const { CompressionCodecs, CompressionTypes } = kafkajs;
 
@@ -72,9 +72,9 @@ function uncompressed(value: Buffer | string): Buffer {
 
 /**
  * Registers the codecs that kafkajs lacks (it has gzip only), so that batches that others compressed can be read:
- * without one, a consumer crashes on such a batch.
+ * without one, a consumer crashes on such a batch. No batch may come to more than `limitBytes`, a seam for tests.
  */
-export function registerCodecs(): void {
+export function registerCodecs(limitBytes = MAX_BATCH_BYTES): void {
   CompressionCodecs[CompressionTypes.Snappy] = () => ({
     compress: (encoder: { buffer: Buffer }) => snappy.compress(encoder.buffer),
     decompress: uncompressSnappy,
@@ -87,7 +87,10 @@ export function registerCodecs(): void {
     compress: () => {
       throw new TypeError('batches are read in zstd here, and never written in it');
     },
-    decompress: async (buffer: Buffer) => Buffer.from(zstdDecompress(buffer)),
+    decompress: async (buffer: Buffer) =>
+      unzstd(buffer, limitBytes, () => {
+        throw tooLarge(limitBytes);
+      }),
   });
-  boundDecompression();
+  boundDecompression(limitBytes);
 }

@@ -2,7 +2,6 @@ import { promisify } from 'node:util';
 import { unzip } from 'node:zlib';
 import kafkajs from 'kafkajs';
 import { StateferryError } from '../errors.ts';
-import { unzstd } from './zstd.ts';
 
 const { CompressionCodecs, CompressionTypes } = kafkajs;
 
@@ -18,18 +17,12 @@ interface Codec {
 }
 
 /**
- * Puts a bound to what batches come to when they are decompressed: a few kilobytes can be written so that they come to
+ * Puts a bound to what batches in gzip, snappy and lz4 come to when they are decompressed: a few kilobytes can be written so that they come to
  * gigabytes. Each codec is asked for the size first where that is told, and else stopped on the way.
- * @param limitBytes a seam for tests
  */
-export function boundDecompression(limitBytes = MAX_BATCH_BYTES): void {
+export function boundDecompression(limitBytes: number): void {
   bound(CompressionTypes.Snappy, (buffer) => refuseOver(snappySize(buffer), limitBytes));
   bound(CompressionTypes.LZ4, (buffer) => refuseOver(lz4Size(buffer), limitBytes));
-  replace(CompressionTypes.ZSTD, async (buffer) =>
-    unzstd(buffer, limitBytes, () => {
-      throw tooLarge(limitBytes);
-    }),
-  );
   replace(CompressionTypes.GZIP, async (buffer) => {
     try {
       return await promisify(unzip as (data: Buffer, options: object, done: Done) => void)(buffer, {
@@ -70,12 +63,15 @@ function refuseOver(bytes: number, limitBytes: number): void {
   if (bytes > limitBytes) throw tooLarge(limitBytes);
 }
 
-function tooLarge(limitBytes: number): StateferryError {
-  return new StateferryError(
+/** What a batch is refused with that comes to more. */
+export function tooLarge(limitBytes: number): StateferryError {
+  const error = new StateferryError(
     'BATCH_TOO_LARGE',
     `a batch of a topic comes to more than ${limitBytes} bytes when it is decompressed, expected less: no process can take it. ` +
       'Find out who writes such batches, and move the group past it (kafka-consumer-groups.sh --reset-offsets) or let retention take it.',
   );
+  // What kafkajs looks at: to fetch it again would not make it smaller.
+  return Object.assign(error, { retriable: false });
 }
 
 /** What Java's snappy stream begins with, and the length of its header. */

@@ -1,15 +1,20 @@
+import { randomUUID } from 'node:crypto';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import kafkajs from 'kafkajs';
 import { expect, it } from 'vitest';
 import { quietKafka } from '../../src/commands/quiet-kafka.ts';
 import { type Assumed, loadConfig } from '../../src/config/load.ts';
 import { messageOf } from '../../src/errors.ts';
 import { freePorts } from '../../src/local/ports.ts';
+import { COMPONENTS, ORDER_SERVICE, ORDERS } from '../bad-input/orders.ts';
 import { startProxy } from '../fault/proxy.ts';
 import { createAuthority, filesOf } from '../support/certificates.ts';
+import { createTopic, produce, readCommitted, withAdmin } from '../support/kafka.ts';
 import { createDatabase } from '../support/postgres.ts';
 import { eventually } from '../support/processes.ts';
 import { fileScope } from '../support/scope.ts';
+import { replyWith, startScriptedFunction } from '../support/scripted-function.ts';
 import { type ListenerName, startSecuredKafka, unsignedToken } from '../support/secured-kafka.ts';
 import { deploymentName, startRuntime } from '../support/start-runtime.ts';
 
@@ -225,3 +230,68 @@ it('a certificate that was written anew is shown from the next connection on, an
   await later.write('key', 'half a key');
   expect(await connect()).toBe('in');
 });
+
+it('an engine outlives its tokens: with new ones it works on; without, it tries again with back-off until there are', async (t) => {
+  const LIFE_MS = 5_000;
+  const { AclOperationTypes, AclPermissionTypes, AclResourceTypes, ResourcePatternTypes } = kafkajs;
+  await withAdmin(
+    async (admin) => {
+      const { TOPIC, GROUP, TRANSACTIONAL_ID } = AclResourceTypes;
+      await admin.createAcls({
+        acl: [TOPIC, GROUP, TRANSACTIONAL_ID].map((resourceType) => ({
+          resourceType,
+          resourceName: '*',
+          resourcePatternType: ResourcePatternTypes.LITERAL,
+          principal: 'User:alice',
+          host: '*',
+          operation: AclOperationTypes.ALL,
+          permissionType: AclPermissionTypes.ALLOW,
+        })),
+      });
+    },
+    [at.open],
+  );
+  const fn = await startScriptedFunction(t, {
+    descriptor: ORDERS,
+    components: COMPONENTS,
+    onCommand: ({ id, input }) => ({
+      reply: { command_id: id, ...replyWith(fn.pack('orders.Done', { text: String(input.text) })) },
+    }),
+  });
+  const input = await createTopic(t, { partitions: 1, brokers: [at.open] });
+  const replies = await createTopic(t, { partitions: 1, brokers: [at.open] });
+  const short = await filesOf(t, { token: unsignedToken('alice', LIFE_MS) });
+  const renew = () => short.write('token', unsignedToken('alice', LIFE_MS));
+  const renewing = setInterval(() => void renew(), LIFE_MS / 3);
+  t.onTestFinished(async () => clearInterval(renewing));
+  const began = Date.now();
+  const runtime = startRuntime(t, {
+    'deployment.name': `d-${randomUUID()}`,
+    'kafka.brokers': [at.sasl],
+    'kafka.tls': TLS,
+    'kafka.sasl': { mechanism: 'OAUTHBEARER', tokenFile: short.paths.token },
+    'postgres.url': await createDatabase(t),
+    'function.url': fn.url,
+    'topics.subscriptions': [{ topic: input, service: ORDER_SERVICE, method: 'Place', format: 'json' }],
+    'topics.destinations': { replies: [{ service: ORDER_SERVICE, method: 'Place', topic: replies }] },
+  });
+  await runtime.ready();
+  const order = async (count: number) => {
+    await produce(input, [{ key: 'a', value: JSON.stringify({ id: 'a', text: `${count}` }) }], [at.open]);
+    await readCommitted(replies, { count }, { brokers: [at.open], timeoutMs: 60_000 });
+  };
+  await order(1);
+  await eventually('the first token has ended', () => Date.now() - began > LIFE_MS + 1_000);
+  await order(2);
+
+  clearInterval(renewing);
+  const refused = () => runtime.log.filter((line) => /the token is refused/.test(JSON.stringify(line))).length;
+  await eventually('it is refused', () => refused() > 0, 60_000);
+  const first = { at: Date.now(), refused: refused() };
+  await eventually('some time has passed', () => Date.now() - first.at > 3_000);
+  expect((refused() - first.refused) / 3, 'refusals a second').toBeLessThan(10);
+  await renew();
+  const again = setInterval(() => void renew(), LIFE_MS / 3);
+  t.onTestFinished(async () => clearInterval(again));
+  await order(3);
+}, 180_000);

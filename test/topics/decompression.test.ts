@@ -5,7 +5,6 @@ import lz4 from 'lz4-napi';
 import snappy from 'snappy';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { registerCodecs } from '../../src/topics/codecs.ts';
-import { boundDecompression } from '../../src/topics/decompression.ts';
 
 const { CompressionCodecs, CompressionTypes } = kafkajs;
 const MIB = 1024 * 1024;
@@ -41,10 +40,9 @@ function zstdOfZeros(bytes: number): Buffer {
 }
 
 beforeAll(() => {
-  registerCodecs();
-  boundDecompression(LIMIT);
+  registerCodecs(LIMIT);
 });
-afterAll(registerCodecs);
+afterAll(() => registerCodecs());
 
 const zeros = (bytes: number) => Buffer.alloc(bytes);
 const CASES: readonly [name: string, type: number, compress: (bytes: number) => Promise<Buffer> | Buffer][] = [
