@@ -9,7 +9,7 @@ import type { FunctionTls } from './functions/client.ts';
 const PEM_CERTIFICATE = /-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g;
 
 /** A file that the configuration names, and where it does. */
-interface Named {
+export interface Named {
   readonly where: string;
   readonly file: string;
 }
@@ -82,7 +82,7 @@ export function readFunctionTls(
 }
 
 /** A certificate that is valid now, and the key that it is for. What could not be read is told already. */
-function checkPair(certificate: Loaded, key: Loaded, faults: string[]): void {
+export function checkPair(certificate: Loaded, key: Loaded, faults: string[]): void {
   if (certificate.text === '' || key.text === '') return;
   const before = faults.length;
   const [first] = certificatesIn(certificate, faults);
@@ -99,14 +99,15 @@ function checkPair(certificate: Loaded, key: Loaded, faults: string[]): void {
 }
 
 /** Certificates of CAs of which at least one is valid now. */
-function checkAuthorities(authorities: Loaded, faults: string[]): void {
+export function checkAuthorities(authorities: Loaded, faults: string[]): void {
   if (authorities.text === '') return;
   const found = certificatesIn(authorities, faults);
   const [first] = found;
   if (first !== undefined && found.every((one) => validity(one) !== undefined)) mustBeValid(authorities, first, faults);
 }
 
-function readText({ where, file }: Named, faults: string[]): string {
+/** The text of a file; empty, with a line in `faults`, where it cannot be read or is empty. */
+export function readText({ where, file }: Named, faults: string[]): string {
   try {
     const text = readFileSync(file, 'utf8');
     if (text.trim() !== '') return text;

@@ -30,6 +30,7 @@ import { healthOf, type Status } from './observe/status.ts';
 import { createTally, totalsOf } from './observe/tally.ts';
 import { type DoorLog, openDoors, type ProcessDoors } from './process-doors.ts';
 import { descriptorSetOf } from './protocol/descriptors.ts';
+import { openSchemas, planSchemas } from './schemas.ts';
 import { createKafka } from './topics/client.ts';
 import { registerCodecs } from './topics/codecs.ts';
 import { DEFAULT_MESSAGE_BYTES } from './topics/limits.ts';
@@ -287,6 +288,11 @@ async function buildEngine(
   const { internal } = topics;
   for (const what of routePlan.unserved) log.warn({ what }, 'Part of the function is not served');
   const deps = { log, signal };
+  const schemas = await openSchemas(config, planSchemas(routePlan, descriptors), {
+    log: scoped(log, 'registry'),
+    persist: (attempt) => persist(deps, 'the schema registry', 'REGISTRY_UNAVAILABLE', attempt),
+    signal,
+  });
   const { shards, partitions, messageBytes } = await persist(deps, 'Kafka', 'KAFKA_UNAVAILABLE', () =>
     ensureTopics(admin, topics, {
       createOutputs: options.createTopics,
@@ -315,6 +321,7 @@ async function buildEngine(
     routePlan,
     place: { generation, groupId, consumed, internal, shards, partitions, messageBytes },
     signals,
+    schemas,
   });
   const watch = watchTopics({
     admin,
@@ -369,7 +376,7 @@ function logDiscovery(log: Log, { dialect, spec, unserved }: Pick<Discovered, 'd
 async function persist<T>(
   { log, signal }: { log: Log; signal: AbortSignal },
   what: string,
-  code: 'KAFKA_UNAVAILABLE' | 'POSTGRES_UNAVAILABLE',
+  code: 'KAFKA_UNAVAILABLE' | 'POSTGRES_UNAVAILABLE' | 'REGISTRY_UNAVAILABLE',
   attempt: () => Promise<T>,
 ): Promise<T> {
   let said = '';

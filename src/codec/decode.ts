@@ -2,6 +2,7 @@ import { isUtf8 } from 'node:buffer';
 import { messageOf, StateferryError } from '../errors.ts';
 import type { Caller, CommandId, StreamControl } from '../model/command.ts';
 import type { Method } from '../model/component.ts';
+import type { FramedReader } from '../model/framed.ts';
 import { type Metadata, type Payload, typeNameOf } from '../model/payload.ts';
 import type { InputRecord } from '../model/record.ts';
 import type { AnyUrls } from '../protocol/any-urls.ts';
@@ -24,8 +25,11 @@ const NOWHERE: readonly string[] = Object.freeze([]);
 /** Which methods take the records of a topic, and how the records are read. */
 export interface Subscription {
   readonly topic: string;
-  /** `auto`: by the record's content type; see content-type.ts. The others hold whatever the record says of itself. */
-  readonly format: 'auto' | 'protobuf' | 'json';
+  /**
+   * `auto`: by the record's content type; see content-type.ts. The others hold whatever the record says of itself.
+   * `registry`: by the schema that the value is framed with (`readers`), whose name decides the method, too.
+   */
+  readonly format: 'auto' | 'protobuf' | 'json' | 'registry';
   /** `key`: the record key; `field`: the payload's entity key field; `auto`: the key where there is one, else the field. */
   readonly entityId: 'key' | 'field' | 'auto';
   /** No two of them take the same input type. */
@@ -91,6 +95,7 @@ interface Plan {
   /** The one that a record without a type must be for. */
   readonly only: Target | undefined;
   readonly ignored: ReadonlySet<string>;
+  readonly reader: FramedReader | undefined;
 }
 
 /**
@@ -108,6 +113,7 @@ export function createDecoder({
   anyUrls,
   subscriptions,
   maxBytes = DEFAULT_MAX_BYTES,
+  readers = new Map(),
 }: {
   readonly descriptors: Descriptors;
   /** The dialect's, of ANY_URLS. */
@@ -115,6 +121,8 @@ export function createDecoder({
   readonly subscriptions: readonly Subscription[];
   /** Largest value of a record, in bytes. */
   readonly maxBytes?: number;
+  /** By topic, for subscriptions with the format `registry`. */
+  readonly readers?: ReadonlyMap<string, FramedReader>;
 }): Decoder {
   const wellFormedOf = createWellFormed();
   const plans = new Map<string, Plan>();
@@ -158,6 +166,7 @@ export function createDecoder({
       any: byType.get(ANY),
       only: byType.size === 1 && ignored.size === 0 ? first : undefined,
       ignored,
+      reader: subscription.format === 'registry' ? readers.get(subscription.topic) : undefined,
     };
   }
 
@@ -172,6 +181,15 @@ export function createDecoder({
     let target: Target | undefined;
     try {
       const { metadata, ceType, contentType } = readHeaders(record.headers);
+      if (plan.reader !== undefined) {
+        const read = plan.reader.read(presentValue(record, plan.maxBytes));
+        target = plan.byType.get(read.typeName);
+        if (target === undefined || read.value === undefined) {
+          if (isIgnored(plan, read.typeName)) return { kind: 'ignore' };
+          return { kind: 'reject', error: unknownType(plan, read.typeName) };
+        }
+        return commandOf(plan, target.method, record, { typeUrl: target.typeUrl, value: read.value }, metadata);
+      }
       target = targetOf(plan, ceType);
       if (target === undefined && isIgnored(plan, ceType)) return { kind: 'ignore' };
       const value = presentValue(record, plan.maxBytes);
@@ -181,9 +199,7 @@ export function createDecoder({
         target.wellFormed === undefined
           ? anyPayload(content, value, ceType)
           : typedPayload(target, target.wellFormed, content, contentType, value);
-      const { method } = target;
-      const entityId = method.component.kind === 'action' ? '' : entityIdOf(plan.subscription, method, record, payload);
-      return { kind: 'command', method, entityId, payload, metadata, replyTo: NOWHERE };
+      return commandOf(plan, target.method, record, payload, metadata);
     } catch (error) {
       if (!(error instanceof StateferryError) || error.fate !== 'reject') throw error;
       return { kind: 'reject', error, ...(target === undefined ? {} : { method: target.method }) };
@@ -242,6 +258,11 @@ export function createDecoder({
   return { decode };
 }
 
+function commandOf(plan: Plan, method: Method, record: InputRecord, payload: Payload, metadata: Metadata): Decoded {
+  const entityId = method.component.kind === 'action' ? '' : entityIdOf(plan.subscription, method, record, payload);
+  return { kind: 'command', method, entityId, payload, metadata, replyTo: NOWHERE };
+}
+
 function presentValue(record: InputRecord, maxBytes: number): Buffer {
   const { value } = record;
   if (value === null) {
@@ -282,7 +303,9 @@ function unknownType(plan: Plan, ceType: string | undefined): StateferryError {
 }
 
 function contentOf(subscription: Subscription, contentType: string | undefined): ContentKind {
-  return subscription.format === 'auto' ? contentKind(contentType) : subscription.format;
+  const { format } = subscription;
+  // A topic of the registry has a reader, and does not come here.
+  return format === 'auto' || format === 'registry' ? contentKind(contentType) : format;
 }
 
 function entityIdOf(subscription: Subscription, method: Method, record: InputRecord, payload: Payload): string {

@@ -1,4 +1,6 @@
+import { StateferryError } from '../errors.ts';
 import type { CommandId } from '../model/command.ts';
+import type { FramedWriter, SchemaFormat } from '../model/framed.ts';
 import type { Metadata, Payload } from '../model/payload.ts';
 import type { OutputRecord } from '../model/record.ts';
 import type { Descriptors } from '../protocol/descriptors.ts';
@@ -12,7 +14,9 @@ import { payloadToJson } from './json.ts';
 export interface Destination {
   readonly topic: string;
   /** How protobuf messages are written; JSON and primitive payloads are written as what they are (`Encode`). */
-  readonly format: 'protobuf' | 'json';
+  readonly format: 'protobuf' | 'json' | SchemaFormat;
+  /** With a format of the schema registry. */
+  readonly writer?: FramedWriter;
   readonly partitions: number;
 }
 
@@ -40,6 +44,7 @@ const BYTES = ['content-type', 'application/octet-stream'] as const;
  * An output as a record; the same output is always the same record. Its value, by the payload:
  * - protobuf: the bytes as they are, or canonical JSON where the destination's format is JSON;
  * - JSON: its text; a number or bool: its JSON text;
+ * - what the destination has a writer for: as that frames it, protobuf messages alone;
  * - a string: its text, as text/plain; bytes: themselves, as application/octet-stream.
  *
  * Throws FUNCTION_BROKEN_REPLY for a payload that is not what its type url says, or that cannot be written as JSON.
@@ -51,9 +56,10 @@ export function createEncoder({ descriptors }: { readonly descriptors: Descripto
   return ({ destination, key, partition, payload, metadata, ce, origin }) => {
     const content = readAny(payload);
     const asJson = content.kind === 'protobuf' && destination.format === 'json';
+    const { writer } = destination;
     const headers: (readonly [string, string])[] = writeHeaders(
       { id: ce.id, type: ce.type ?? eventType(content), source: ce.source, subject: ce.subject },
-      asJson ? JSON_TEXT : contentTypeOf(content),
+      writer !== undefined ? ['content-type', writer.contentType] : asJson ? JSON_TEXT : contentTypeOf(content),
       metadata,
     );
     headers.push([ORIGIN_HEADER, origin]);
@@ -61,10 +67,23 @@ export function createEncoder({ descriptors }: { readonly descriptors: Descripto
       topic: destination.topic,
       partition: partition ?? partitionFor(key ?? Buffer.from(origin), destination.partitions),
       key,
-      value: asJson ? Buffer.from(payloadToJson(descriptors, payload)) : bytesOf(content, payload),
+      value:
+        writer !== undefined
+          ? framedBytes(writer, content, payload)
+          : asJson
+            ? Buffer.from(payloadToJson(descriptors, payload))
+            : bytesOf(content, payload),
       headers,
     };
   };
+}
+
+function framedBytes(writer: FramedWriter, content: AnyContent, { value }: Payload): Uint8Array {
+  if (content.kind === 'protobuf') return writer.write(content.typeName, value);
+  throw new StateferryError(
+    'FUNCTION_BROKEN_REPLY',
+    `A payload of the kind ${content.kind} cannot be written with a schema of the registry, which is for protobuf messages. Give a message, or write the topic in another format.`,
+  );
 }
 
 function contentTypeOf(content: AnyContent): readonly ['content-type', string] {

@@ -9,8 +9,16 @@ import {
 import { type ConfiguredFailurePolicy, failurePoliciesSchema } from './failures.ts';
 import { type IdempotencyKeySource, idempotencyKeysSchema } from './idempotency.ts';
 import { choice, integer, type Kind, list, structure, text, toggle } from './kinds.ts';
+import { REGISTRY_SECRETS, type RegistryAuthConfig, registryAuthSchema } from './registry-auth.ts';
 import { type Destinations, destinationsSchema, type Subscription, subscriptionsSchema, TOPIC_NAME } from './routes.ts';
-import { type DoorTlsConfig, doorTlsSchema, type FunctionTlsConfig, functionTlsSchema } from './tls.ts';
+import {
+  type DoorTlsConfig,
+  doorTlsSchema,
+  type FunctionTlsConfig,
+  functionTlsSchema,
+  type RegistryTlsConfig,
+  registryTlsSchema,
+} from './tls.ts';
 
 /** One row of the table. Exactly one of `default`, `inherits` and `required` is set. */
 export interface Option<T> {
@@ -84,6 +92,18 @@ const functionUrl = text({
       url.pathname === '/' && url.search === '' && url.hash === '' && url.username === '' && url.password === '';
     return (url.protocol === 'http:' || url.protocol === 'https:') && url.hostname !== '' && bare;
   },
+});
+
+const registryUrls = list({
+  label: 'list of URLs',
+  expected: 'http://host:port/path or https://host:port/path without a user, for example http://127.0.0.1:8081',
+  accepts: (item) => {
+    if (!URL.canParse(item)) return false;
+    const url = new URL(item);
+    const bare = url.search === '' && url.hash === '' && url.username === '' && url.password === '';
+    return (url.protocol === 'http:' || url.protocol === 'https:') && url.hostname !== '' && bare;
+  },
+  mayBeEmpty: true,
 });
 
 /**
@@ -311,6 +331,33 @@ export const OPTIONS = {
     doc: 'Output topics for replies and for state events, besides those that the function’s own annotations name.',
   }),
 
+  'registry.urls': option({
+    kind: registryUrls,
+    default: [],
+    doc: 'Where the schema registry answers, with the path of its API if it has one; of several, the next is asked where one does not answer.',
+  }),
+  'registry.auth': option<RegistryAuthConfig>({
+    kind: structure('map', registryAuthSchema),
+    default: {},
+    secret: REGISTRY_SECRETS,
+    doc: 'Who this process is for the registry. An empty map says nothing.',
+  }),
+  'registry.tls': option<RegistryTlsConfig>({
+    kind: structure('map of files', registryTlsSchema),
+    default: {},
+    doc: 'Whom to trust and what to show where a URL of the registry begins with https. The files are read once, at the start.',
+  }),
+  'registry.timeoutMs': option({
+    kind: ms(1),
+    default: 5_000,
+    doc: 'How long an answer of the registry may take.',
+  }),
+  'registry.register': option({
+    kind: toggle(),
+    default: false,
+    doc: 'Whether a subject of an output topic whose latest schema does not fit, or that has none, gets the one that the function’s descriptor makes, if it is compatible; otherwise the start is refused.',
+  }),
+
   'failures.policies': option<readonly ConfiguredFailurePolicy[]>({
     kind: structure('list of policies', failurePoliciesSchema),
     default: [],
@@ -454,6 +501,7 @@ export const GROUPS: Readonly<Record<OptionGroup, string>> = {
   function: 'Function',
   engine: 'Engine',
   topics: 'Topics',
+  registry: 'Schema registry',
   failures: 'Failures',
   idempotency: 'Idempotency',
   deadLetters: 'Dead letters',

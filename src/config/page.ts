@@ -3,9 +3,10 @@ import { doorServiceFields, jwtKeyFields } from './access.ts';
 import { failurePolicyFields } from './failures.ts';
 import { idempotencyKeyFields } from './idempotency.ts';
 import { defaultText, GROUP_NAMES, GROUPS, type OptionGroup, optionOf, optionsOf, variableOf } from './options.ts';
+import { registryAuthFields } from './registry-auth.ts';
 import { RELATIONS } from './relations.ts';
 import { eventSchema, replySchema, subscriptionSchema } from './routes.ts';
-import { doorTlsFields, functionTlsFields } from './tls.ts';
+import { doorTlsFields, functionTlsFields, registryTlsFields } from './tls.ts';
 
 const INTRODUCTION = `# Configuration
 
@@ -62,6 +63,8 @@ export function configurationPage(): string {
     fieldTable('Each of `failures.policies`', failurePolicyFields),
     fieldTable('Each of `idempotency.keys`', idempotencyKeyFields),
     fieldTable('`function.tls`', functionTlsFields),
+    fieldTable('`registry.auth`', registryAuthFields),
+    fieldTable('`registry.tls`', registryTlsFields),
     fieldTable('`doors.tls`', doorTlsFields),
     fieldTable('Each of `doors.services`', doorServiceFields),
     fieldTable('Each of `doors.jwtKeys`', jwtKeyFields),
@@ -89,12 +92,14 @@ function groupSection(group: OptionGroup): string {
   return `## ${GROUPS[group]}\n\n${table(['option', 'variable, flag', 'type', 'default', 'what it does'], rows)}`;
 }
 
+const FIELD_TYPES: Readonly<Record<string, string>> = { integer: 'number', array: 'list' };
+
 function fieldTable(title: string, schema: z.ZodType): string {
   const { properties = {}, required = [] } = z.toJSONSchema(schema, { io: 'input' });
   const rows = Object.entries(properties).map(([name, field]) => {
     if (typeof field === 'boolean') throw new TypeError(`the field ${name} has no schema`);
     const initial = field.default === undefined ? '' : code(String(field.default));
-    const values = field.enum?.join(' | ') ?? (field.type === 'integer' ? 'number' : 'text');
+    const values = field.enum?.join(' | ') ?? FIELD_TYPES[String(field.type)] ?? 'text';
     return [code(name), values, required.includes(name) ? 'required' : initial, field.description ?? ''];
   });
   return `${title}:\n\n${table(['field', 'type', 'default', 'what it is'], rows)}`;

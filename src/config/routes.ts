@@ -1,9 +1,11 @@
 import { z } from 'zod';
+import { onlyOfRegistry, SCHEMA_FORMATS, schemaFields, subjectFields, typesOfRegistry } from './registry.ts';
 import { suggest } from './suggest.ts';
 
-/** How the payload of a record is read or written. */
-const FORMATS = ['auto', 'protobuf', 'json'] as const;
-export type RecordFormat = (typeof FORMATS)[number];
+/** How the payload of a record is read. */
+const INPUT_FORMATS = ['auto', 'protobuf', 'json', 'registry'] as const;
+/** How it is written. */
+const OUTPUT_FORMATS = ['auto', 'protobuf', 'json', ...SCHEMA_FORMATS] as const;
 
 /** Where the entity id of a command comes from; `auto` is the record's key, else the field that the descriptor marks. */
 const ENTITY_ID_SOURCES = ['auto', 'key', 'field'] as const;
@@ -22,11 +24,14 @@ export const topicName = () => matching(TOPIC_NAME, TOPIC_EXPECTED);
 export const serviceName = () =>
   matching(SERVICE_NAME, 'the full name of a gRPC service, for example shop.CartService');
 export const methodName = () => matching(METHOD_NAME, 'the name of a method of that service, for example AddItem');
-const format = (what: string) =>
+const format = <const T extends readonly ['auto', ...string[]]>(formats: T, what: string) =>
   z
-    .enum(FORMATS, { error: `one of ${FORMATS.join(', ')}` })
-    .default('auto')
+    .enum(formats, { error: `one of ${formats.join(', ')}` })
+    .default('auto' as never)
     .describe(what);
+
+const WRITTEN =
+  'How the payload is written; `auto` keeps what the function gave. The last three are framed for the schema registry.';
 
 /** A map with these keys and no others. */
 export function fields<T extends z.ZodRawShape>(shape: T) {
@@ -57,21 +62,26 @@ export const subscriptionSchema = fields({
   topic: topicName().describe('The input topic.'),
   service: serviceName().describe('Full name of the gRPC service whose method takes the records.'),
   method: methodName().describe('The method that takes the records.'),
-  format: format('How the payload is read; `auto` goes by the headers of the record.'),
+  format: format(
+    INPUT_FORMATS,
+    'How the payload is read; `auto` goes by the headers of the record, `registry` by the schema of the registry that it is framed with.',
+  ),
   entityId: z
     .enum(ENTITY_ID_SOURCES, { error: `one of ${ENTITY_ID_SOURCES.join(', ')}` })
     .default('auto')
     .describe(
       'Where the entity id comes from: the record key, or the marked field of the message; `auto` takes the key, and the field where there is no key.',
     ),
-});
+  ...subjectFields,
+}).superRefine(onlyOfRegistry);
 
 export const replySchema = fields({
   service: serviceName().describe('Full name of the gRPC service.'),
   method: methodName().describe('The method whose replies are published.'),
   topic: topicName().describe('The output topic.'),
-  format: format('How the payload is written; `auto` keeps what the function gave.'),
-});
+  format: format(OUTPUT_FORMATS, WRITTEN),
+  ...schemaFields,
+}).superRefine(onlyOfRegistry);
 
 export const eventSchema = fields({
   entityType: z
@@ -81,10 +91,14 @@ export const eventSchema = fields({
     .describe('The entity type whose state events are published; this or `service`.'),
   service: serviceName().optional().describe('The gRPC service whose entities\u2019 state events are published.'),
   topic: topicName().describe('The topic for state events.'),
-  format: format('How the payload is written; `auto` keeps what the function gave.'),
-}).refine((event) => (event.entityType === undefined) !== (event.service === undefined), {
-  error: 'a map with either entityType or service, and not both',
-});
+  format: format(OUTPUT_FORMATS, WRITTEN),
+  ...schemaFields,
+})
+  .refine((event) => (event.entityType === undefined) !== (event.service === undefined), {
+    error: 'a map with either entityType or service, and not both',
+  })
+  .superRefine(onlyOfRegistry)
+  .superRefine(typesOfRegistry);
 
 /** A method that takes its commands from a topic, besides what the function's own annotations say. */
 export type Subscription = z.output<typeof subscriptionSchema>;

@@ -2,38 +2,50 @@ import type { Destination } from '../codec/encode.ts';
 import { StateferryError } from '../errors.ts';
 import type { Component, FunctionSpec, Method } from '../model/component.ts';
 import type { Feed } from '../model/feed.ts';
+import type { FramedWriter, SchemaFormat, SubjectStrategy, Subjects } from '../model/framed.ts';
 import { planFeeds } from './feed-plan.ts';
 
 /** How a payload is read: by its headers, or always as said. */
-export type InputFormat = 'auto' | 'protobuf' | 'json';
-export type OutputFormat = 'protobuf' | 'json';
-/** In the configuration, `auto` keeps what the function gave, as `protobuf` does: only JSON changes anything. */
+export type InputFormat = 'auto' | 'protobuf' | 'json' | 'registry';
+export type OutputFormat = 'protobuf' | 'json' | SchemaFormat;
+/** In the configuration, `auto` keeps what the function gave, as `protobuf` does. */
 type ConfiguredFormat = OutputFormat | 'auto';
 /** Where a record's entity id is: its key, the entity-key field, or the key and, without one, the field. */
 export type EntityIdFrom = 'auto' | 'key' | 'field';
 
+/** Where a topic's schemas are, with a format of the registry. */
+interface ConfiguredSubjects {
+  readonly subjectNameStrategy?: SubjectStrategy | undefined;
+  readonly subject?: string | undefined;
+}
+
+interface ConfiguredSchemas extends ConfiguredSubjects {
+  readonly schemaVersion?: number | undefined;
+  readonly types?: readonly string[] | undefined;
+}
+
 /** The wishes of the configuration, beside the SDK's annotations. */
 export interface RouteConfig {
-  readonly subscriptions: readonly {
+  readonly subscriptions: readonly (ConfiguredSubjects & {
     readonly topic: string;
     readonly service: string;
     readonly method: string;
     readonly format: InputFormat;
     readonly entityId: EntityIdFrom;
-  }[];
-  readonly replies: readonly {
+  })[];
+  readonly replies: readonly (ConfiguredSchemas & {
     readonly service: string;
     readonly method: string;
     readonly topic: string;
     readonly format: ConfiguredFormat;
-  }[];
+  })[];
   /** Named by entity type, or by the service whose entities are meant. */
-  readonly events: readonly {
+  readonly events: readonly (ConfiguredSchemas & {
     readonly entityType?: string | undefined;
     readonly service?: string | undefined;
     readonly topic: string;
     readonly format: ConfiguredFormat;
-  }[];
+  })[];
   /** The function's methods are served at the doors: it needs no topic. */
   readonly doors: boolean;
 }
@@ -47,11 +59,15 @@ export interface TopicRoute {
   readonly methods: readonly Method[];
   /** Types whose records are passed over. */
   readonly ignored: readonly string[];
+  /** With the format `registry`. */
+  readonly subjects?: Subjects;
 }
 
 export interface OutputRoute {
   readonly topic: string;
   readonly format: OutputFormat;
+  /** With a format of the schema registry; `types`: what the route writes. */
+  readonly schemas?: Subjects & { readonly version: number | undefined; readonly types: readonly string[] };
 }
 
 /** Topic → methods, reply → topics, state events → topics: annotations and configuration in one. Pure. */
@@ -122,17 +138,19 @@ export function planRoutes(spec: FunctionSpec, config: RouteConfig): RoutePlan {
   };
 
   // The configuration comes first: where it speaks of the same topic as an annotation, it decides the format.
-  for (const { topic, service, method: name, format, entityId } of config.subscriptions) {
+  for (const { topic, service, method: name, format, entityId, ...given } of config.subscriptions) {
     const where = `topics.subscriptions (topic "${topic}")`;
     const method = find(service, name, where);
-    if (method !== undefined) feed(method, { topic, format, entityId, ignoreUnknown: false }, where);
+    const subjects = format === 'registry' ? { subjects: subjectsOf(given) } : {};
+    if (method !== undefined) feed(method, { topic, format, entityId, ignoreUnknown: false, ...subjects }, where);
   }
-  for (const { service, method: name, topic, format } of config.replies) {
+  for (const { service, method: name, topic, format, ...given } of config.replies) {
     const method = find(service, name, `topics.destinations.replies (topic "${topic}")`);
-    if (method !== undefined) publish(replies, methodKey(method), { topic, format: outputFormat(format) });
+    if (method !== undefined)
+      publish(replies, methodKey(method), outputRoute(topic, format, given, [method.outputType]));
   }
   const entities = [...spec.components.values()].filter((component) => component.kind !== 'action');
-  for (const { entityType, service, topic, format } of config.events) {
+  for (const { entityType, service, topic, format, ...given } of config.events) {
     const component = entities.find((c) =>
       entityType === undefined ? c.service === service : c.entityType === entityType,
     );
@@ -141,7 +159,7 @@ export function planRoutes(spec: FunctionSpec, config: RouteConfig): RoutePlan {
         `topics.destinations.events (topic "${topic}") names ${entityType ?? service}, which is a replicated entity, whose changes are not ` +
           'published; publish the replies of its methods instead (topics.destinations.replies)',
       );
-    } else if (component !== undefined) publish(events, component.entityType, { topic, format: outputFormat(format) });
+    } else if (component !== undefined) publish(events, component.entityType, outputRoute(topic, format, given, []));
     else {
       const known = entities.map((c) => (entityType === undefined ? c.service : c.entityType)).join(', ') || 'none';
       faults.push(
@@ -162,6 +180,7 @@ export function planRoutes(spec: FunctionSpec, config: RouteConfig): RoutePlan {
           format: before?.format ?? 'auto',
           entityId: before?.entityId ?? 'auto',
           ignoreUnknown: source.ignoreUnknown,
+          ...(before?.subjects !== undefined && { subjects: before.subjects }),
         },
         `the annotation of ${methodKey(method)}`,
       );
@@ -195,8 +214,20 @@ export function planRoutes(spec: FunctionSpec, config: RouteConfig): RoutePlan {
   return { inputs: [...inputs.values()], replies, events, feeds, unserved };
 }
 
-function outputFormat(format: ConfiguredFormat): OutputFormat {
-  return format === 'json' ? 'json' : 'protobuf';
+function subjectsOf({ subjectNameStrategy: strategy = 'TopicNameStrategy', subject }: ConfiguredSubjects): Subjects {
+  return { strategy, subject };
+}
+
+function outputRoute(
+  topic: string,
+  format: ConfiguredFormat,
+  given: ConfiguredSchemas,
+  types: readonly string[],
+): OutputRoute {
+  if (format === 'auto' || format === 'protobuf' || format === 'json')
+    return { topic, format: format === 'json' ? 'json' : 'protobuf' };
+  const { schemaVersion: version, types: others = [] } = given;
+  return { topic, format, schemas: { ...subjectsOf(given), version, types: [...new Set([...types, ...others])] } };
 }
 
 function* methodsOf(spec: FunctionSpec): Generator<Method> {
@@ -225,10 +256,17 @@ export interface Routes {
 const NOWHERE: readonly Destination[] = [];
 const NO_FEEDS: readonly Feed[] = [];
 
-export function createRoutes(spec: FunctionSpec, plan: RoutePlan, partitions: ReadonlyMap<string, number>): Routes {
+/** `writers`: by topic, of those that are written with schemas of the registry. */
+export function createRoutes(
+  spec: FunctionSpec,
+  plan: RoutePlan,
+  partitions: ReadonlyMap<string, number>,
+  writers: ReadonlyMap<string, FramedWriter> = new Map(),
+): Routes {
   const byTopic = new Map<string, Destination>();
   const toDestination = ({ topic, format }: OutputRoute): Destination => {
-    const destination = { topic, format, partitions: partitions.get(topic) ?? 1 };
+    const writer = writers.get(topic);
+    const destination = { topic, format, partitions: partitions.get(topic) ?? 1, ...(writer && { writer }) };
     if (!byTopic.has(topic)) byTopic.set(topic, destination);
     return destination;
   };

@@ -8,6 +8,7 @@ function refusal(doors: Partial<NamingFiles['doors']>, fn: Partial<NamingFiles['
     readNamedFiles({
       doors: { withoutAcl: 'closed', services: [], jwtKeys: [], tls: {}, selfTokenFile: '', ...doors },
       function: { url: 'https://127.0.0.1:1', tls: {}, ...fn },
+      registry: { urls: [], tls: {}, auth: {} },
     });
   } catch (error) {
     expect(error).toBeInstanceOf(StateferryError);
