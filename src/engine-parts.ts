@@ -12,7 +12,6 @@ import { feedCommand } from './engine/feed-command.ts';
 import { createIdempotencyKeys } from './engine/idempotency-key.ts';
 import { createIntake, originOf } from './engine/intake.ts';
 import { createLivingOwners } from './engine/living-owners.ts';
-import { isOwnerId } from './engine/owner-ids.ts';
 import { repeated } from './engine/refusal.ts';
 import { createRoutes, type RoutePlan } from './engine/routes.ts';
 import { createStreamOutputs } from './engine/streams.ts';
@@ -36,7 +35,6 @@ import { fenceProducers } from './topics/fence.ts';
 import { DEFAULT_MESSAGE_BYTES } from './topics/limits.ts';
 import { memberProcesses } from './topics/members.ts';
 import { offsetRanges } from './topics/offsets.ts';
-import { abandonedTransactions } from './topics/open-transactions.ts';
 import type { TopicPlan } from './topics/plan.ts';
 import { groupOffsets } from './topics/stable-offsets.ts';
 import { createTransactor } from './topics/transactor.ts';
@@ -63,6 +61,8 @@ export interface Surroundings {
   readonly config: Config;
   readonly log: Log;
   readonly kafka: Kafka;
+  /** As `connect` of `createTransactor`. */
+  readonly newKafka: (onConnectionLost: () => void) => Kafka;
   readonly admin: Admin;
   readonly pool: pg.Pool;
   readonly link: FunctionLink;
@@ -78,7 +78,7 @@ export interface Surroundings {
 
 /** All parts of an engine, wired in one place. Nothing is started. */
 export function engineParts(surroundings: Surroundings): EngineOptions {
-  const { config, kafka, admin, pool, link, routePlan, place, signals, log, schemas } = surroundings;
+  const { config, kafka, newKafka, admin, pool, link, routePlan, place, signals, log, schemas } = surroundings;
   const { dialect, spec, descriptors } = surroundings.function;
   const { outboxRetention = config.journal.outboxRetentionChunks } = surroundings;
   const { generation, groupId, consumed, internal, shards, partitions, messageBytes } = place;
@@ -109,6 +109,16 @@ export function engineParts(surroundings: Surroundings): EngineOptions {
     messageBytes: messageBytesOf,
   };
   const ownProcess = randomUUID();
+  const hanging = hangingOutputs({
+    kafka,
+    admin,
+    deployment: config.deployment.name,
+    groupId,
+    // A generation beside the live one writes nowhere else, and the others' topics are not its own to end anything on.
+    topics: place.sourceCommands === undefined ? [...partitions.keys()] : [internal.commands],
+    signals,
+    log: scoped(log, 'engine'),
+  });
   const living = createLivingOwners({ process: ownProcess, members: () => memberProcesses(admin, groupId) });
   return {
     deployment: config.deployment.name,
@@ -204,12 +214,8 @@ export function engineParts(surroundings: Surroundings): EngineOptions {
       fence: (ids) => fenceProducers(kafka, ids, config.kafka.transactionTimeoutMs),
       group: groupId,
       committed: (topics, numbers, stable) => groupOffsets(kafka, groupId, { topics, partitions: numbers, stable }),
-      abandoned: async () => {
-        const abandoned = await abandonedTransactions(kafka, groupId);
-        return abandoned.filter(({ transactionalId }) => isOwnerId(config.deployment.name, transactionalId));
-      },
       inDoubt: (id) => readInDoubt(pool, generation, id),
-      ...hangingOutputs({ kafka, admin, groupId, topics: [...partitions.keys()], signals, log: scoped(log, 'engine') }),
+      ...hanging,
       existing: async (names) => new Set((await partitionCounts(admin, names)).keys()),
       ranges: (topic) => offsetRanges(admin, topic),
       settle: (list) => settleShards(pool, { generation, shards: list }),
@@ -225,9 +231,10 @@ export function engineParts(surroundings: Surroundings): EngineOptions {
         emitted: shard.emittedThrough,
         retention: outboxRetention,
       }),
-    createTransactor: (transactionalId) =>
+    createTransactor: (transactionalId, onLost) =>
       createTransactor({
-        kafka,
+        connect: newKafka,
+        onLost,
         transactionalId,
         groupId,
         transactionTimeoutMs: config.kafka.transactionTimeoutMs,

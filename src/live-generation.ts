@@ -1,4 +1,5 @@
 import type pg from 'pg';
+import type { Config } from './config/config.ts';
 import { readLiveGeneration } from './journal/deployment.ts';
 
 /** A generation that is about to take over waits for all processes to have looked; the lease that it has is longer. */
@@ -59,4 +60,10 @@ export function watchLiveGeneration(
     },
     stop,
   };
+}
+
+/** The configuration, with the function of the generation that serves: a promotion may have brought its own. */
+export async function servingConfig(pool: Pick<pg.ClientBase, 'query'>, config: Config): Promise<Config> {
+  const url = (await readLiveGeneration(pool))?.functionUrl;
+  return url === undefined ? config : { ...config, function: { ...config.function, url } };
 }

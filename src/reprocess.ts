@@ -84,7 +84,9 @@ export async function reprocess(options: ReprocessOptions, signal: AbortSignal):
     applicationName: `stateferry ${config.deployment.name} ${options.name}`,
     onIdleError: () => undefined,
   });
-  const kafka = createKafka({ ...config.kafka, logCreator: kafkaLogCreator(log) });
+  const newKafka = (onConnectionLost?: () => void) =>
+    createKafka({ ...config.kafka, logCreator: kafkaLogCreator(log), ...(onConnectionLost && { onConnectionLost }) });
+  const kafka = newKafka();
   const admin = kafka.admin();
   const closing: (() => Promise<unknown>)[] = [() => pool.end()];
   try {
@@ -140,6 +142,7 @@ export async function reprocess(options: ReprocessOptions, signal: AbortSignal):
       config,
       log,
       kafka,
+      newKafka,
       admin,
       pool,
       link,
@@ -169,9 +172,9 @@ export async function reprocess(options: ReprocessOptions, signal: AbortSignal):
         taken,
         components: generation.options.components && new Set(generation.options.components),
       }),
-      createTransactor(id) {
+      createTransactor(id, onLost) {
         // An isolated generation's derived commands are told by what they are, and do nothing.
-        return onlyTo(generation.mode === 'cascade' ? commands : '', parts.createTransactor(id));
+        return onlyTo(generation.mode === 'cascade' ? commands : '', parts.createTransactor(id, onLost));
       },
       createConsumer: (handlers) =>
         createHistoryConsumer({

@@ -147,13 +147,13 @@ export function createRuntime(options: RuntimeOptions): Runtime {
       registerCodecs();
       const address = await http.start();
       options.onListening?.(address);
-      const kafka = createKafka({
-        brokers: config.kafka.brokers,
-        clientId: config.kafka.clientId,
-        connectionTimeoutMs: config.kafka.connectionTimeoutMs,
-        requestTimeoutMs: config.kafka.requestTimeoutMs,
-        logCreator: kafkaLogCreator(log),
-      });
+      const newKafka = (onConnectionLost?: () => void) =>
+        createKafka({
+          ...config.kafka,
+          logCreator: kafkaLogCreator(log),
+          ...(onConnectionLost && { onConnectionLost }),
+        });
+      const kafka = newKafka();
       const admin = kafka.admin();
       const pool = createPool({
         url: config.postgres.url,
@@ -240,7 +240,7 @@ export function createRuntime(options: RuntimeOptions): Runtime {
             },
           });
           try {
-            await runEngine({ kafka, admin, pool, link }, discovered, changed.signal, signal);
+            await runEngine({ kafka, newKafka, admin, pool, link }, discovered, changed.signal, signal);
           } finally {
             watching.stop();
           }
@@ -262,6 +262,7 @@ export function createRuntime(options: RuntimeOptions): Runtime {
 
 interface Parts {
   readonly kafka: Kafka;
+  readonly newKafka: (onConnectionLost: () => void) => Kafka;
   readonly admin: Admin;
   readonly pool: pg.Pool;
   readonly link: FunctionLink;
@@ -270,7 +271,7 @@ interface Parts {
 /** All parts of an engine, wired in one place. Waits for Kafka and Postgres where they are away. */
 async function buildEngine(
   options: RuntimeOptions,
-  { kafka, admin, pool, link }: Parts,
+  { kafka, newKafka, admin, pool, link }: Parts,
   { dialect, spec, descriptors }: Discovered,
   signals: ConstructorParameters<typeof Engine>[0]['signals'],
   signal: AbortSignal,
@@ -314,6 +315,7 @@ async function buildEngine(
     config,
     log,
     kafka,
+    newKafka,
     admin,
     pool,
     link,

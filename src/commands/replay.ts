@@ -59,7 +59,7 @@ export async function replay(config: Config, request: ReplayRequest, io: Io): Pr
       const transactor = request.dryRun
         ? undefined
         : createTransactor({
-            kafka,
+            connect: () => kafka,
             transactionalId: groupId,
             groupId,
             transactionTimeoutMs: config.kafka.transactionTimeoutMs,

@@ -2,9 +2,10 @@ import pg from 'pg';
 import type { Io, VerifyCliOptions } from '../cli/context.ts';
 import type { Config } from '../config/config.ts';
 import { planDeployment } from '../deployment-plan.ts';
-import { messageOf, StateferryError } from '../errors.ts';
+import { messageOf } from '../errors.ts';
 import { createFunctionClient } from '../functions/client.ts';
 import { createPool } from '../journal/pool.ts';
+import { servingConfig } from '../live-generation.ts';
 import { readFunctionFiles } from '../named-files.ts';
 import { maskSecrets } from '../observe/mask.ts';
 import { registerCodecs } from '../topics/codecs.ts';
@@ -51,32 +52,33 @@ function reasonOf(error: unknown): string {
  * @throws StateferryError when something that it needs is away, or is not what the configuration says.
  */
 export async function judge(
-  config: Config,
+  configured: Config,
   options: Omit<VerifyCliOptions, 'json'> & Pick<VerifyOptions, 'passIdentities'>,
   io: Pick<Io, 'err' | 'signal'>,
 ): Promise<Report> {
   registerCodecs();
-  const client = createFunctionClient(new URL(config.function.url), readFunctionFiles(config));
-  const kafka = quietKafka(config);
+  const kafka = quietKafka(configured);
   const admin = kafka.admin();
   const pool = createPool({
-    url: config.postgres.url,
-    schema: config.postgres.schema,
+    url: configured.postgres.url,
+    schema: configured.postgres.schema,
     size: 2,
     statementTimeoutMs: STATEMENT_TIMEOUT_MS,
-    applicationName: `stateferry verify ${config.deployment.name}`,
+    applicationName: `stateferry verify ${configured.deployment.name}`,
     onIdleError: () => undefined,
   });
   const steps = createSteps(io.err);
-  const closing: (() => unknown)[] = [() => client.close(), () => pool.end(), () => steps.end()];
+  const closing: (() => unknown)[] = [() => pool.end(), () => steps.end()];
   try {
+    await reachable('POSTGRES_UNAVAILABLE', 'the journal cannot be read', () => pool.query('select 1 from deployment'));
+    const config = await servingConfig(pool, configured);
+    const client = createFunctionClient(new URL(config.function.url), readFunctionFiles(config));
+    closing.push(() => client.close());
     const found = await discoverOnce(client, config);
     await reachable('KAFKA_UNAVAILABLE', `no broker answers at ${config.kafka.brokers.join(', ')}`, () =>
       admin.connect(),
     );
     closing.push(() => admin.disconnect());
-    await reachable('POSTGRES_UNAVAILABLE', 'the journal cannot be read', () => pool.query('select 1 from deployment'));
-    await refusePromoted(pool);
 
     const { routes, topics } = planDeployment(config, found.spec);
     const inputs = [...topics.inputs, topics.internal.commands];
@@ -124,17 +126,4 @@ export async function judge(
   } finally {
     for (const close of closing.reverse()) await close();
   }
-}
-
-/**
- * Outputs of the past are those of another generation there, and which of them is whose is not told apart yet.
- * @throws StateferryError OPERATION_REFUSED
- */
-async function refusePromoted(pool: pg.Pool): Promise<void> {
-  const found = await pool.query("select 1 from generation where state = 'live'");
-  if (found.rowCount === 0) return;
-  throw new StateferryError(
-    'OPERATION_REFUSED',
-    'a generation was promoted: the topics hold outputs of several generations, and this version does not tell them apart',
-  );
 }

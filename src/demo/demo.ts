@@ -1,5 +1,4 @@
 import type { DemoOptions, Io, LocalRequest } from '../cli/context.ts';
-import { judge as verify } from '../commands/verify.ts';
 import { formatFindings, summaryLines } from '../verify/report.ts';
 import { createDecode, type Decode } from './decode.ts';
 import { type Expected, expectedOf } from './expected.ts';
@@ -13,9 +12,7 @@ import { createProgress } from './progress.ts';
 import { formatFaults, formatMeasured, formatTallies } from './report.ts';
 import { runFlights } from './run-flights.ts';
 import { openScene, type Scene, withTails } from './scene.ts';
-
-/** Airports that are replayed through the function. */
-const REPLAYED = 50;
+import { verified } from './verified.ts';
 
 /**
  * `stateferry demo`: real servers, a real function, the real engine, 20,000 real flights, two kills; then everything
@@ -51,12 +48,7 @@ export async function demo(request: LocalRequest, options: DemoOptions, io: Io):
     progress.say('Checking everything against a computation of its own');
     const found = await check(scene, flights, expected, decode);
     const immortal = kills.filter(({ survived }) => !survived).map(({ name }) => `SIGKILL did not end ${name}`);
-    progress.say('Holding journal and topics against each other, as `stateferry verify` does');
-    const report = await verify(
-      scene.config,
-      { sample: REPLAYED, probes: [], shared: [] },
-      { err: { write: () => undefined }, signal: scene.signal },
-    );
+    const report = await verified(scene.config, progress, scene.signal);
     const verdict = { ...found, faults: [...found.faults, ...immortal, ...formatFindings(report)] };
     const held = verdict.faults.length === 0;
     const figures = formatMeasured({ kills, measured, held, took: performance.now() - began });

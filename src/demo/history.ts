@@ -5,6 +5,7 @@ import { reprocess } from '../commands/reprocess.ts';
 import type { Counts, DiffReport } from '../history/difference.ts';
 import { createLog } from '../observe/log.ts';
 import { type Promotion, promote } from '../promote.ts';
+import { formatFindings, summaryLines } from '../verify/report.ts';
 import type { Decode } from './decode.ts';
 import { expectedOf } from './expected.ts';
 import { gatherFacts } from './facts.ts';
@@ -14,6 +15,7 @@ import { expectedDifference, judgeHistory, placed, type Switch } from './judge-h
 import type { Progress } from './progress.ts';
 import { count } from './report.ts';
 import type { Scene } from './scene.ts';
+import { verified } from './verified.ts';
 
 /** Published before anything is done with history, at full speed. */
 const PAST = 8_000;
@@ -101,9 +103,10 @@ export async function showHistory(
     alerts: facts.alerts,
     decode,
   });
+  const held = await verified(config, progress, signal);
   const deadLetters = facts.deadLetters.length === 0 ? [] : [`${facts.deadLetters.length} records are dead letters`];
-  const faults = [...differenceFaults, ...verdict.faults, ...deadLetters];
-  out.write(`\n${tables(report, verdict.counts, facts)}`);
+  const faults = [...differenceFaults, ...verdict.faults, ...deadLetters, ...formatFindings(held)];
+  out.write(`\n${tables(report, verdict.counts, facts)}\nstateferry verify\n${summaryLines(held)}`);
   out.write(
     faults.length === 0
       ? `\nAll of it holds. ${seconds(options.began)} s in all.\n`

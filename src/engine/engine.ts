@@ -75,7 +75,8 @@ export interface EngineOptions
   /** The steps of opening for one transactional id. */
   readonly opening: (transactionalId: string) => OpeningSteps;
   readonly release: (transactionalId: string, shard: Shard) => Promise<void>;
-  readonly createTransactor: (transactionalId: string) => Transactor;
+  /** `onLost`: as `createTransactor` of topics has it. */
+  readonly createTransactor: (transactionalId: string, onLost: (error: Error) => void) => Transactor;
   readonly createConsumer: (handlers: {
     onAssigned: (shards: readonly number[]) => void;
     onRecords: (batch: RecordBatch) => void;
@@ -324,7 +325,10 @@ export class Engine {
     // nobody, before the group has confirmed that it is a member.
     if (again) await Promise.race([this.#consumer?.confirm(), this.#stopped]);
     const transactionalId = ownerId(this.#options.deployment, this.#options.process, ++this.#incarnations);
-    const transactor = this.#options.createTransactor(transactionalId);
+    const transactor = this.#options.createTransactor(transactionalId, (error) => {
+      if (this.#incarnation?.transactor === transactor)
+        this.#condemn('EMIT_UNKNOWN', 'a producer lost a broker', error);
+    });
     try {
       // Before the id is anywhere to be read, or a later InitProducerId of ours would undo a successor's fence.
       await transactor.open();

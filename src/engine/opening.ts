@@ -20,8 +20,6 @@ export interface OpeningSteps extends HangingSteps {
   open(shards: readonly number[]): Promise<OpenedShard[]>;
   /** Step 2: fences transactional ids. */
   fence(ids: readonly string[]): Promise<void>;
-  /** Those of the topics that there are. */
-  existing(topics: readonly string[]): Promise<ReadonlySet<string>>;
   /** What offsets a topic has, per partition. */
   ranges(topic: string): Promise<Map<number, OffsetRange>>;
   /** Step 4: the fenced leave the owners, `applied` gains new topics. Answers the shards whose epoch was still ours. */

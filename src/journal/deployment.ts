@@ -51,7 +51,7 @@ export interface LiveGeneration {
 }
 
 /** Undefined: the schema has no deployment yet. */
-export async function readLiveGeneration(pool: pg.Pool): Promise<LiveGeneration | undefined> {
+export async function readLiveGeneration(pool: Pick<pg.ClientBase, 'query'>): Promise<LiveGeneration | undefined> {
   const { rows } = await pool.query<{ live_generation: number; function_url: string | null; held: boolean }>(
     `select d.live_generation, g.function_url, coalesce(d.held_until > now(), false) as held
      from deployment d left join generation g on g.generation = d.live_generation`,

@@ -81,7 +81,7 @@ export async function switchGenerations(
       // Counted anew: what it has applied so far, it has not applied as the one that serves.
       await client.query(
         `update shard set epoch = epoch + 1, owners = $4, applied = $3, released = null, counted_from = $3, records = 0,
-                emitted = chunk where generation = $1 and shard = $2`,
+                emitted = chunk, held_epoch = epoch, held_chunk = chunk where generation = $1 and shard = $2`,
         [to, shard, JSON.stringify(applied), owners],
       );
     }

@@ -124,3 +124,8 @@ export function readPartitions<T>(from: Decoder, read: (topic: string, partition
 export function checkCode(code: number): void {
   if (code !== 0) throw createErrorFromCode(code);
 }
+
+/** Whether the broker refused a request for lack of rights. */
+export function isUnauthorized(error: unknown): error is Error {
+  return error instanceof Error && 'type' in error && String(error.type).endsWith('_AUTHORIZATION_FAILED');
+}

@@ -86,21 +86,39 @@ export async function endTransactions(
   });
 }
 
-/** Transactions that are open on the group's offsets, while no coordinator is going to end them; of other groups' too. */
-export async function abandonedTransactions(kafka: Kafka, groupId: string): Promise<KnownProducer[]> {
-  const open = await openOffsetTransactions(kafka, groupId);
+/** A producer, and where it has a transaction open that no coordinator is going to end. */
+export interface AbandoningProducer {
+  readonly transactionalId: string;
+  readonly producerId: bigint;
+  readonly open: readonly OpenTransaction[];
+}
+
+/**
+ * Of the transactions that `list` finds open, those that no coordinator is going to end, by producer. One whose transactional
+ * id has expired is not among them.
+ */
+export async function abandonedOf(
+  kafka: Kafka,
+  list: () => Promise<readonly OpenTransaction[]>,
+): Promise<AbandoningProducer[]> {
+  const open = await list();
   if (open.length === 0) return [];
-  const known = await knownProducers(
-    kafka,
-    open.map(({ producerId }) => producerId),
-  );
-  // One that was ended between the two questions is not open any more; a later one of its producer begins elsewhere.
-  const still = await openOffsetTransactions(kafka, groupId);
-  const isAbandoned = ({ producerId, isUnderWay }: KnownProducer): boolean => {
-    const begins = open.find((one) => one.producerId === producerId)?.begins;
-    return !isUnderWay && still.some((one) => one.producerId === producerId && one.begins === begins);
-  };
-  return known.filter(isAbandoned);
+  const known = await knownProducers(kafka, [...new Set(open.map(({ producerId }) => producerId))]);
+  const idle = known.filter(({ isUnderWay }) => !isUnderWay);
+  if (idle.length === 0) return [];
+  // What was ended between the two questions is not open any more; a later one of its producer begins elsewhere.
+  const still = new Set((await list()).map(beginning));
+  return idle
+    .map(({ transactionalId, producerId }) => ({
+      transactionalId,
+      producerId,
+      open: open.filter((one) => one.producerId === producerId && still.has(beginning(one))),
+    }))
+    .filter((producer) => producer.open.length > 0);
+}
+
+function beginning({ topic, partition, producerId, begins }: OpenTransaction): string {
+  return `${topic} ${partition} ${producerId} ${begins}`;
 }
 
 /**

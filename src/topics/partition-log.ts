@@ -34,6 +34,7 @@ export interface PartitionLogs {
   /**
    * Hands over the committed records of [from, to), in order, some at a time; control markers and aborted records are
    * left out. Starts at the oldest record where retention has removed some of them. `producerId`: its records alone.
+   * `uncommitted`: those of open and aborted transactions too.
    */
   read(
     at: {
@@ -42,6 +43,7 @@ export interface PartitionLogs {
       readonly from: bigint;
       readonly to: bigint;
       readonly producerId?: bigint;
+      readonly uncommitted?: boolean;
     },
     signal: AbortSignal,
   ): AsyncGenerator<readonly InputRecord[]>;
@@ -157,7 +159,7 @@ export async function openPartitionLogs(kafka: Kafka, topics: readonly string[])
       }
       return found;
     },
-    async *read({ topic, partition, from, to, producerId }, signal) {
+    async *read({ topic, partition, from, to, producerId, uncommitted = false }, signal) {
       const low = (await offsets([topic], READ_UNCOMMITTED, EARLIEST)).get(topic)?.get(partition) ?? from;
       let next = from;
       if (low > next) next = low;
@@ -167,7 +169,7 @@ export async function openPartitionLogs(kafka: Kafka, topics: readonly string[])
         const broker = await brokerOf(topic, partition);
         const fetchOffset = String(next);
         const { responses } = await broker.fetch({
-          isolationLevel: READ_COMMITTED,
+          isolationLevel: uncommitted ? READ_UNCOMMITTED : READ_COMMITTED,
           maxWaitTime: FETCH_WAIT_MS,
           minBytes: 1,
           maxBytes: FETCH_BYTES,

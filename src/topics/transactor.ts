@@ -39,15 +39,29 @@ export interface Transactor {
 }
 
 export function createTransactor(options: {
-  kafka: Kafka;
+  /** A client whose connections nobody else uses, and which tells when it loses one of them. */
+  connect: (onConnectionLost: () => void) => Kafka;
   transactionalId: string;
   groupId: string;
   transactionTimeoutMs: number;
   /** The largest batch that a topic takes, in bytes; absent: Kafka's default. A larger record is sent, and refused. */
   messageBytes?: (topic: string) => number;
+  /**
+   * A connection to a broker is lost: this transactor must be closed and never used again, even if every commit was
+   * answered. A broker that dies between the answer and the markers may lose these; what the producer wrote next would then go
+   * into the transaction before, and end with it (docs/architecture.md, "Transactions that hang").
+   */
+  onLost?: (error: Error) => void;
 }): Transactor {
   const { messageBytes = () => DEFAULT_MESSAGE_BYTES } = options;
-  const producer: Producer = options.kafka.producer({
+  let lost: Error | undefined;
+  let closed = false;
+  const kafka = options.connect(() => {
+    if (closed || lost !== undefined) return;
+    lost = new Error('a connection to a broker was lost: it may have lost the end of the transaction before');
+    options.onLost?.(lost);
+  });
+  const producer: Producer = kafka.producer({
     transactionalId: options.transactionalId,
     maxInFlightRequests: 1,
     // Every record names its partition.
@@ -62,6 +76,7 @@ export function createTransactor(options: {
   let inFlight: Promise<unknown> = Promise.resolve();
 
   async function commit({ outputs, offsets }: Emission): Promise<void> {
+    if (lost !== undefined) throw lost;
     const transaction = await producer.transaction();
     // First, because it is what waits for the markers of the transaction before.
     await sendOffsets(transaction, { consumerGroupId: options.groupId, topics: groupOffsets(offsets) });
@@ -84,6 +99,7 @@ export function createTransactor(options: {
       return done;
     },
     async close() {
+      closed = true;
       await producer.disconnect();
       // kafkajs asks again for what was in flight, and connects for that: nobody else would close that connection.
       void inFlight.then(() => producer.disconnect());

@@ -55,3 +55,12 @@ export function isInFlight({ shard, positions }: ChunkRow, ground: Pick<Ground, 
     ([topic, offset]) => applied[topic] !== undefined && offset > (committed[topic] ?? -1n),
   );
 }
+
+/** Another generation served when the record was applied whose place this is: what it led to is not this one's to explain. */
+export function isOfEarlierGeneration(
+  { topic, partition, offset }: { readonly topic: string; readonly partition: number; readonly offset: bigint },
+  shards: ReadonlyMap<number, ShardRow>,
+): boolean {
+  const shard = shards.get(partition);
+  return shard !== undefined && shard.heldEpoch > 0 && offset < (shard.countedFrom[topic] ?? 0n);
+}

@@ -100,7 +100,8 @@ export function checkInputs(ground: Ground): InputCheck {
   function spansOf(row: ShardRow, list: readonly ChunkRow[]): Span[] {
     const result: Span[] = [];
     const { shard } = row;
-    let before = list[0]?.chunk === 1 ? { chunk: 0, positions: row.countedFrom } : undefined;
+    let before =
+      list[0]?.chunk === row.heldChunk + 1 ? { chunk: row.heldChunk, positions: row.countedFrom } : undefined;
     for (const chunk of list) {
       if (before !== undefined && chunk.chunk !== before.chunk + 1) {
         found.find({

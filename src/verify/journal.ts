@@ -17,6 +17,9 @@ export interface ShardRow {
   readonly chunk: number;
   readonly emitted: number;
   readonly shardSeq: number;
+  /** Up to this epoch and this chunk, another generation served and this one's outputs were held back; 0: none did. */
+  readonly heldEpoch: number;
+  readonly heldChunk: number;
 }
 
 /** A journaled chunk that is still in the outbox. */
@@ -80,7 +83,7 @@ export interface SampledEntity {
 export interface JournalView {
   readonly deployment: { readonly name: string; readonly shards: number; readonly generation: number };
   shards(): Promise<ShardRow[]>;
-  /** By shard and chunk, without the outputs. */
+  /** By shard and chunk, without the outputs; those that were not held back. */
   chunks(): Promise<ChunkRow[]>;
   /** By shard and chunk. */
   outbox(): AsyncGenerator<OutboxChunk>;
@@ -122,6 +125,8 @@ export async function viewJournal(pool: pg.Pool): Promise<JournalView | undefine
     left join deletion d on d.generation = s.generation and d.entity_type = s.entity_type and d.entity_id = s.entity_id
       and d.due_at <= now()
     where s.generation = $1 and s.seq > coalesce(d.seq, 0)`;
+  const SERVED =
+    'from outbox o join shard s using (generation, shard) where generation = $1 and o.chunk > s.held_chunk';
   let generation = 1;
 
   try {
@@ -142,7 +147,8 @@ export async function viewJournal(pool: pg.Pool): Promise<JournalView | undefine
         type Row = Omit<ShardRow, 'applied' | 'countedFrom'> &
           Record<'applied' | 'countedFrom', Record<string, string>>;
         const list = await rows<Row>(
-          `select shard, epoch, applied, counted_from as "countedFrom", records, chunk, emitted, shard_seq as "shardSeq"
+          `select shard, epoch, applied, counted_from as "countedFrom", records, chunk, emitted, shard_seq as "shardSeq",
+             held_epoch as "heldEpoch", held_chunk as "heldChunk"
            from shard where generation = $1 order by shard`,
           [generation],
         );
@@ -158,9 +164,7 @@ export async function viewJournal(pool: pg.Pool): Promise<JournalView | undefine
           chunk: number;
           positions: Record<string, string>;
           inputs: number | null;
-        }>('select shard, chunk, positions, inputs from outbox where generation = $1 order by shard, chunk', [
-          generation,
-        ]);
+        }>(`select shard, o.chunk, o.positions, o.inputs ${SERVED} order by shard, o.chunk`, [generation]);
         return list.map((row) => ({
           ...row,
           positions: positionsFromJson(row.positions),
@@ -175,7 +179,7 @@ export async function viewJournal(pool: pg.Pool): Promise<JournalView | undefine
           inputs: number | null;
           records: Buffer;
         }>(
-          'select shard, chunk, positions, inputs, records from outbox where generation = $1 order by shard, chunk',
+          `select shard, o.chunk, o.positions, o.inputs, o.records ${SERVED} order by shard, o.chunk`,
           [generation],
           FETCH_OUTBOX_ROWS,
         );

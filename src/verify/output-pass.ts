@@ -7,7 +7,7 @@ import { partitionFor } from '../topics/partition.ts';
 import { beyondApplied } from './check-sequences.ts';
 import { type CheckResult, type Gathering, gather, number } from './findings.ts';
 import { type Fingerprint, FingerprintTable, isSame } from './fingerprints.ts';
-import { type Ground, isInFlight } from './ground.ts';
+import { type Ground, isInFlight, isOfEarlierGeneration } from './ground.ts';
 import { asOutput, bodyPrint, fingerprintOf, type Identity, identify, isFromDoor, wholePrint } from './identity.ts';
 import type { EventWithPayload, OutboxChunk } from './journal.ts';
 import type { Traces } from './traces.ts';
@@ -66,6 +66,7 @@ export function checkOutputs(ground: Ground): OutputCheck {
     nudges: 0,
     fromDoors: 0,
     unordered: 0,
+    earlier: 0,
     retainedChunks: [...ground.chunks.values()].reduce((sum, list) => sum + list.length, 0),
   };
 
@@ -112,6 +113,10 @@ export function checkOutputs(ground: Ground): OutputCheck {
         counts.unrendered++;
       }
     }
+  }
+
+  function wasHeldBack({ shard, epoch }: { readonly shard: number; readonly epoch: number }): boolean {
+    return epoch <= (ground.shards.get(shard)?.heldEpoch ?? 0);
   }
 
   async function* numberedEvents(): AsyncGenerator<{ event: EventWithPayload; index: number }> {
@@ -182,7 +187,7 @@ export function checkOutputs(ground: Ground): OutputCheck {
       for await (const { event, index: n } of numberedEvents()) {
         steps.count('events');
         traces.ofCommand(event.commandId);
-        if (!isOurs(Buffer.from(event.entityId), '')) continue;
+        if (wasHeldBack(event) || !isOurs(Buffer.from(event.entityId), '')) continue;
         for (const output of eventOutputs(event, n)) {
           const print = printOf(output.topic, `${event.commandId}/event-${n}`);
           const inOutbox = expected.find(print);
@@ -196,7 +201,7 @@ export function checkOutputs(ground: Ground): OutputCheck {
         traces.ofCommand(value.commandId);
         const { typeUrl, payload, commandId, entityId, shard } = value;
         const key = Buffer.from(entityId);
-        if (typeUrl === null || payload === null || !isOurs(key, '')) continue;
+        if (typeUrl === null || payload === null || wasHeldBack(value) || !isOurs(key, '')) continue;
         for (const output of eventOutputs({ ...value, typeUrl, payload, seq: 0, shardSeq: 0 }, 0)) {
           const lane = laneOf('event', shard, output.topic, output.partition);
           // Not numbered in its shard, so it keeps no order here.
@@ -229,6 +234,10 @@ export function checkOutputs(ground: Ground): OutputCheck {
         'outputs older than the outbox keeps (journal.outboxRetentionChunks), judged by their headers alone, for their cause, for ' +
           'doubles, and for order where one input record caused them directly',
         byHeaders,
+      );
+      note(
+        'outputs of what another generation did while it served, judged for order and doubles alone',
+        counts.earlier,
       );
       note('records that were written after the journal was looked at, not judged', counts.inFlight);
       note('records of others on topics that they share, not judged', counts.foreign);
@@ -423,6 +432,10 @@ export function checkOutputs(ground: Ground): OutputCheck {
         counts.inFlight++;
         return;
       }
+      if (isOfEarlierGeneration(identity.root, ground.shards)) {
+        counts.earlier++;
+        return;
+      }
       const fault = await unexplained(identity, record);
       if (fault === undefined) counts.byHeaders++;
       else found.find({ what: 'an output that nothing explains', where, ...fault });
@@ -553,12 +566,15 @@ function coverageOf(ground: Ground) {
     /** Everything that was ever journaled. */
     isWhole: () =>
       unreadable.size === 0 &&
-      [...ground.shards.values()].every(({ shard, chunk }) => chunk === 0 || firstOf(shard)?.chunk === 1),
+      [...ground.shards.values()].every(
+        ({ shard, chunk, heldChunk }) => chunk === heldChunk || firstOf(shard)?.chunk === heldChunk + 1,
+      ),
     /** What a record of the shard's input at `offset` led to. */
     has(shard: number, topic: string, offset: bigint): boolean {
       const first = firstOf(shard);
       if (first === undefined || unreadable.has(shard)) return false;
-      const from = first.chunk === 1 ? ground.shards.get(shard)?.countedFrom[topic] : first.positions[topic];
+      const row = ground.shards.get(shard);
+      const from = first.chunk === (row?.heldChunk ?? 0) + 1 ? row?.countedFrom[topic] : first.positions[topic];
       return from !== undefined && offset >= from;
     },
     unreadable(shard: number, chunk: number, reason: string, found: Gathering): void {

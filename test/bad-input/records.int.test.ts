@@ -34,8 +34,8 @@ let accident: 'before' | 'after' | undefined;
 function withAccidents(parts: EngineOptions): EngineOptions {
   return {
     ...parts,
-    createTransactor(transactionalId) {
-      const transactor = parts.createTransactor(transactionalId);
+    createTransactor(transactionalId, onLost) {
+      const transactor = parts.createTransactor(transactionalId, onLost);
       return {
         ...transactor,
         async commit(emission) {

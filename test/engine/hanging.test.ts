@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { endedOffsets, type HangingSteps } from '../../src/engine/hanging.ts';
+import { type Abandoned, endedOffsets, type HangingSteps } from '../../src/engine/hanging.ts';
 import type { InDoubt } from '../../src/journal/in-doubt.ts';
 import type { OpenedShard } from '../../src/journal/open.ts';
 
@@ -23,14 +23,17 @@ const row = (shard: number, chunk: number, offset: bigint) => ({
   at: 0,
 });
 
-const X = { transactionalId: 'x', producerId: 7n };
-const Y = { transactionalId: 'y', producerId: 8n };
+const X = { transactionalId: 'x', producerId: 7n, open: [{ topic: 'out', partition: 3 }] };
+const Y = { transactionalId: 'y', producerId: 8n, open: [] };
 
 /** A group that has committed 10 in `in` for every shard; `pending` are held until a transaction of `holder` is ended. */
 function scripted(given: {
   pending: readonly number[];
   holder?: string;
-  abandoned?: readonly (typeof X)[];
+  abandoned?: readonly Abandoned[];
+  onOutputs?: readonly Abandoned[];
+  /** Chunks that have something open on the output topics. */
+  open?: readonly number[];
   inDoubt?: Partial<InDoubt>;
   visible?: boolean;
   fails?: Error;
@@ -51,6 +54,8 @@ function scripted(given: {
       if (given.fails !== undefined) throw given.fails;
       return [...(given.abandoned ?? [X])];
     },
+    abandonedOutputs: async () => [...(given.onOutputs ?? [])],
+    existing: async (topics) => new Set(topics.filter((topic) => topic !== 'gone')),
     async fence(ids) {
       calls.push(`fence ${ids.join()}`);
     },
@@ -58,6 +63,10 @@ function scripted(given: {
     async isVisible(producerId, rows) {
       calls.push(`look for chunks ${rows.map(({ chunk }) => chunk).join()} of ${producerId}`);
       return given.visible ?? false;
+    },
+    async isOpen(producerId, rows) {
+      calls.push(`look for chunks ${rows.map(({ chunk }) => chunk).join()} in what ${producerId} has open`);
+      return rows.some(({ chunk }) => given.open?.includes(chunk));
     },
     async end({ transactionalId }, ending, rows) {
       calls.push(`${ending} ${transactionalId} with chunks ${rows.map(({ chunk }) => chunk).join()}`);
@@ -147,5 +156,53 @@ describe('offsets of shards whose former owners are fenced', () => {
   it('are asked for again later where a broker fails meanwhile', async () => {
     const fails = new Error('Connection lost');
     await expect(looked(scripted({ pending: [0], fails }).steps, [opened(0, ['x'])], ['in'])).rejects.toBe(fails);
+  });
+});
+
+describe('outputs of transactions that hang, whose offsets got their marker', () => {
+  const inDoubt = { owned: [owned(0, 5n, row(0, 2, 10n), row(0, 3, 20n)), owned(1, 5n, row(1, 4, 15n))] };
+
+  it.each([
+    { what: 'committed where all that is open was emitted', open: [2], ending: 'commit' },
+    { what: 'aborted where some of it is to be emitted again, of another shard too', open: [4], ending: 'abort' },
+  ])('are $what', async ({ open, ending }) => {
+    const { calls, steps } = scripted({ pending: [], onOutputs: [X], inDoubt, open });
+    const { fault } = await looked(steps, [opened(0, ['x'])], ['in']);
+    expect(fault).toBeUndefined();
+    expect(calls).toEqual(['look for chunks 3,4 in what 7 has open', `${ending} x with chunks 3,4`]);
+  });
+
+  it('are committed where a topic is gone, of which the group has forgotten its offset', async () => {
+    const rows = [{ ...row(0, 2, 10n), positions: { in: 10n, gone: 99n } }];
+    const { calls, steps } = scripted({ pending: [], onOutputs: [X], inDoubt: { owned: [owned(0, 5n, ...rows)] } });
+    await looked(steps, [opened(0, ['x'])], ['in', 'gone']);
+    expect(calls).toEqual(['look for chunks  in what 7 has open', 'commit x with chunks ']);
+  });
+
+  it('are those of a process that may live, too, which is fenced first', async () => {
+    const { calls, steps } = scripted({ pending: [], onOutputs: [X] });
+    await looked(steps, [opened(0, [])], ['in']);
+    expect(calls).toEqual(['fence x', 'look for chunks  in what 7 has open', 'commit x with chunks ']);
+  });
+
+  it('wait for what the offsets say where another shard has some of them pending', async () => {
+    const { calls, steps } = scripted({
+      pending: [1],
+      onOutputs: [X],
+      inDoubt: { owned: [owned(1, 10n, row(1, 2, 15n))] },
+      visible: true,
+    });
+    await looked(steps, [opened(0, ['x'])], ['in']);
+    expect(calls).toEqual(['look for chunks 2 of 7', 'commit x with chunks 2']);
+  });
+
+  it('that cannot be ended for lack of rights are named, with what it takes', async () => {
+    const error = Object.assign(new Error('no'), { type: 'CLUSTER_AUTHORIZATION_FAILED' });
+    const { steps } = scripted({ pending: [], onOutputs: [X] });
+    const end = async () => Promise.reject(error);
+    const { fault } = await looked({ ...steps, end }, [opened(0, ['x'])], ['in']);
+    expect(fault).toMatchObject({ code: 'TRANSACTION_HANGING' });
+    expect(fault?.message).toContain('records on out-3');
+    expect(fault?.message).toContain('ALTER on the cluster');
   });
 });

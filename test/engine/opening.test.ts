@@ -58,6 +58,8 @@ function scripted(given: {
     },
     group: 'group',
     abandoned: unasked,
+    abandonedOutputs: async () => [],
+    isOpen: unasked,
     inDoubt: unasked,
     isVisible: unasked,
     end: unasked,

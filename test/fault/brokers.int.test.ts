@@ -30,7 +30,7 @@ it('with several brokers, every record of transactions one right after the other
     ),
   );
   const transactor = createTransactor({
-    kafka: harnessClient(brokers, 20),
+    connect: () => harnessClient(brokers, 20),
     transactionalId: randomUUID(),
     groupId: randomUUID(),
     transactionTimeoutMs: 60_000,

@@ -4,6 +4,7 @@ import { withAdminOf } from './client.ts';
 import type { Cluster } from './cluster.ts';
 import type { FunctionNodes } from './functions.ts';
 import { type Fault, LOSABLE, type Planned } from './plan.ts';
+import type { Promoter } from './promoter.ts';
 import type { TcpProxy } from './proxy.ts';
 import type { Slots } from './slots.ts';
 import { createTroubles } from './troubles.ts';
@@ -15,6 +16,7 @@ export interface Targets {
   /** By slot. */
   readonly functionProxies: readonly TcpProxy[];
   readonly slots: Slots;
+  readonly promoter: Promoter;
   readonly groupId: string;
   /** Engines that there are without a fault. */
   readonly engines: number;
@@ -176,6 +178,9 @@ export function createInjector(targets: Targets): Injector {
           if (losses !== undefined) losses.pending = undefined;
         };
       }
+      case 'promote':
+        targets.promoter.begin(fault.killedAfterMs);
+        return nothing;
       case 'delete-group': {
         await slots.stopAll();
         if (await targets.isReleased()) {

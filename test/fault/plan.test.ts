@@ -1,5 +1,13 @@
 import { expect, it } from 'vitest';
-import { describePlanned, endsWithPartitions, KINDS, planFaults, type RunOptions } from './plan.ts';
+import {
+  describePlanned,
+  endsWithPartitions,
+  FAMILIES,
+  type FaultKind,
+  KINDS,
+  planFaults,
+  type RunOptions,
+} from './plan.ts';
 
 const options: RunOptions = {
   seed: 7,
@@ -28,7 +36,7 @@ it('every fault begins and ends within its phase, in order of time', () => {
 
 it('some seeds have every kind of fault, alone and at once with others', () => {
   const plans = seeds.map((seed) => planFaults({ ...options, seed }));
-  const during = KINDS.filter((kind) => kind !== 'add-partitions');
+  const during = KINDS.filter((kind) => kind !== 'add-partitions' && kind !== 'promote');
   expect(new Set(plans.flat().map(({ fault }) => fault.kind))).toEqual(new Set(during));
   const overlaps = plans.flatMap((plan) =>
     plan.filter((one) => plan.some((other) => other !== one && other.at < one.at && one.at < other.at + other.forMs)),
@@ -37,9 +45,15 @@ it('some seeds have every kind of fault, alone and at once with others', () => {
   expect(overlaps.length).toBeLessThan(plans.flat().length / 2);
 });
 
-it('brokers are stopped where others can lead meanwhile', () => {
-  const alone = seeds.flatMap((seed) => planFaults({ ...options, seed, brokers: 1 }));
-  expect(alone.filter(({ fault }) => fault.kind.endsWith('-broker'))).toEqual([]);
+it('generations take over where no fault makes commands fail that the function would have done', () => {
+  const faults = [...FAMILIES.history, ...FAMILIES.broker, 'kill-engine'] as const;
+  const promotions = (more: readonly FaultKind[]) =>
+    seeds
+      .flatMap((seed) => planFaults({ ...options, seed, faults: [...faults, ...more] }))
+      .flatMap(({ fault }) => (fault.kind === 'promote' ? [fault.killedAfterMs !== undefined] : []));
+  expect(new Set(promotions([]))).toEqual(new Set([true, false]));
+  expect(promotions(['link'])).toEqual([]);
+  expect(promotions(['kill-function'])).toEqual([]);
 });
 
 it('what no deployment survives comes at the end of some runs', () => {

@@ -44,6 +44,7 @@ export type Fault =
       readonly after: 'reset' | 'silence';
     }
   | { readonly kind: 'lose-append'; readonly slot: number }
+  | { readonly kind: 'promote'; readonly killedAfterMs: number | undefined }
   | { readonly kind: 'delete-group' }
   | { readonly kind: 'add-partitions' };
 
@@ -65,6 +66,7 @@ export const FAMILIES = {
   broker: ['kill-broker', 'restart-broker', 'pause-broker'],
   postgres: ['kill-postgres', 'restart-postgres', 'pause-postgres', 'fill-disk'],
   network: ['link', 'lose-answer', 'lose-append'],
+  history: ['promote'],
   group: ['delete-group'],
   topic: ['add-partitions'],
 } as const satisfies Record<string, readonly FaultKind[]>;
@@ -75,10 +77,21 @@ const LAST: ReadonlySet<FaultKind> = new Set(['add-partitions']);
 const LAST_IN = 3;
 
 /**
- * With one broker there is nobody left to lead while it is away, and Kafka 4.4.0 then leaves out the markers of
- * transactions that were being committed when it went: what they wrote hangs for ever, whoever wrote it (docs/reliability.md).
+ * Faults that keep the function from answering in time, or take it away. A command that was given up for that is done when its history
+ * is made anew, so generations take over only in runs without them.
  */
-const NEED_BROKERS: ReadonlySet<FaultKind> = new Set(FAMILIES.broker);
+const EXCUSES: ReadonlySet<FaultKind> = new Set([
+  'pause-engine',
+  'stop-engine-at',
+  'kill-function',
+  'pause-function',
+  'other-function',
+]);
+
+/** Whether commands may be given up, by this fault, that the function would have done. */
+export function isExcuse(fault: Fault): boolean {
+  return EXCUSES.has(fault.kind) || (fault.kind === 'link' && fault.link === 'function');
+}
 
 export const KINDS: readonly FaultKind[] = Object.values(FAMILIES).flat();
 
@@ -131,7 +144,8 @@ export function planFaults(options: RunOptions): Planned[] {
   const end = options.minutes * 60_000;
   const planned: Planned[] = [];
   let at = 3_000;
-  const kinds = options.faults.filter((kind) => !LAST.has(kind) && (options.brokers > 1 || !NEED_BROKERS.has(kind)));
+  const hasExcuses = options.faults.some((kind) => kind === 'link' || EXCUSES.has(kind));
+  const kinds = options.faults.filter((kind) => !LAST.has(kind) && !(kind === 'promote' && hasExcuses));
   // Every kind has its turn before any comes again.
   let turn: FaultKind[] = [];
   const next = (): FaultKind => {
@@ -192,6 +206,8 @@ function faultOf(kind: FaultKind, random: Random, { brokers, engines }: RunOptio
         request: random.pick(Object.keys(LOSABLE) as Losable[]),
         after: random.pick(['reset', 'silence']),
       };
+    case 'promote':
+      return { kind, killedAfterMs: random.pick([undefined, 500 + random.int(8_000)]) };
     case 'kill-engine':
     case 'restart-engine':
     case 'pause-engine':
@@ -232,6 +248,7 @@ function durationOf(fault: Fault, random: Random, length: number): number {
     case 'restart-postgres':
     case 'roll-engines':
     case 'delete-group':
+    case 'promote':
       return 0;
     default:
       return length;

@@ -17,7 +17,16 @@ import type { History, SeenRecord, Sent, Topics } from './history.ts';
 import { createInjector, type Injector } from './injector.ts';
 import { isReleased, readJournal } from './journal-rows.ts';
 import type { MutationName } from './mutations.ts';
-import { describePlanned, endsWithPartitions, type Planned, planFaults, type RunOptions, SLOTS } from './plan.ts';
+import {
+  describePlanned,
+  endsWithPartitions,
+  isExcuse,
+  type Planned,
+  planFaults,
+  type RunOptions,
+  SLOTS,
+} from './plan.ts';
+import { createPromoter } from './promoter.ts';
 import { startProxy, type TcpProxy } from './proxy.ts';
 import { type Reader, startReader } from './reader.ts';
 import { createScope } from './scope.ts';
@@ -31,6 +40,8 @@ const READY_WITHIN_MS = 120_000;
 /** After everything is healed, all that was sent must be done in this time, and something all the time. */
 const SETTLES_WITHIN_MS = 600_000;
 const SILENT_FOR_MS = 90_000;
+/** After everything is healed, a generation that was begun must serve in this time. */
+const PROMOTED_WITHIN_MS = 180_000;
 /** No engine may need more; one that is idle needs about 120 MB. */
 const MOST_RSS_MB = 500;
 
@@ -170,7 +181,7 @@ export async function runFaults(run: FaultRun): Promise<RunResult> {
     const known: Known = {
       topics,
       calls: callers.calls,
-      excusable: excusableBy(plan) ? ['FUNCTION_TIMEOUT', 'FUNCTION_LOST'] : [],
+      excusable: plan.some(({ fault }) => isExcuse(fault)) ? ['FUNCTION_TIMEOUT', 'FUNCTION_LOST'] : [],
     };
     const vitals = startVitals(() =>
       slots.engines.map((engine) => (engine?.exit === undefined ? engine?.pid : undefined)),
@@ -181,7 +192,19 @@ export async function runFaults(run: FaultRun): Promise<RunResult> {
     await until(READY_WITHIN_MS, () => slots.ready(), 'the engines are ready before any fault');
     log(`ready after ${((Date.now() - began) / 1000).toFixed(0)} s; ${plan.length} faults in ${options.minutes} min`);
 
+    const promoter = createPromoter(t, {
+      folder: path.dirname(run.program),
+      config: {
+        ...engineConfig(topics, groupId),
+        'kafka.brokers': direct,
+        'postgres.url': cluster.direct.databaseUrl,
+        'function.url': `http://127.0.0.1:${functions.ports[0]}`,
+        'log.level': 'warn',
+      },
+      log,
+    });
     const injector = createInjector({
+      promoter,
       cluster,
       functions,
       functionProxies,
@@ -214,6 +237,7 @@ export async function runFaults(run: FaultRun): Promise<RunResult> {
     const problems: string[] = [...injected.problems];
     await injector.healAll();
     log('healed');
+    problems.push(...(await problemsOf(promoter.done(PROMOTED_WITHIN_MS))));
     const limits = {
       since: healed,
       silentForMs: run.silentForMs ?? SILENT_FOR_MS,
@@ -431,15 +455,6 @@ async function rest(at: {
       ]),
     ),
   };
-}
-
-/** Some fault keeps the function from answering in time, or takes it away. */
-function excusableBy(plan: readonly Planned[]): boolean {
-  return plan.some(
-    ({ fault }) =>
-      ['pause-engine', 'stop-engine-at', 'kill-function', 'pause-function', 'other-function'].includes(fault.kind) ||
-      (fault.kind === 'link' && fault.link === 'function'),
-  );
 }
 
 async function until(withinMs: number, holds: () => boolean | Promise<boolean>, what: string): Promise<void> {

@@ -178,6 +178,8 @@ function stepsOf(
     // Here Kafka ends every transaction that it has begun to.
     group: 'group',
     abandoned: never,
+    abandonedOutputs: async () => [],
+    isOpen: never,
     inDoubt: never,
     isVisible: never,
     end: never,

@@ -3,7 +3,7 @@ import { expect, it } from 'vitest';
 import { decodeOutbox } from '../../src/codec/outbox.ts';
 import { startStack } from '../../src/local/stack.ts';
 import { fenceProducers } from '../../src/topics/fence.ts';
-import { endTransactions, openTransactions } from '../../src/topics/open-transactions.ts';
+import { endTransactions, openOffsetTransactions, openTransactions } from '../../src/topics/open-transactions.ts';
 import { groupOffsets } from '../../src/topics/stable-offsets.ts';
 import { createDeployment, type Deployment } from '../support/deployment.ts';
 import { compileEngine } from '../support/engine-process.ts';
@@ -93,6 +93,18 @@ async function committed({ name, input }: Deployment) {
   return offsets;
 }
 
+/** Writes the markers on the group's offsets, and none on the outputs. */
+async function endOffsets({ name, replies, events }: Deployment, result: 'commit' | 'abort'): Promise<void> {
+  const open = await openTransactions(kafka, new Map([replies, events].map((topic) => [topic, [0, 1, 2, 3]])));
+  const producers = new Set(open.map(({ producerId }) => producerId));
+  const offsets = await openOffsetTransactions(kafka, name);
+  await endTransactions(
+    kafka,
+    offsets.filter(({ producerId }) => producers.has(producerId)),
+    result,
+  );
+}
+
 it.each([
   { what: 'of which nobody has seen anything', ending: 'abort', before: async () => undefined },
   {
@@ -117,6 +129,30 @@ it.each([
     what: 'that a clean release knows of',
     ending: 'commit',
     async before({ deployment, last }: Awaited<ReturnType<typeof left>>) {
+      for (const { shard, chunk, positions } of last) {
+        await deployment.query(
+          'update shard set emitted = $2, released = $3, released_epoch = epoch where shard = $1',
+          [shard, chunk, positions],
+        );
+      }
+      await deployment.query(`update shard set owners = '{}'`);
+    },
+  },
+  {
+    what: 'whose offsets alone got their marker, of a commit',
+    ending: 'commit',
+    before: ({ deployment }: Awaited<ReturnType<typeof left>>) => endOffsets(deployment, 'commit'),
+  },
+  {
+    what: 'whose offsets alone got their marker, of an abort',
+    ending: 'abort',
+    before: ({ deployment }: Awaited<ReturnType<typeof left>>) => endOffsets(deployment, 'abort'),
+  },
+  {
+    what: 'whose offsets got their marker, of a shard that was released cleanly',
+    ending: 'commit',
+    async before({ deployment, last }: Awaited<ReturnType<typeof left>>) {
+      await endOffsets(deployment, 'commit');
       for (const { shard, chunk, positions } of last) {
         await deployment.query(
           'update shard set emitted = $2, released = $3, released_epoch = epoch where shard = $1',

@@ -37,16 +37,6 @@ async function says(process: EngineProcess, ...sentences: readonly string[]): Pr
   });
 }
 
-/**
- * Kills Kafka while no transaction is being committed, and sends on at once. Within a commit, a single broker of version 4.4.0
- * may lose the markers (docs/architecture.md, "Transactions that hang"), which is what hanging.int.test.ts is about.
- */
-async function killKafka(): Promise<void> {
-  await deployment.expectExact(await load.pause());
-  kafka?.kill('SIGKILL');
-  load.resume();
-}
-
 async function goesOn(): Promise<void> {
   await engine.ready(({ shards }) => shards.length === 4);
   await load.more(100);
@@ -60,7 +50,7 @@ async function goesOn(): Promise<void> {
 }
 
 it('Kafka is killed and comes back: the process says so, waits and goes on, and the outputs are exact', async () => {
-  await killKafka();
+  kafka.kill('SIGKILL');
   await says(engine, 'Rebuilding all shards');
   await kafka.restart();
   await goesOn();
@@ -74,7 +64,7 @@ it('Postgres is killed and comes back: the process says so, waits and goes on, a
 });
 
 it('both are killed and come back, Kafka first', async () => {
-  await killKafka();
+  kafka.kill('SIGKILL');
   postgres.kill('SIGKILL');
   await says(engine, 'Rebuilding all shards');
   await kafka.restart();

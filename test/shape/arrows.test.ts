@@ -42,6 +42,7 @@ const ARROWS: Readonly<Record<string, readonly string[]>> = {
     'model',
     'deployment-plan.ts',
     'function-link.ts',
+    'live-generation.ts',
     'named-files.ts',
     'promote.ts',
     'reprocess.ts',

@@ -46,7 +46,8 @@ export function hostEngine(options: {
   const log = createLog(config.log);
   const stop = new AbortController();
   process.on('SIGTERM', () => stop.abort());
-  const client = createKafka({ ...config.kafka, logCreator: kafkaLogCreator(log) });
+  const connect = (onConnectionLost: () => void) =>
+    createKafka({ ...config.kafka, logCreator: kafkaLogCreator(log), onConnectionLost });
   const { transactionTimeoutMs } = config.kafka;
   const runtime = createRuntime({
     config,
@@ -65,7 +66,7 @@ export function hostEngine(options: {
           },
         },
       };
-      return withPoints(change(reporting), reach, { client, groupId: config.deployment.name, transactionTimeoutMs });
+      return withPoints(change(reporting), reach, { connect, groupId: config.deployment.name, transactionTimeoutMs });
     },
   });
   return {

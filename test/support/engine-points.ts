@@ -63,7 +63,11 @@ export type Point =
 export function withPoints(
   parts: EngineOptions,
   reach: (point: Point) => void,
-  kafka: { readonly client: Kafka; readonly groupId: string; readonly transactionTimeoutMs: number },
+  kafka: {
+    readonly connect: (onConnectionLost: () => void) => Kafka;
+    readonly groupId: string;
+    readonly transactionTimeoutMs: number;
+  },
 ): EngineOptions {
   const around = async <T>(before: Point, step: () => Promise<T>, after: Point): Promise<T> => {
     reach(before);
@@ -107,14 +111,16 @@ export function withPoints(
       around('journaling', () => onItsWay(parts.append(chunks), () => reach('journal-sent')), 'journaled'),
     opening: (transactionalId) => openingWithPoints(parts.opening(transactionalId), reach),
     release: (transactionalId, shard) => around('releasing', () => parts.release(transactionalId, shard), 'released'),
-    createTransactor(transactionalId) {
+    createTransactor(transactionalId, onLost) {
       // Taking the id is a transaction of its own, which is not part of a record's way.
       let emitting = false;
       const transactor = createTransactor({
         ...kafka,
-        kafka: clientWithPoints(kafka.client, (point) => {
-          if (emitting) reach(point);
-        }),
+        onLost,
+        connect: (onConnectionLost) =>
+          clientWithPoints(kafka.connect(onConnectionLost), (point) => {
+            if (emitting) reach(point);
+          }),
         transactionalId,
       });
       return {

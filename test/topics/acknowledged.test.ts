@@ -1,4 +1,4 @@
-import type { RecordMetadata } from 'kafkajs';
+import type { Kafka, RecordMetadata } from 'kafkajs';
 import { expect, it } from 'vitest';
 import { checkAcknowledged } from '../../src/topics/acknowledged.ts';
 import { createTransactor } from '../../src/topics/transactor.ts';
@@ -35,7 +35,7 @@ it('a transaction in which a partition acknowledged nothing is not committed', a
   };
   const kafka = { producer: () => ({ transaction: async () => transaction, disconnect: async () => undefined }) };
   const transactor = createTransactor({
-    kafka: kafka as unknown as Parameters<typeof createTransactor>[0]['kafka'],
+    connect: () => kafka as unknown as Kafka,
     transactionalId: 'id',
     groupId: 'group',
     transactionTimeoutMs: 1_000,

@@ -13,7 +13,7 @@ const client = () => new kafkajs.Kafka({ brokers: inject('brokers'), logLevel: k
 
 async function openTransactor(groupId: string) {
   const transactor = createTransactor({
-    kafka: client(),
+    connect: client,
     transactionalId: `test-${randomUUID()}`,
     groupId,
     transactionTimeoutMs: 10_000,

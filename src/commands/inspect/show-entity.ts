@@ -8,6 +8,7 @@ import { readContent } from '../../inspect/records.ts';
 import { entityNamed, type History, type KnownComponent } from '../../inspect/scope.ts';
 import { type Moment, replicatedValueAt, type StateSource, stateSourceAt } from '../../inspect/state-at.ts';
 import { rootTextOf } from '../../inspect/stories.ts';
+import { servingConfig } from '../../live-generation.ts';
 import { rootOf } from '../../verify/identity.ts';
 import { printable } from '../printable.ts';
 import { contentJson, shownContent } from './content-text.ts';
@@ -43,8 +44,9 @@ export async function showEntity(
     return 0;
   }
   if (request.probe === undefined) return showSource(history, component, request, source, io);
-  progress.now(`replaying ${source.seq} events at ${config.function.url}`);
-  const answer = await probeState(config, history, { ...key, source, probe: request.probe });
+  const serving = await servingConfig(history.db, config);
+  progress.now(`replaying ${source.seq} events at ${serving.function.url}`);
+  const answer = await probeState(serving, history, { ...key, source, probe: request.probe });
   printState(component, request, source, answer, io);
   return 0;
 }

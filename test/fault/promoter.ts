@@ -1,0 +1,94 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import path from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import type { Assumed } from '../../src/config/load.ts';
+import type { Scope } from '../support/scope.ts';
+
+/** What the child is told. */
+export interface PromoterOrder {
+  readonly config: Assumed;
+  readonly name: string;
+}
+
+/** Lets generations take over, one after the other, by processes that may be killed. */
+export interface Promoter {
+  /** Begins with the next generation, unless one is being made. `killedAfterMs`: when its first process is killed. */
+  begin(killedAfterMs: number | undefined): void;
+  /** Resolves when the generation that was begun last serves. Rejects with what its last process said, if it does not in time. */
+  done(withinMs: number): Promise<void>;
+  /** Generations that took over. */
+  readonly promoted: number;
+}
+
+/** Before another process tries again. */
+const PAUSE_MS = 1_000;
+
+export function createPromoter(
+  t: Scope,
+  options: { readonly folder: string; readonly config: Assumed; readonly log: (line: string) => void },
+): Promoter {
+  let number = 1;
+  let promoted = 0;
+  let running: Promise<void> | undefined;
+  let said = '';
+  const stopping = new AbortController();
+  t.onTestFinished(async () => {
+    stopping.abort();
+    await running;
+  });
+
+  /** The exit code of one process; null: it was killed. */
+  async function attempt(name: string, killedAfterMs: number | undefined): Promise<number | null> {
+    const order: PromoterOrder = { config: options.config, name };
+    const program = path.join(options.folder, 'promoter-child.js');
+    const child = spawn(process.execPath, ['--enable-source-maps', program, JSON.stringify(order)], {
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+    said = '';
+    for (const stream of [child.stdout, child.stderr]) stream.on('data', (text: Buffer) => (said += String(text)));
+    const kill = () => child.kill('SIGKILL');
+    const timer = killedAfterMs === undefined ? undefined : setTimeout(kill, killedAfterMs);
+    stopping.signal.addEventListener('abort', kill);
+    const [code] = (await once(child, 'exit')) as [number | null];
+    clearTimeout(timer);
+    stopping.signal.removeEventListener('abort', kill);
+    return code;
+  }
+
+  async function make(killedAfterMs: number | undefined): Promise<void> {
+    const name = `g${++number}`;
+    let killed = killedAfterMs;
+    while (!stopping.signal.aborted) {
+      const code = await attempt(name, killed);
+      killed = undefined;
+      options.log(`generation ${name}: ${code === 0 ? 'serves' : code === null ? 'killed' : `code ${code}`}`);
+      if (code === 0) {
+        promoted++;
+        return;
+      }
+      await delay(PAUSE_MS, undefined, { signal: stopping.signal }).catch(() => undefined);
+    }
+  }
+
+  return {
+    get promoted() {
+      return promoted;
+    },
+    begin(killedAfterMs) {
+      if (running !== undefined) return;
+      running = make(killedAfterMs).finally(() => {
+        running = undefined;
+      });
+    },
+    async done(withinMs) {
+      if (running === undefined) return;
+      const late = new AbortController();
+      const timeout = delay(withinMs, 'late', { signal: late.signal }).catch(() => undefined);
+      if ((await Promise.race([running, timeout])) === 'late') {
+        throw new Error(`a generation does not serve ${withinMs / 1_000} s after everything was healed: ${said}`);
+      }
+      late.abort();
+    },
+  };
+}
