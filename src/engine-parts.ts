@@ -4,6 +4,7 @@ import type pg from 'pg';
 import { decodeCommandRecord } from './codec/command-record.ts';
 import { createDecoder } from './codec/decode.ts';
 import { createEncoder } from './codec/encode.ts';
+import { createPassedHeaders } from './codec/passed-headers.ts';
 import type { Config } from './config/config.ts';
 import { decide } from './engine/decide.ts';
 import type { EngineOptions } from './engine/engine.ts';
@@ -32,7 +33,7 @@ import type { Schemas } from './schemas.ts';
 import { createConsumption } from './topics/consumption.ts';
 import { partitionCounts } from './topics/ensure.ts';
 import { fenceProducers } from './topics/fence.ts';
-import { DEFAULT_MESSAGE_BYTES } from './topics/limits.ts';
+import { beforeCompression, DEFAULT_MESSAGE_BYTES } from './topics/limits.ts';
 import { memberProcesses } from './topics/members.ts';
 import { offsetRanges } from './topics/offsets.ts';
 import type { TopicPlan } from './topics/plan.ts';
@@ -83,7 +84,11 @@ export function engineParts(surroundings: Surroundings): EngineOptions {
   const { outboxRetention = config.journal.outboxRetentionChunks } = surroundings;
   const { generation, groupId, consumed, internal, shards, partitions, messageBytes } = place;
   const routes = createRoutes(spec, routePlan, partitions, schemas?.writers);
-  const messageBytesOf = (topic: string) => messageBytes.get(topic) ?? DEFAULT_MESSAGE_BYTES;
+  const { compression } = config.kafka;
+  const messageBytesOf = (topic: string) => {
+    const most = messageBytes.get(topic) ?? DEFAULT_MESSAGE_BYTES;
+    return compression === 'none' ? most : beforeCompression(most);
+  };
   const decoder = createDecoder({
     descriptors,
     anyUrls: dialect.anyUrls,
@@ -105,6 +110,7 @@ export function engineParts(surroundings: Surroundings): EngineOptions {
     answerTopic: internal.answers,
     shards,
     ignoreSnapshots,
+    passed: createPassedHeaders(config.topics.passHeaders),
     maxOutputBytes: config.engine.maxRecordBytes,
     messageBytes: messageBytesOf,
   };
@@ -239,6 +245,7 @@ export function engineParts(surroundings: Surroundings): EngineOptions {
         groupId,
         transactionTimeoutMs: config.kafka.transactionTimeoutMs,
         messageBytes: messageBytesOf,
+        compression,
       }),
     createConsumer: (handlers) =>
       createConsumption({

@@ -8,6 +8,10 @@ import { readVarint } from './varint.ts';
 /** The prefix of the type urls of protobuf messages, in every dialect. */
 export const PROTOBUF_URL = 'type.googleapis.com/';
 
+/** The messages that a text and bytes are given as, which need no schema of the function's. */
+export const STRING_VALUE = 'google.protobuf.StringValue';
+export const BYTES_VALUE = 'google.protobuf.BytesValue';
+
 /** What a payload holds. A protobuf message is not looked into. */
 export type AnyContent =
   | { readonly kind: 'protobuf'; readonly typeName: string }
@@ -57,6 +61,16 @@ export function readAny(payload: Payload): AnyContent {
     }
   }
   return { kind: 'protobuf', typeName: typeNameOf(typeUrl) };
+}
+
+/** The text in a message that is `typeName` and has one field. @throws StateferryError FUNCTION_BROKEN_REPLY where it is not. */
+export function wrappedText(typeName: string, value: Uint8Array): string {
+  return decoded(PROTOBUF_URL + typeName, () => textField(value));
+}
+
+/** As `wrappedText`, of bytes. */
+export function wrappedBytes(typeName: string, value: Uint8Array): Uint8Array {
+  return decoded(PROTOBUF_URL + typeName, () => bytesField(value));
 }
 
 /** What a type url is of, and its last part, without a look at the bytes; a url of no dialect is taken as protobuf. */
@@ -109,7 +123,8 @@ function decoded<T>(typeUrl: string, read: () => T): T {
   }
 }
 
-function oneField(content: Uint8Array): Uint8Array {
+/** A message with `content` as its field 1, and no other: a primitive, JSON, or one of the wrappers of text and bytes. */
+export function oneField(content: Uint8Array): Uint8Array {
   return content.length === 0 ? new Uint8Array(0) : Writer.create().uint32(0x0a).bytes(content).finish();
 }
 

@@ -79,6 +79,49 @@ export function writeHeaders(
   contentType: readonly ['content-type', string],
   metadata: Metadata,
 ): (readonly [string, string])[] {
+  const { type, subject, given, others } = sorted(attributes, metadata);
+  const headers: (readonly [string, string])[] = [
+    SPEC_VERSION,
+    ['ce_id', attributes.id],
+    ['ce_type', type],
+    ['ce_source', attributes.source],
+  ];
+  if (subject !== '') headers.push(['ce_subject', subject]);
+  if (given !== undefined) {
+    for (const [name, value] of given) if (name !== 'type' && name !== 'subject') headers.push([`ce_${name}`, value]);
+  }
+  headers.push(contentType);
+  for (const other of others) headers.push(other);
+  return headers;
+}
+
+/** Names that no attribute has in the JSON event format. */
+const NO_ATTRIBUTES: ReadonlySet<string> = new Set(['type', 'subject', 'data']);
+const ATTRIBUTE_NAME = /^[a-z0-9]+$/;
+
+/**
+ * What `writeHeaders` gives as headers, as the attributes of an event, in the same order, and the headers beside it. An
+ * extension whose name CloudEvents does not allow is left out.
+ */
+export function writeAttributes(
+  attributes: EventAttributes,
+  metadata: Metadata,
+): { readonly event: readonly (readonly [string, string])[]; readonly others: readonly (readonly [string, string])[] } {
+  const { type, subject, given, others } = sorted(attributes, metadata);
+  const event: (readonly [string, string])[] = [
+    ['specversion', '1.0'],
+    ['id', attributes.id],
+    ['type', type],
+    ['source', attributes.source],
+  ];
+  if (subject !== '') event.push(['subject', subject]);
+  for (const [name, value] of given ?? []) {
+    if (!NO_ATTRIBUTES.has(name) && ATTRIBUTE_NAME.test(name)) event.push([name, value]);
+  }
+  return { event, others };
+}
+
+function sorted(attributes: EventAttributes, metadata: Metadata) {
   let type = attributes.type;
   let subject = attributes.subject;
   let given: Map<string, string> | undefined;
@@ -99,17 +142,5 @@ export function writeHeaders(
     type = given.get('type') ?? type;
     subject = given.get('subject') ?? subject;
   }
-  const headers: (readonly [string, string])[] = [
-    SPEC_VERSION,
-    ['ce_id', attributes.id],
-    ['ce_type', type],
-    ['ce_source', attributes.source],
-  ];
-  if (subject !== '') headers.push(['ce_subject', subject]);
-  if (given !== undefined) {
-    for (const [name, value] of given) if (name !== 'type' && name !== 'subject') headers.push([`ce_${name}`, value]);
-  }
-  headers.push(contentType);
-  for (const other of others) headers.push(other);
-  return headers;
+  return { type, subject, given, others };
 }

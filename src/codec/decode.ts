@@ -3,16 +3,26 @@ import { messageOf, StateferryError } from '../errors.ts';
 import type { Caller, CommandId, StreamControl } from '../model/command.ts';
 import type { Method } from '../model/component.ts';
 import type { FramedReader } from '../model/framed.ts';
-import { type Metadata, type Payload, typeNameOf } from '../model/payload.ts';
+import { type Metadata, metadataValue, type Payload, typeNameOf } from '../model/payload.ts';
 import type { InputRecord } from '../model/record.ts';
 import type { AnyUrls } from '../protocol/any-urls.ts';
 import { type Descriptors, messageType } from '../protocol/descriptors.ts';
-import { asProtobuf, PROTOBUF_URL, wrapBytes, wrapJson, wrapString } from './any.ts';
+import {
+  asProtobuf,
+  BYTES_VALUE,
+  oneField,
+  PROTOBUF_URL,
+  STRING_VALUE,
+  wrapBytes,
+  wrapJson,
+  wrapString,
+} from './any.ts';
 import { readHeaders } from './cloudevents.ts';
 import { type ContentKind, contentKind } from './content-type.ts';
 import { checkedEntityId } from './entity-id.ts';
 import { entityIdFromPayload } from './entity-key.ts';
 import { jsonToPayload } from './json.ts';
+import { REQUIRED, readStructuredEvent } from './structured-event.ts';
 import { utf8Text } from './utf8.ts';
 import { createWellFormed, type WellFormed } from './well-formed.ts';
 
@@ -22,14 +32,17 @@ export const DEFAULT_MAX_BYTES = 1_048_576;
 const ANY = 'google.protobuf.Any';
 const NOWHERE: readonly string[] = Object.freeze([]);
 
+/**
+ * How the records of a topic are read. `auto`: by each one's content type; see content-type.ts. `cloudevents`: as that, and
+ * what is no CloudEvent 1.0 is refused. `registry`: by the schema that the value is framed with (`readers`), whose name
+ * decides the method, too. The others hold whatever the record says of itself.
+ */
+export type InputFormat = 'auto' | 'protobuf' | 'json' | 'text' | 'bytes' | 'cloudevents' | 'registry';
+
 /** Which methods take the records of a topic, and how the records are read. */
 export interface Subscription {
   readonly topic: string;
-  /**
-   * `auto`: by the record's content type; see content-type.ts. The others hold whatever the record says of itself.
-   * `registry`: by the schema that the value is framed with (`readers`), whose name decides the method, too.
-   */
-  readonly format: 'auto' | 'protobuf' | 'json' | 'registry';
+  readonly format: InputFormat;
   /** `key`: the record key; `field`: the payload's entity key field; `auto`: the key where there is one, else the field. */
   readonly entityId: 'key' | 'field' | 'auto';
   /** No two of them take the same input type. */
@@ -103,7 +116,9 @@ interface Plan {
  * url), by being the only one where no type is ignored, or by taking google.protobuf.Any, in this order. Protobuf values are checked against
  * their type (`createWellFormed`), JSON values are converted by it (`jsonToPayload`); a method that takes Any gets JSON,
  * text and bytes as the dialect's JSON and primitive payloads, and protobuf as the type that `ce-type` names, if the
- * function has it.
+ * function has it. A method that takes google.protobuf.StringValue gets text, one that takes BytesValue gets bytes, where no
+ * type is said or the one that such records are published under (`string`, `bytes`). Of a CloudEvent in structured mode,
+ * attributes and data are what headers and value are elsewhere.
  *
  * Throws CONFIG_INVALID for two subscriptions to one topic, for one without methods and for two methods of one with the
  * same input type; FUNCTION_SPEC for an input type that the descriptors do not have.
@@ -180,7 +195,8 @@ export function createDecoder({
     }
     let target: Target | undefined;
     try {
-      const { metadata, ceType, contentType } = readHeaders(record.headers);
+      const { format } = plan.subscription;
+      let headers = readHeaders(record.headers);
       if (plan.reader !== undefined) {
         const read = plan.reader.read(presentValue(record, plan.maxBytes));
         target = plan.byType.get(read.typeName);
@@ -188,13 +204,21 @@ export function createDecoder({
           if (isIgnored(plan, read.typeName)) return { kind: 'ignore' };
           return { kind: 'reject', error: unknownType(plan, read.typeName) };
         }
-        return commandOf(plan, target.method, record, { typeUrl: target.typeUrl, value: read.value }, metadata);
+        return commandOf(plan, target.method, record, { typeUrl: target.typeUrl, value: read.value }, headers.metadata);
       }
-      target = targetOf(plan, ceType);
+      let content = contentOf(format, headers.contentType);
+      let value: Buffer | undefined;
+      if (content === 'structured') {
+        const event = readStructuredEvent(presentValue(record, plan.maxBytes), headers.contentType, headers.metadata);
+        headers = event;
+        value = event.data;
+        content = contentKind(event.contentType);
+      } else if (format === 'cloudevents') checkAttributes(headers.metadata);
+      const { metadata, ceType, contentType } = headers;
+      target = targetOf(plan, ceType, content);
       if (target === undefined && isIgnored(plan, ceType)) return { kind: 'ignore' };
-      const value = presentValue(record, plan.maxBytes);
+      value ??= presentValue(record, plan.maxBytes);
       if (target === undefined) return { kind: 'reject', error: unknownType(plan, ceType) };
-      const content = contentOf(plan.subscription, contentType);
       const payload =
         target.wellFormed === undefined
           ? anyPayload(content, value, ceType)
@@ -213,20 +237,24 @@ export function createDecoder({
     contentType: string | undefined,
     value: Buffer,
   ): Payload {
+    const { inputType } = target.method;
+    if ((content === 'text' && inputType === STRING_VALUE) || (content === 'bytes' && inputType === BYTES_VALUE)) {
+      if (content === 'text') textOf(value);
+      return { typeUrl: target.typeUrl, value: oneField(value) };
+    }
     switch (content) {
       case 'protobuf':
       case 'bytes':
         wellFormed(value);
         return { typeUrl: target.typeUrl, value };
       case 'json':
-        return { typeUrl: target.typeUrl, value: jsonToPayload(descriptors, target.method.inputType, textOf(value)) };
-      case 'structured':
-        throw structuredMode();
+        return { typeUrl: target.typeUrl, value: jsonToPayload(descriptors, inputType, textOf(value)) };
       case 'text':
       case 'other':
+      case 'structured':
         throw new StateferryError(
           'RECORD_UNDECODABLE',
-          `The record has the content type ${contentType}, which cannot be read as a ${target.method.inputType}. ` +
+          `The record is of the content type ${contentType ?? 'text/plain (by the format of the subscription)'}, which cannot be read as a ${inputType}. ` +
             'Send protobuf or JSON and say so in its content-type header, or set the format of the subscription.',
         );
     }
@@ -247,10 +275,9 @@ export function createDecoder({
         wellFormedOf(type)(value);
         return asProtobuf(typeName, value);
       }
-      case 'structured':
-        throw structuredMode();
       case 'bytes':
       case 'other':
+      case 'structured':
         return wrapBytes(anyUrls, value);
     }
   }
@@ -280,7 +307,12 @@ function presentValue(record: InputRecord, maxBytes: number): Buffer {
   return value;
 }
 
-function targetOf(plan: Plan, ceType: string | undefined): Target | undefined {
+function targetOf(plan: Plan, ceType: string | undefined, content: ContentKind): Target | undefined {
+  if (content === 'text' || content === 'bytes') {
+    const isUntyped = ceType === undefined || ceType === (content === 'text' ? 'string' : 'bytes');
+    const wrapper = isUntyped ? plan.byType.get(content === 'text' ? STRING_VALUE : BYTES_VALUE) : undefined;
+    if (wrapper !== undefined) return wrapper;
+  }
   if (ceType === undefined) return plan.only ?? plan.any;
   const typeName = typeNameOf(ceType);
   return plan.byType.get(typeName) ?? (plan.ignored.has(typeName) ? undefined : plan.any);
@@ -302,10 +334,23 @@ function unknownType(plan: Plan, ceType: string | undefined): StateferryError {
   );
 }
 
-function contentOf(subscription: Subscription, contentType: string | undefined): ContentKind {
-  const { format } = subscription;
+function contentOf(format: InputFormat, contentType: string | undefined): ContentKind {
   // A topic of the registry has a reader, and does not come here.
-  return format === 'auto' || format === 'registry' ? contentKind(contentType) : format;
+  const isTold = format === 'auto' || format === 'cloudevents' || format === 'registry';
+  return isTold ? contentKind(contentType) : format;
+}
+
+/** That a record is a CloudEvent 1.0 in binary mode. */
+function checkAttributes(metadata: Metadata): void {
+  const missing = REQUIRED.filter((name) => (metadataValue(metadata, `ce-${name}`) ?? '') === '');
+  const version = metadataValue(metadata, 'ce-specversion');
+  if (missing.length === 0 && version === '1.0') return;
+  throw new StateferryError(
+    'RECORD_UNDECODABLE',
+    missing.length > 0
+      ? `The record is to be a CloudEvent, and has no header ${missing.map((name) => `ce_${name}`).join(', ')}. Send CloudEvents 1.0, or set the format of the subscription to auto.`
+      : `The record is a CloudEvent of specversion ${JSON.stringify(version)}, and 1.0 is read. Send CloudEvents 1.0.`,
+  );
 }
 
 function entityIdOf(subscription: Subscription, method: Method, record: InputRecord, payload: Payload): string {
@@ -339,13 +384,6 @@ function noEntityId(subscription: Subscription, method: Method): string {
     case 'auto':
       return `The record has no key, and ${field}, so it is for no entity. Give the record a key.`;
   }
-}
-
-function structuredMode(): StateferryError {
-  return new StateferryError(
-    'RECORD_UNDECODABLE',
-    'The record is a CloudEvent in structured mode, which is not read. Send it in binary mode: attributes as ce_ headers, data as the value.',
-  );
 }
 
 function textOf(value: Buffer): string {

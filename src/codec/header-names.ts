@@ -4,6 +4,10 @@ export const OWN_PREFIX = 'stateferry-';
 /** The command that a record was caused by. */
 export const ORIGIN_HEADER = 'stateferry-origin';
 
+/** On output topics whose records have no CloudEvents headers: the id and the source that these would have had. */
+export const ID_HEADER = 'stateferry-id';
+export const SOURCE_HEADER = 'stateferry-source';
+
 /** On the command topic: a command that came in at a door, and is known by the place of its record. */
 export const DOOR_HEADER = 'stateferry-door';
 

@@ -1,4 +1,5 @@
 import { Reader, Writer } from 'protobufjs/minimal.js';
+import { unreadable } from './unreadable.ts';
 
 /**
  * In which order records of several topics were applied: runs of records of one topic, each as two varints, the topic's
@@ -23,16 +24,18 @@ export function encodeInputOrder(
   return writer.finish();
 }
 
-/** The runs that `encodeInputOrder` wrote. Throws RangeError for bytes that it did not write for these topics. */
+/** The runs that `encodeInputOrder` wrote. Throws JOURNAL_UNREADABLE for bytes that it did not write for these topics. */
 export function decodeInputOrder(topics: readonly string[], bytes: Uint8Array): { topic: string; count: number }[] {
-  const names = [...topics].sort();
-  const reader = Reader.create(bytes);
-  const runs: { topic: string; count: number }[] = [];
-  while (reader.pos < reader.len) {
-    const place = reader.uint32();
-    const topic = names[place];
-    if (topic === undefined) throw new RangeError(`a run is of topic ${place} of ${names.length}`);
-    runs.push({ topic, count: reader.uint32() });
-  }
-  return runs;
+  return unreadable('An order of inputs', bytes, () => {
+    const names = [...topics].sort();
+    const reader = Reader.create(bytes);
+    const runs: { topic: string; count: number }[] = [];
+    while (reader.pos < reader.len) {
+      const place = reader.uint32();
+      const topic = names[place];
+      if (topic === undefined) throw new RangeError(`a run is of topic ${place} of ${names.length}`);
+      runs.push({ topic, count: reader.uint32() });
+    }
+    return runs;
+  });
 }

@@ -4,10 +4,13 @@ import { messageOf, StateferryError } from '../errors.ts';
 import type { Payload } from '../model/payload.ts';
 import { type Descriptors, messageType } from '../protocol/descriptors.ts';
 import { readAny } from './any.ts';
+import { exactIntegers } from './exact-integers.ts';
 
 /**
  * Canonical proto3 JSON → the bytes of a message of that type. Both spellings of a field name are read, numbers and
  * their strings, an Any by its `@type` among the function's own types.
+ *
+ * Integers beyond 2^53 are exact, as numbers too, but for types that hold free-form JSON, where they are refused.
  *
  * Fields that the type does not have, and enum values that it does not have, are passed over unless `ignoreUnknown` is
  * false: what is on a topic evolves before its readers do. A strict reader of proto3 JSON would refuse them.
@@ -22,7 +25,13 @@ export function jsonToPayload(
 ): Uint8Array {
   const type = messageType(descriptors, typeName);
   try {
-    const message = fromJsonString(type, text, {
+    const exact = exactIntegers(
+      text,
+      type,
+      (integer) =>
+        new Error(`it has the integer ${integer}, which JSON numbers do not hold exactly; write it in quotes`),
+    );
+    const message = fromJsonString(type, exact, {
       registry: descriptors.registry,
       ignoreUnknownFields: ignoreUnknown,
     });

@@ -7,13 +7,19 @@ export interface Letter {
   readonly error: string;
   readonly service: string | undefined;
   readonly method: string | undefined;
-  /** Milliseconds since the epoch; undefined where the header is missing. */
+  /** Milliseconds since the epoch; undefined where the header is missing or holds no time. */
   readonly failedAt: number | undefined;
   /** The record as it came: its own topic, partition, offset, timestamp and headers. */
   readonly record: InputRecord;
   /** What of it the dead-letter topic did not take; undefined: nothing. */
   readonly leftOut: string | undefined;
 }
+
+/** A partition, which Kafka holds in 31 bits, and an offset, in 63. */
+const PARTITION = /^\d{1,9}$/;
+const OFFSET = /^-?\d{1,18}$/;
+/** Milliseconds since the epoch; a record without a timestamp has -1. */
+const TIME = /^-?\d{1,15}$/;
 
 const OWN: ReadonlySet<string> = new Set(Object.values(DEAD_LETTER_HEADERS));
 
@@ -25,22 +31,25 @@ export function readLetter(record: InputRecord): Letter | undefined {
   };
   const [code, topic, partition, offset] = [text('code'), text('topic'), text('partition'), text('offset')];
   const isLetter =
-    code !== undefined && topic !== undefined && /^\d+$/.test(partition ?? '') && /^-?\d+$/.test(offset ?? '');
+    code !== undefined && topic !== undefined && PARTITION.test(partition ?? '') && OFFSET.test(offset ?? '');
   if (!isLetter) return undefined;
   const headers = Object.fromEntries(Object.entries(record.headers).filter(([name]) => !OWN.has(name)));
-  const failedAt = text('failedAt');
+  const time = (name: 'failedAt' | 'timestamp'): number | undefined => {
+    const given = text(name);
+    return given !== undefined && TIME.test(given) ? Number(given) : undefined;
+  };
   return {
     code,
     error: text('sentence') ?? '',
     service: text('service'),
     method: text('method'),
-    failedAt: failedAt === undefined ? undefined : Number(failedAt),
+    failedAt: time('failedAt'),
     leftOut: text('leftOut'),
     record: {
       topic,
       partition: Number(partition),
       offset: BigInt(offset ?? 0),
-      timestamp: Number(text('timestamp') ?? record.timestamp),
+      timestamp: time('timestamp') ?? record.timestamp,
       key: record.key,
       value: record.value,
       headers,

@@ -9,8 +9,8 @@ import type { Gathered, Setting } from './source.ts';
  */
 export function readConfigText(text: string, label: string): Gathered {
   const lines = new LineCounter();
-  // Pretty errors quote the source, and the source may hold a password.
-  const document = parseDocument(text, { lineCounter: lines, prettyErrors: false });
+  // Pretty errors quote the source, and the source may hold a password; so does what else the parser warns of.
+  const document = parseDocument(text, { lineCounter: lines, prettyErrors: false, logLevel: 'error' });
   const at = (offset: number | undefined) =>
     offset === undefined ? label : `${label}:${Math.max(1, lines.linePos(offset).line)}`;
 

@@ -9,6 +9,7 @@ import {
 import { type ConfiguredFailurePolicy, failurePoliciesSchema } from './failures.ts';
 import { type IdempotencyKeySource, idempotencyKeysSchema } from './idempotency.ts';
 import { choice, integer, type Kind, list, structure, text, toggle } from './kinds.ts';
+import { isPassRule } from './pass-rules.ts';
 import { REGISTRY_SECRETS, type RegistryAuthConfig, registryAuthSchema } from './registry-auth.ts';
 import { type Destinations, destinationsSchema, type Subscription, subscriptionsSchema, TOPIC_NAME } from './routes.ts';
 import {
@@ -195,6 +196,12 @@ export const OPTIONS = {
     doc: 'Where a deployment that has no positions yet starts in its input topics.',
   }),
 
+  'kafka.compression': option({
+    kind: choice(['none', 'gzip', 'snappy', 'lz4']),
+    default: 'none',
+    doc: 'How batches are compressed that go to the topics; gzip, snappy, lz4 and zstd are read whatever this says.',
+  }),
+
   'postgres.url': option({
     kind: postgresUrl,
     required: true,
@@ -329,6 +336,18 @@ export const OPTIONS = {
     kind: structure('map of destinations', destinationsSchema),
     default: { replies: [], events: [] },
     doc: 'Output topics for replies and for state events, besides those that the function’s own annotations name.',
+  }),
+
+  'topics.passHeaders': option({
+    kind: list({
+      label: 'list of names, or beginnings of names with a star',
+      expected:
+        'the name of a header, for example traceparent, or the beginning of names and a star, for example x-tenant-*; none of content-type, ce_…, stateferry-… and _…',
+      accepts: isPassRule,
+      mayBeEmpty: true,
+    }),
+    default: [],
+    doc: 'Headers of a command that go on to its replies, events, forwards and side effects, 32 and 8 KiB at most.',
   }),
 
   'registry.urls': option({

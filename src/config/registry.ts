@@ -48,6 +48,7 @@ export const schemaFields = {
 
 interface Given {
   readonly format: string;
+  readonly cloudevents?: string;
   readonly subjectNameStrategy?: unknown;
   readonly subject?: unknown;
   readonly schemaVersion?: unknown;
@@ -60,6 +61,10 @@ export function isSchemaFormat(format: string): format is SchemaFormat {
 
 /** What is for the registry says nothing of other formats. */
 export function onlyOfRegistry(given: Given, context: z.RefinementCtx): void {
+  if (isSchemaFormat(given.format) && given.cloudevents === 'structured') {
+    const message = `binary or none, as the format is ${given.format}, whose values are framed for the registry`;
+    context.addIssue({ code: 'custom', path: ['cloudevents'], message });
+  }
   if (given.format === 'registry' || isSchemaFormat(given.format)) return;
   for (const name of ['subjectNameStrategy', 'subject', 'schemaVersion', 'types'] as const) {
     if (given[name] === undefined) continue;

@@ -2,10 +2,12 @@ import { z } from 'zod';
 import { onlyOfRegistry, SCHEMA_FORMATS, schemaFields, subjectFields, typesOfRegistry } from './registry.ts';
 import { suggest } from './suggest.ts';
 
-/** How the payload of a record is read. */
-const INPUT_FORMATS = ['auto', 'protobuf', 'json', 'registry'] as const;
-/** How it is written. */
-const OUTPUT_FORMATS = ['auto', 'protobuf', 'json', ...SCHEMA_FORMATS] as const;
+/** How the payload of a record is read, and how it is written. */
+const INPUT_FORMATS = ['auto', 'protobuf', 'json', 'text', 'bytes', 'cloudevents', 'registry'] as const;
+const OUTPUT_FORMATS = ['auto', 'protobuf', 'json', 'text', 'bytes', ...SCHEMA_FORMATS] as const;
+
+/** Where a record says what CloudEvents has an event say of itself. */
+const EVENT_MODES = ['binary', 'structured', 'none'] as const;
 
 /** Where the entity id of a command comes from; `auto` is the record's key, else the field that the descriptor marks. */
 const ENTITY_ID_SOURCES = ['auto', 'key', 'field'] as const;
@@ -24,14 +26,21 @@ export const topicName = () => matching(TOPIC_NAME, TOPIC_EXPECTED);
 export const serviceName = () =>
   matching(SERVICE_NAME, 'the full name of a gRPC service, for example shop.CartService');
 export const methodName = () => matching(METHOD_NAME, 'the name of a method of that service, for example AddItem');
-const format = <const T extends readonly ['auto', ...string[]]>(formats: T, what: string) =>
+const choiceOf = <const T extends readonly string[]>(values: T, what: string) =>
   z
-    .enum(formats, { error: `one of ${formats.join(', ')}` })
-    .default('auto' as never)
+    .enum(values, { error: `one of ${values.join(', ')}` })
+    .default(values[0] as T[number])
     .describe(what);
-
-const WRITTEN =
-  'How the payload is written; `auto` keeps what the function gave. The last three are framed for the schema registry.';
+const writtenAs = () =>
+  choiceOf(
+    OUTPUT_FORMATS,
+    'How the payload is written; `auto` keeps what the function gave. The last three are framed for the schema registry.',
+  );
+const eventMode = () =>
+  choiceOf(
+    EVENT_MODES,
+    'Where the CloudEvents attributes stand: in the headers (`binary`), with the payload in the value (`structured`), or nowhere.',
+  );
 
 /** A map with these keys and no others. */
 export function fields<T extends z.ZodRawShape>(shape: T) {
@@ -62,9 +71,9 @@ export const subscriptionSchema = fields({
   topic: topicName().describe('The input topic.'),
   service: serviceName().describe('Full name of the gRPC service whose method takes the records.'),
   method: methodName().describe('The method that takes the records.'),
-  format: format(
+  format: choiceOf(
     INPUT_FORMATS,
-    'How the payload is read; `auto` goes by the headers of the record, `registry` by the schema of the registry that it is framed with.',
+    'How the payload is read; `auto` goes by the headers of the record, and so does `cloudevents`, which takes nothing else; `registry` by the schema of the registry that it is framed with.',
   ),
   entityId: z
     .enum(ENTITY_ID_SOURCES, { error: `one of ${ENTITY_ID_SOURCES.join(', ')}` })
@@ -79,7 +88,8 @@ export const replySchema = fields({
   service: serviceName().describe('Full name of the gRPC service.'),
   method: methodName().describe('The method whose replies are published.'),
   topic: topicName().describe('The output topic.'),
-  format: format(OUTPUT_FORMATS, WRITTEN),
+  format: writtenAs(),
+  cloudevents: eventMode(),
   ...schemaFields,
 }).superRefine(onlyOfRegistry);
 
@@ -91,7 +101,8 @@ export const eventSchema = fields({
     .describe('The entity type whose state events are published; this or `service`.'),
   service: serviceName().optional().describe('The gRPC service whose entities\u2019 state events are published.'),
   topic: topicName().describe('The topic for state events.'),
-  format: format(OUTPUT_FORMATS, WRITTEN),
+  format: writtenAs(),
+  cloudevents: eventMode(),
   ...schemaFields,
 })
   .refine((event) => (event.entityType === undefined) !== (event.service === undefined), {

@@ -3,6 +3,7 @@ import { asProtobuf } from '../codec/any.ts';
 import { encodeCommandRecord } from '../codec/command-record.ts';
 import type { Destination, Encode } from '../codec/encode.ts';
 import { entityIdFromPayload } from '../codec/entity-key.ts';
+import { type PassedHeaders, withPassed } from '../codec/passed-headers.ts';
 import { messageOf, StateferryError } from '../errors.ts';
 import type { JournalDeletion, JournalEvent, JournalKey, JournalSnapshot, JournalValue } from '../model/chunk.ts';
 import type { Caller, Command } from '../model/command.ts';
@@ -55,6 +56,8 @@ export interface DecisionContext {
   readonly shards: number;
   /** Python SDKs number their snapshots wrongly and cannot start from one (PROTOCOLS 5, 10). */
   readonly ignoreSnapshots: boolean;
+  /** Headers of a command that go on to its outputs and to the commands that it leads to; absent: none. */
+  readonly passed?: PassedHeaders | undefined;
   /** Bytes of one output's value at most. */
   readonly maxOutputBytes: number;
   /** The largest batch that a topic takes: a record that the broker refuses would hold up its shard for ever. */
@@ -240,6 +243,7 @@ function publish(
     ...(command.key === null && { partition: partitionFor(Buffer.from(command.id), destination.partitions) }),
     payload,
     metadata,
+    ...(context.passed !== undefined && { passed: context.passed(command.metadata) }),
     ce: { id, source: `/${context.deployment}/${service}`, subject: command.entityId },
     origin: command.id,
   });
@@ -321,7 +325,8 @@ export function derive(
     method: call.method,
     entityId,
     payload: asProtobuf(target.inputType, call.payload.value),
-    metadata: call.metadata,
+    metadata:
+      context.passed === undefined ? call.metadata : withPassed(call.metadata, context.passed(command.metadata)),
     ...answering,
     key,
     topic: context.commandTopic,

@@ -1,13 +1,12 @@
-import type { Destination } from '../codec/encode.ts';
+import { BYTES_VALUE, STRING_VALUE } from '../codec/any.ts';
+import type { InputFormat } from '../codec/decode.ts';
+import type { Destination, EventMode, OutputFormat } from '../codec/encode.ts';
 import { StateferryError } from '../errors.ts';
 import type { Component, FunctionSpec, Method } from '../model/component.ts';
 import type { Feed } from '../model/feed.ts';
-import type { FramedWriter, SchemaFormat, SubjectStrategy, Subjects } from '../model/framed.ts';
+import { type FramedWriter, isSchemaFormat, type SubjectStrategy, type Subjects } from '../model/framed.ts';
 import { planFeeds } from './feed-plan.ts';
 
-/** How a payload is read: by its headers, or always as said. */
-export type InputFormat = 'auto' | 'protobuf' | 'json' | 'registry';
-export type OutputFormat = 'protobuf' | 'json' | SchemaFormat;
 /** In the configuration, `auto` keeps what the function gave, as `protobuf` does. */
 type ConfiguredFormat = OutputFormat | 'auto';
 /** Where a record's entity id is: its key, the entity-key field, or the key and, without one, the field. */
@@ -38,6 +37,8 @@ export interface RouteConfig {
     readonly method: string;
     readonly topic: string;
     readonly format: ConfiguredFormat;
+    /** Absent: `binary`. */
+    readonly cloudevents?: EventMode;
   })[];
   /** Named by entity type, or by the service whose entities are meant. */
   readonly events: readonly (ConfiguredSchemas & {
@@ -45,6 +46,8 @@ export interface RouteConfig {
     readonly service?: string | undefined;
     readonly topic: string;
     readonly format: ConfiguredFormat;
+    /** Absent: `binary`. */
+    readonly cloudevents?: EventMode;
   })[];
   /** The function's methods are served at the doors: it needs no topic. */
   readonly doors: boolean;
@@ -63,12 +66,10 @@ export interface TopicRoute {
   readonly subjects?: Subjects;
 }
 
-export interface OutputRoute {
-  readonly topic: string;
-  readonly format: OutputFormat;
+export type OutputRoute = Omit<Destination, 'partitions' | 'writer'> & {
   /** With a format of the schema registry; `types`: what the route writes. */
   readonly schemas?: Subjects & { readonly version: number | undefined; readonly types: readonly string[] };
-}
+};
 
 /** Topic → methods, reply → topics, state events → topics: annotations and configuration in one. Pure. */
 export interface RoutePlan {
@@ -82,6 +83,8 @@ export interface RoutePlan {
   /** What the annotations ask for and this version does not do; the rest runs. */
   readonly unserved: readonly string[];
 }
+
+const ANY = 'google.protobuf.Any';
 
 export function methodKey(method: Method): string {
   return `${method.component.service}/${method.name}`;
@@ -108,6 +111,13 @@ export function planRoutes(spec: FunctionSpec, config: RouteConfig): RoutePlan {
   const feed = (method: Method, route: Omit<TopicRoute, 'methods' | 'ignored'>, where: string): void => {
     if (method.clientStreaming || method.serverStreaming) {
       faults.push(`${where} feeds ${methodKey(method)}, which streams; a topic can feed unary methods only`);
+      return;
+    }
+    const wrapper = route.format === 'text' ? STRING_VALUE : route.format === 'bytes' ? BYTES_VALUE : undefined;
+    if (wrapper !== undefined && method.inputType !== wrapper && method.inputType !== ANY) {
+      faults.push(
+        `${where} reads the topic "${route.topic}" as ${route.format}, and ${methodKey(method)} takes ${method.inputType}, where ${wrapper} or ${ANY} is right`,
+      );
       return;
     }
     const before = inputs.get(route.topic);
@@ -144,13 +154,18 @@ export function planRoutes(spec: FunctionSpec, config: RouteConfig): RoutePlan {
     const subjects = format === 'registry' ? { subjects: subjectsOf(given) } : {};
     if (method !== undefined) feed(method, { topic, format, entityId, ignoreUnknown: false, ...subjects }, where);
   }
-  for (const { service, method: name, topic, format, ...given } of config.replies) {
-    const method = find(service, name, `topics.destinations.replies (topic "${topic}")`);
-    if (method !== undefined)
-      publish(replies, methodKey(method), outputRoute(topic, format, given, [method.outputType]));
+  for (const { service, method: name, topic, ...how } of config.replies) {
+    const where = `topics.destinations.replies (topic "${topic}")`;
+    const method = find(service, name, where);
+    if (method === undefined) continue;
+    if (how.format === 'text' && ![STRING_VALUE, ANY].includes(method.outputType)) {
+      faults.push(
+        `${where} writes the replies of ${methodKey(method)} as text, and they are ${method.outputType}, where ${STRING_VALUE} or ${ANY} is right`,
+      );
+    } else publish(replies, methodKey(method), outputRoute(topic, how, [method.outputType]));
   }
   const entities = [...spec.components.values()].filter((component) => component.kind !== 'action');
-  for (const { entityType, service, topic, format, ...given } of config.events) {
+  for (const { entityType, service, topic, ...how } of config.events) {
     const component = entities.find((c) =>
       entityType === undefined ? c.service === service : c.entityType === entityType,
     );
@@ -159,7 +174,7 @@ export function planRoutes(spec: FunctionSpec, config: RouteConfig): RoutePlan {
         `topics.destinations.events (topic "${topic}") names ${entityType ?? service}, which is a replicated entity, whose changes are not ` +
           'published; publish the replies of its methods instead (topics.destinations.replies)',
       );
-    } else if (component !== undefined) publish(events, component.entityType, outputRoute(topic, format, given, []));
+    } else if (component !== undefined) publish(events, component.entityType, outputRoute(topic, how, []));
     else {
       const known = entities.map((c) => (entityType === undefined ? c.service : c.entityType)).join(', ') || 'none';
       faults.push(
@@ -218,16 +233,21 @@ function subjectsOf({ subjectNameStrategy: strategy = 'TopicNameStrategy', subje
   return { strategy, subject };
 }
 
+/** `types`: what goes there whatever the configuration says. */
 function outputRoute(
   topic: string,
-  format: ConfiguredFormat,
-  given: ConfiguredSchemas,
+  how: ConfiguredSchemas & { readonly format: ConfiguredFormat; readonly cloudevents?: EventMode },
   types: readonly string[],
 ): OutputRoute {
-  if (format === 'auto' || format === 'protobuf' || format === 'json')
-    return { topic, format: format === 'json' ? 'json' : 'protobuf' };
-  const { schemaVersion: version, types: others = [] } = given;
-  return { topic, format, schemas: { ...subjectsOf(given), version, types: [...new Set([...types, ...others])] } };
+  const { format, cloudevents = 'binary', schemaVersion: version, types: others = [] } = how;
+  return {
+    topic,
+    format: format === 'auto' ? 'protobuf' : format,
+    ...(cloudevents !== 'binary' && { events: cloudevents }),
+    ...(isSchemaFormat(format) && {
+      schemas: { ...subjectsOf(how), version, types: [...new Set([...types, ...others])] },
+    }),
+  };
 }
 
 function* methodsOf(spec: FunctionSpec): Generator<Method> {
@@ -264,9 +284,10 @@ export function createRoutes(
   writers: ReadonlyMap<string, FramedWriter> = new Map(),
 ): Routes {
   const byTopic = new Map<string, Destination>();
-  const toDestination = ({ topic, format }: OutputRoute): Destination => {
+  const toDestination = ({ schemas: _, ...route }: OutputRoute): Destination => {
+    const { topic } = route;
     const writer = writers.get(topic);
-    const destination = { topic, format, partitions: partitions.get(topic) ?? 1, ...(writer && { writer }) };
+    const destination = { ...route, partitions: partitions.get(topic) ?? 1, ...(writer && { writer }) };
     if (!byTopic.has(topic)) byTopic.set(topic, destination);
     return destination;
   };

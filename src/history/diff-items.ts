@@ -75,7 +75,9 @@ function entityOf(
   { service }: Identity,
   entityTypes: ReadonlyMap<string, string>,
 ): { entityType: string; entityId: string } {
-  return { entityType: entityTypes.get(service) ?? '', entityId: textOf(record, 'ce_subject') };
+  // A destination may have none of the headers of CloudEvents; the key is the entity id too.
+  const entityId = textOf(record, 'ce_subject') || (record.key === null ? '' : Buffer.from(record.key).toString());
+  return { entityType: entityTypes.get(service) ?? '', entityId };
 }
 
 function textOf(record: AnyRecord, name: string): string {

@@ -1,6 +1,10 @@
 /** Output formats whose values are framed for a schema registry. */
 export type SchemaFormat = 'avro' | 'json-schema' | 'registry-protobuf';
 
+export function isSchemaFormat(format: string): format is SchemaFormat {
+  return format === 'avro' || format === 'json-schema' || format === 'registry-protobuf';
+}
+
 /** How the subject of a topic's values is named, by the names of Confluent's strategies. */
 export type SubjectStrategy = 'TopicNameStrategy' | 'RecordNameStrategy' | 'TopicRecordNameStrategy';
 

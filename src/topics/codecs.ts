@@ -5,16 +5,38 @@ import snappy from 'snappy';
 
 const { CompressionCodecs, CompressionTypes } = kafkajs;
 
+/** What batches can be written in. zstd is read only: there is no compressor of it that npm alone brings to Node 20. */
+export const COMPRESSIONS = ['none', 'gzip', 'snappy', 'lz4'] as const;
+export type Compression = (typeof COMPRESSIONS)[number];
+
+const TYPES: Readonly<Record<Compression, kafkajs.CompressionTypes>> = {
+  none: CompressionTypes.None,
+  gzip: CompressionTypes.GZIP,
+  snappy: CompressionTypes.Snappy,
+  lz4: CompressionTypes.LZ4,
+};
+
+/** kafkajs' name of a codec. */
+export function codecOf(compression: Compression): kafkajs.CompressionTypes {
+  return TYPES[compression];
+}
+
 /** Header of the framing that Java's snappy stream writes: magic (8 bytes), version and compatible version (4 each). */
 const XERIAL_MAGIC = Buffer.from([0x82, 0x53, 0x4e, 0x41, 0x50, 0x50, 0x59, 0x00]);
 const XERIAL_HEADER = 16;
 
-async function uncompressSnappy(buffer: Buffer): Promise<Buffer> {
+/**
+ * What snappy compressed, in blocks behind the header of Java's stream or as one without it. Throws for what is neither,
+ * and for a block that is not all there.
+ */
+export async function uncompressSnappy(buffer: Buffer): Promise<Buffer> {
   if (!buffer.subarray(0, XERIAL_MAGIC.length).equals(XERIAL_MAGIC))
     return uncompressed(await snappy.uncompress(buffer));
   const blocks: Buffer[] = [];
   for (let at = XERIAL_HEADER; at < buffer.length; ) {
     const size = buffer.readInt32BE(at);
+    if (size <= 0 || at + 4 + size > buffer.length)
+      throw new RangeError(`a snappy block is of ${size} bytes at ${at} of ${buffer.length}`);
     blocks.push(uncompressed(await snappy.uncompress(buffer.subarray(at + 4, at + 4 + size))));
     at += 4 + size;
   }

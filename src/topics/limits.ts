@@ -8,6 +8,14 @@ const SETTING = 'max.message.bytes';
 export const DEFAULT_MESSAGE_BYTES = 1_048_588;
 
 /**
+ * How large a batch may be that is to be compressed, of a topic that takes `most` bytes: what cannot be compressed grows, by
+ * less than a thousandth and a few bytes with any of the codecs, and a batch that the broker refuses would hold up its shard.
+ */
+export function beforeCompression(most: number): number {
+  return most - Math.ceil(most / 1_024) - 64;
+}
+
+/**
  * The largest batch that each topic takes, in bytes; all of them must be there. Without the right to read settings
  * (`DescribeConfigs`), Kafka's default is assumed.
  */

@@ -3,6 +3,7 @@ import kafkajs, { type IHeaders, type Kafka, type Message, type Producer, type T
 import { asBuffer } from '../bytes.ts';
 import type { OutputRecord, Positions } from '../model/record.ts';
 import { checkAcknowledged } from './acknowledged.ts';
+import { type Compression, codecOf } from './codecs.ts';
 import { DEFAULT_MESSAGE_BYTES } from './limits.ts';
 import { BATCH_BYTES, recordBytes } from './record-bytes.ts';
 
@@ -46,6 +47,8 @@ export function createTransactor(options: {
   transactionTimeoutMs: number;
   /** The largest batch that a topic takes, in bytes; absent: Kafka's default. A larger record is sent, and refused. */
   messageBytes?: (topic: string) => number;
+  /** Absent: none. The codecs must be registered (codecs.ts). */
+  compression?: Compression;
   /**
    * A connection to a broker is lost: this transactor must be closed and never used again, even if every commit was
    * answered. A broker that dies between the answer and the markers may lose these; what the producer wrote next would then go
@@ -54,6 +57,7 @@ export function createTransactor(options: {
   onLost?: (error: Error) => void;
 }): Transactor {
   const { messageBytes = () => DEFAULT_MESSAGE_BYTES } = options;
+  const compression = codecOf(options.compression ?? 'none');
   let lost: Error | undefined;
   let closed = false;
   const kafka = options.connect(() => {
@@ -81,7 +85,7 @@ export function createTransactor(options: {
     // First, because it is what waits for the markers of the transaction before.
     await sendOffsets(transaction, { consumerGroupId: options.groupId, topics: groupOffsets(offsets) });
     for (const slice of slices(outputs, messageBytes)) {
-      checkAcknowledged(slice, await transaction.sendBatch({ acks: -1, topicMessages: slice }));
+      checkAcknowledged(slice, await transaction.sendBatch({ acks: -1, compression, topicMessages: slice }));
     }
     await transaction.commit();
   }

@@ -4,9 +4,11 @@ import { itemOf } from '../codec/answer-record.ts';
 import {
   DEAD_LETTER_HEADERS,
   DOOR_HEADER,
+  ID_HEADER,
   ORIGIN_HEADER,
   PLACE_HEADER,
   PUT_BACK_HEADER,
+  SOURCE_HEADER,
 } from '../codec/header-names.ts';
 import type { CommandId } from '../model/command.ts';
 import type { InputRecord, OutputRecord } from '../model/record.ts';
@@ -99,9 +101,9 @@ export function identify(
     };
   }
   if (isCommand) return { kind: 'command', id: origin, origin, root, stood: undefined, service: '' };
-  const id = header('ce_id');
+  const id = header('ce_id') ?? header(ID_HEADER);
   const [, command, what] = (id === undefined ? null : CE_ID.exec(id)) ?? [];
-  const source = header('ce_source');
+  const source = header('ce_source') ?? header(SOURCE_HEADER);
   const prefix = `/${where.deployment}/`;
   if (id === undefined || command !== origin || what === undefined || !source?.startsWith(prefix)) return undefined;
   const kind = what === 'reply' || what === 'state' ? what : 'event';

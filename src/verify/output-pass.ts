@@ -97,6 +97,8 @@ export function checkOutputs(ground: Ground): OutputCheck {
   }
 
   /** What the event must look like on each topic that its entity's events go to. */
+  const serviceOf = new Map([...ground.components.values()].map((c) => [c.entityType, c.service]));
+
   function* eventOutputs(event: EventWithPayload, index: number): Generator<OutputRecord> {
     for (const destination of ground.eventDestinations.get(event.entityType) ?? []) {
       try {
@@ -105,7 +107,11 @@ export function checkOutputs(ground: Ground): OutputCheck {
           key: Buffer.from(event.entityId),
           payload: { typeUrl: event.typeUrl, value: event.payload },
           metadata: [],
-          ce: { id: `${event.commandId}/event-${index}`, source: `/${deployment}/`, subject: event.entityId },
+          ce: {
+            id: `${event.commandId}/event-${index}`,
+            source: `/${deployment}/${serviceOf.get(event.entityType) ?? ''}`,
+            subject: event.entityId,
+          },
           origin: event.commandId,
         });
       } catch {

@@ -156,3 +156,137 @@ describe('createEncoder', () => {
     expect(decoded.kind === 'command' && Buffer.from(decoded.payload.value)).toEqual(added.value);
   });
 });
+
+describe('a destination of CloudEvents', () => {
+  const own = [
+    { key: 'ce-tenant', value: 'acme' },
+    { key: 'ce-Not_A_Name', value: 'x' },
+    { key: 'tag', value: 'y' },
+  ];
+
+  it('has the whole event in the value in structured mode, the same bytes each time', () => {
+    const destination = { ...AS_JSON, events: 'structured' } as const;
+    const record = encode({ destination, metadata: own });
+
+    expect(String(record.value)).toBe(
+      '{"specversion":"1.0","id":"carts/3/41","type":"shop.AddItem","source":"/shop/shop.Cart","subject":"cart-1","tenant":"acme",' +
+        '"datacontenttype":"application/json","data":{"cartId":"cart-1","quantity":2}}',
+    );
+    expect(record.headers).toEqual([
+      ['content-type', 'application/cloudevents+json'],
+      ['tag', 'y'],
+      ['stateferry-id', 'carts/3/41'],
+      ['stateferry-source', '/shop/shop.Cart'],
+      ['stateferry-origin', 'carts/3/41'],
+    ]);
+    expect(encode({ destination, metadata: own })).toEqual(record);
+  });
+
+  it('has none of it where it is to be a plain record', () => {
+    const record = encode({ destination: { ...AS_JSON, events: 'none' }, metadata: own });
+
+    expect(String(record.value)).toBe('{"cartId":"cart-1","quantity":2}');
+    expect(record.headers.map(([name]) => name)).toEqual([
+      'content-type',
+      'tag',
+      'stateferry-id',
+      'stateferry-source',
+      'stateferry-origin',
+    ]);
+  });
+
+  it.each(['protobuf', 'json', 'bytes'] as const)(
+    'is read back from structured mode as the same message (%s)',
+    (format) => {
+      const { topic, key, value, headers } = encode({ destination: { ...PROTOBUF, format, events: 'structured' } });
+      const decoder = createDecoder({
+        descriptors: shop.descriptors,
+        anyUrls: URLS,
+        subscriptions: [
+          {
+            topic: 'out',
+            format: 'cloudevents',
+            entityId: 'field',
+            ignoreUnknown: false,
+            methods: [shop.method(shop.cart, 'Add')],
+          },
+        ],
+      });
+
+      const decoded = decoder.decode(
+        inputRecord({
+          topic,
+          key: key as Buffer,
+          value: Buffer.from(value as Uint8Array),
+          headers: Object.fromEntries(headers) as Record<string, string>,
+        }),
+      );
+
+      expect(decoded).toMatchObject({ kind: 'command', entityId: 'cart-1' });
+      expect(decoded.kind === 'command' && Buffer.from(decoded.payload.value)).toEqual(Buffer.from(added.value));
+    },
+  );
+
+  it('refuses JSON of the function that is none, which would make the event none', () => {
+    const payload = wrapJson(URLS, 'Cart', Buffer.from('{'));
+
+    expect(() => encode({ payload, destination: { ...AS_JSON, events: 'structured' } })).toThrow(
+      expect.objectContaining({ code: 'FUNCTION_BROKEN_REPLY' }),
+    );
+  });
+});
+
+describe('a destination of text or bytes', () => {
+  const TEXT: Destination = { topic: 'out', format: 'text', partitions: 1 };
+  const RAW: Destination = { topic: 'out', format: 'bytes', partitions: 1 };
+  const wrapper = (name: string, text: string): Payload => ({
+    typeUrl: `type.googleapis.com/google.protobuf.${name}`,
+    value: Buffer.from([0x0a, text.length, ...Buffer.from(text)]),
+  });
+
+  it.each<[Destination, Payload, string, string]>([
+    [TEXT, wrapper('StringValue', 'abc'), 'abc', 'text/plain; charset=utf-8'],
+    [TEXT, wrapString(URLS, Buffer.from('abc')), 'abc', 'text/plain; charset=utf-8'],
+    [TEXT, wrapJson(URLS, 'Cart', Buffer.from('{"a":1}')), '{"a":1}', 'text/plain; charset=utf-8'],
+    [RAW, wrapper('BytesValue', 'abc'), 'abc', 'application/octet-stream'],
+    [RAW, wrapBytes(URLS, Buffer.from('abc')), 'abc', 'application/octet-stream'],
+    [RAW, wrapString(URLS, Buffer.from('abc')), 'abc', 'application/octet-stream'],
+    [RAW, { typeUrl: 'type.googleapis.com/shop.Done', value: Buffer.from('abc') }, 'abc', 'application/octet-stream'],
+  ])('gets what is in the payload: %#', (destination, payload, text, contentType) => {
+    const record = encode({ destination, payload });
+
+    expect(Buffer.from(record.value ?? []).toString()).toBe(text);
+    expect(header(record, 'content-type')).toBe(contentType);
+  });
+
+  it.each<[string, Payload]>([
+    ['a message', { typeUrl: 'type.googleapis.com/shop.Done', value: Buffer.alloc(0) }],
+    ['bytes', wrapBytes(URLS, Buffer.from('abc'))],
+    [
+      'a broken StringValue',
+      { typeUrl: 'type.googleapis.com/google.protobuf.StringValue', value: Buffer.from([0x0a, 9]) },
+    ],
+  ])('refuses %s as text', (_title, payload) => {
+    expect(() => encode({ destination: TEXT, payload })).toThrow(
+      expect.objectContaining({ code: 'FUNCTION_BROKEN_REPLY' }),
+    );
+  });
+
+  it('has the headers that go on, behind those of the function, which count first', () => {
+    const record = encode({
+      metadata: [{ key: 'tag', value: 'own' }],
+      passed: [
+        { key: 'tag', value: 'passed' },
+        { key: 'x', value: '1' },
+        { key: 'x', value: '2' },
+      ],
+    });
+
+    expect(record.headers.slice(-4)).toEqual([
+      ['tag', 'own'],
+      ['x', '1'],
+      ['x', '2'],
+      ['stateferry-origin', 'carts/3/41'],
+    ]);
+  });
+});

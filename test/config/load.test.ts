@@ -45,6 +45,7 @@ const OTHER = {
   'kafka.topicCheckMs': 10_001,
   'kafka.replicationFactor': 3,
   'kafka.start': 'latest',
+  'kafka.compression': 'lz4',
   'postgres.url': 'postgresql://other@db:5433/x',
   'postgres.schema': 'other',
   'postgres.poolSize': 9,
@@ -71,9 +72,10 @@ const OTHER = {
     { topic: 'in', service: 'shop.CartService', method: 'Add', format: 'json', entityId: 'key' },
   ],
   'topics.destinations': {
-    replies: [{ service: 'shop.CartService', method: 'Add', topic: 'out', format: 'auto' }],
-    events: [{ entityType: 'carts', topic: 'events', format: 'protobuf' }],
+    replies: [{ service: 'shop.CartService', method: 'Add', topic: 'out', format: 'auto', cloudevents: 'structured' }],
+    events: [{ entityType: 'carts', topic: 'events', format: 'protobuf', cloudevents: 'binary' }],
   },
+  'topics.passHeaders': ['traceparent', 'x-tenant-*'],
   'registry.urls': ['http://127.0.0.1:8081', 'https://registry.example/apis/ccompat/v7'],
   'registry.auth': { user: 'me', password: 'a-password' },
   'registry.tls': { caFile: '/run/ca.pem' },
@@ -308,6 +310,15 @@ describe('faults', () => {
     ['topics.destinations', '{"events":[{"topic":"t"}]}'],
     ['topics.destinations', '{"events":[{"topic":"t","entityType":"a","service":"b"}]}'],
     ['topics.destinations', '[]'],
+    ['topics.destinations', '{"events":[{"topic":"t","entityType":"a","cloudevents":"batch"}]}'],
+    ['topics.subscriptions', '[{"topic":"t","service":"a.B","method":"C","format":"xml"}]'],
+    ['kafka.compression', 'zstd'],
+    ['topics.passHeaders', '*'],
+    ['topics.passHeaders', 'x-*-y'],
+    ['topics.passHeaders', 'ce_id'],
+    ['topics.passHeaders', 'Content-Type'],
+    ['topics.passHeaders', 'stateferry-*'],
+    ['topics.passHeaders', '_kalix-src'],
   ] as const)('%s=%j stops the start', (name, value) => {
     expect(sentenceOf(() => load({ argvFlags: { set: [`${name}=${value}`] } }))).toContain(name);
   });

@@ -2,6 +2,7 @@ import { beforeAll, describe, expect, it } from 'vitest';
 import { decodeAnswer } from '../../src/codec/answer-record.ts';
 import { decodeCommandRecord } from '../../src/codec/command-record.ts';
 import { createEncoder } from '../../src/codec/encode.ts';
+import { createPassedHeaders } from '../../src/codec/passed-headers.ts';
 import { type DecisionContext, decide } from '../../src/engine/decide.ts';
 import { createRoutes, planRoutes, type RouteConfig } from '../../src/engine/routes.ts';
 import type { Caller, Command } from '../../src/model/command.ts';
@@ -49,7 +50,8 @@ beforeAll(() => {
 });
 
 const DONE = { typeUrl: 'type.googleapis.com/shop.Done', value: Buffer.from('done') };
-const reply: Effect['answer'] = { kind: 'reply', payload: DONE, metadata: [] };
+const DONE_REPLY = { kind: 'reply', payload: DONE, metadata: [] } as const;
+const reply: Effect['answer'] = DONE_REPLY;
 const effect = (more: Partial<Effect> = {}): Effect => ({ answer: reply, sideEffects: [], events: [], ...more });
 
 function command(more: Partial<Command> = {}): Command {
@@ -291,5 +293,70 @@ describe('planning routes', () => {
       entityId: 'auto' as const,
     }));
     expect(() => planRoutes(spec, { ...ROUTES, subscriptions: twice })).toThrow('takes already');
+  });
+});
+
+describe('headers that go on by rule', () => {
+  const passing = (): DecisionContext => ({ ...context, passed: createPassedHeaders(['traceparent', 'x-*']) });
+  const given = [
+    { key: 'traceparent', value: '00-a' },
+    { key: 'x-tenant', value: 'acme' },
+    { key: 'other', value: 'no' },
+  ];
+  const headersOf = ({ headers }: OutputRecord) => headers.filter(([name]) => /^(traceparent|x-|other)/.test(name));
+
+  it('stand on replies and events, where the function gave none of the name', () => {
+    const events = [{ typeUrl: 'type.googleapis.com/shop.Item', value: Buffer.from('x') }];
+    const answer: Effect['answer'] = { ...DONE_REPLY, metadata: [{ key: 'X-Tenant', value: 'own' }] };
+    const { outputs } = decide(
+      command({ metadata: given }),
+      effect({ answer, events }),
+      { seq: 0, revision: 0 },
+      passing(),
+    );
+
+    expect(outputs.map((output) => [output.topic, headersOf(output)])).toEqual([
+      [
+        'events',
+        [
+          ['traceparent', '00-a'],
+          ['x-tenant', 'acme'],
+        ],
+      ],
+      [
+        'added',
+        [
+          ['x-tenant', 'own'],
+          ['traceparent', '00-a'],
+        ],
+      ],
+    ]);
+  });
+
+  it('go with forwards and side effects, so that they reach what comes of those', () => {
+    const call = {
+      service: 'shop.Cart',
+      method: 'Add',
+      payload: { typeUrl: 'type.googleapis.com/shop.AddItem', value: Buffer.from('\x0a\x01c') },
+      metadata: [{ key: 'traceparent', value: '00-own' }],
+    };
+    const sideEffects = [{ ...call, synchronous: false }];
+    const { outputs } = decide(
+      command({ metadata: given }),
+      effect({ sideEffects }),
+      { seq: 0, revision: 0 },
+      passing(),
+    );
+    const derived = readCommand(outputs.find(({ topic }) => topic === 'd-commands') as OutputRecord);
+
+    expect(derived).toMatchObject({ metadata: [...call.metadata, { key: 'x-tenant', value: 'acme' }] });
+  });
+
+  it('are the same whenever the command is decided again, and none without a rule', () => {
+    const again = () => decide(command({ metadata: given }), effect(), { seq: 0, revision: 0 }, passing());
+
+    expect(again()).toEqual(again());
+    const without = decide(command({ metadata: given }), effect(), { seq: 0, revision: 0 }, context);
+    expect(without.outputs.flatMap(headersOf)).toEqual([]);
   });
 });

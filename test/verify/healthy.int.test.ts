@@ -20,8 +20,12 @@ const file = fileScope();
 const fn = await startFunction(file, { source: 'trouble' });
 
 /** An office that has worked and stopped. */
-async function worked(t: Scope, config: Parameters<typeof createOffice>[2] = {}): Promise<Office> {
-  const office = await createOffice(t, fn, config);
+async function worked(
+  t: Scope,
+  config: Parameters<typeof createOffice>[2] = {},
+  how: Parameters<typeof createOffice>[3] = {},
+): Promise<Office> {
+  const office = await createOffice(t, fn, config, how);
   const runtime = startRuntime(t, office.config);
   await runtime.ready();
   await workOn(office, 8);
@@ -49,8 +53,17 @@ describe('verify holds', () => {
     expect(often.checks).toEqual(once.checks);
   });
 
-  it('for what is older than the outbox keeps: events by the journal, all else by the headers', async (t) => {
-    const office = await worked(t, { 'journal.outboxRetentionChunks': 2 });
+  it('for what is older than the outbox keeps: events by the journal, all else by the headers, in whatever form', async (t) => {
+    const office = await worked(
+      t,
+      { 'journal.outboxRetentionChunks': 2, 'kafka.compression': 'lz4' },
+      { replies: 'none', events: 'structured' },
+    );
+    const events = await readCommitted(office.topics.added, 'end');
+    expect(events.map(({ headers, value }) => [headers['content-type'], JSON.parse(String(value)).id])).toEqual(
+      events.map(({ headers }) => ['application/cloudevents+json', headers['stateferry-id']]),
+    );
+    expect(events.length).toBeGreaterThan(100);
     const report = await office.verify();
     expect(faultsOf(report)).toEqual([]);
     const { counts, reach } = checkOf(report, 'outputs');

@@ -36,7 +36,14 @@ export interface Office {
   verify(options?: Partial<Parameters<typeof judge>[1]>): Promise<Report>;
 }
 
-export async function createOffice(t: Scope, fn: FunctionProcess, more: Assumed = {}): Promise<Office> {
+/** `how`: the destinations' setting `cloudevents`. */
+export async function createOffice(
+  t: Scope,
+  fn: FunctionProcess,
+  more: Assumed = {},
+  how: { readonly replies?: string; readonly events?: string } = {},
+): Promise<Office> {
+  const { replies: ofReplies = 'binary', events: ofEvents = 'binary' } = how;
   const partitions = 3;
   const name = deploymentName(t);
   const topicOf = (what: string, count = partitions) => createTopic(t, { partitions: count, name: what });
@@ -70,10 +77,10 @@ export async function createOffice(t: Scope, fn: FunctionProcess, more: Assumed 
       // Nothing is seen of a Look.
       replies: methods
         .filter(({ method }) => method !== 'Look')
-        .map((method) => ({ ...method, topic: topics.replies, format: 'json' })),
+        .map((method) => ({ ...method, topic: topics.replies, format: 'json', cloudevents: ofReplies })),
       events: [
-        { service: LEDGERS, topic: topics.added, format: 'json' },
-        { service: BOXES, topic: topics.contents },
+        { service: LEDGERS, topic: topics.added, format: 'json', cloudevents: ofEvents },
+        { service: BOXES, topic: topics.contents, cloudevents: ofEvents },
       ],
     },
     'http.port': 0,

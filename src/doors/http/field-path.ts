@@ -1,5 +1,6 @@
 import type { DescField, DescMessage } from '@bufbuild/protobuf';
 import { isWrapperDesc } from '@bufbuild/protobuf/wkt';
+import { FREE_FORM } from '../../codec/exact-integers.ts';
 
 /** A field by the way to it from a message: the last is the field, the ones before it are single messages. */
 export type FieldPath = readonly [DescField, ...DescField[]];
@@ -9,14 +10,6 @@ const TEXT_MESSAGES: ReadonlySet<string> = new Set([
   'google.protobuf.Timestamp',
   'google.protobuf.Duration',
   'google.protobuf.FieldMask',
-]);
-
-/** Types whose JSON is any JSON. */
-export const FREE_FORM: ReadonlySet<string> = new Set([
-  'google.protobuf.Any',
-  'google.protobuf.ListValue',
-  'google.protobuf.Struct',
-  'google.protobuf.Value',
 ]);
 
 /**

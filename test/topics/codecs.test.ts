@@ -1,0 +1,39 @@
+import { randomBytes } from 'node:crypto';
+import kafkajs from 'kafkajs';
+import { describe, expect, it } from 'vitest';
+import { COMPRESSIONS, codecOf, registerCodecs, uncompressSnappy } from '../../src/topics/codecs.ts';
+import { beforeCompression } from '../../src/topics/limits.ts';
+
+registerCodecs();
+type Codec = { compress(encoder: { buffer: Buffer }): Promise<Buffer> };
+const codecs = kafkajs.CompressionCodecs as unknown as Record<number, () => Codec>;
+
+describe.each(COMPRESSIONS.filter((name) => name !== 'none'))('%s', (name) => {
+  it.each([0, 1, 100, 5_000, 65_537, 1_048_588])('makes no more of %i bytes than a topic takes', async (most) => {
+    const bytes = randomBytes(Math.max(0, beforeCompression(most)));
+    const compressed = await (codecs[codecOf(name)] as () => Codec)().compress({ buffer: bytes });
+
+    expect(compressed.length).toBeLessThanOrEqual(Math.max(most, 64));
+  });
+});
+
+describe('uncompressSnappy', () => {
+  const HEADER = Buffer.from('82534e41505059000000000100000001', 'hex');
+  const block = (size: number, bytes: Buffer): Buffer => {
+    const head = Buffer.alloc(4);
+    head.writeInt32BE(size);
+    return Buffer.concat([head, bytes]);
+  };
+  const hello = Buffer.from([5, 16, ...Buffer.from('hello')]);
+
+  it('reads blocks behind the header of Java’s stream, and a stream without one', async () => {
+    expect(String(await uncompressSnappy(Buffer.concat([HEADER, block(7, hello), block(7, hello)])))).toBe(
+      'hellohello',
+    );
+    expect(String(await uncompressSnappy(hello))).toBe('hello');
+  });
+
+  it.each([0, -4, -20, 8, 0x7fffffff])('refuses a block that says it has %i bytes', async (size) => {
+    await expect(uncompressSnappy(Buffer.concat([HEADER, block(size, hello)]))).rejects.toThrow(/block/);
+  });
+});
