@@ -1,6 +1,16 @@
 import { create, type DescField, type DescMessage, type DescOneof, type Message, ScalarType } from '@bufbuild/protobuf';
 import type avro from 'avsc';
-import { type AvroSchema, branchesOf, describeAvro, isArray, isEnum, isFixed, isMap, isRecord } from './avro-type.ts';
+import {
+  type AvroSchema,
+  branchesOf,
+  describeAvro,
+  isArray,
+  isEnum,
+  isFixed,
+  isMap,
+  isRecord,
+  kindOf,
+} from './avro-type.ts';
 import { enumSpellings, matching, simpleName } from './names.ts';
 import type { Misfit } from './schema.ts';
 import {
@@ -226,7 +236,7 @@ export function avroReader(
     switch (target.kind) {
       case 'message': {
         const { message: desc } = target;
-        const perSecond = type.typeName === 'long' ? TIMESTAMP_UNITS[logical?.logicalType ?? ''] : undefined;
+        const perSecond = kindOf(type) === 'long' ? TIMESTAMP_UNITS[logical?.logicalType ?? ''] : undefined;
         if (desc.typeName === TIMESTAMP && perSecond !== undefined) {
           return (value) => create(desc, toTimestamp(value as bigint, perSecond) as never);
         }
@@ -265,7 +275,7 @@ export function avroReader(
   ): Convert {
     const { scalar } = target;
     const asIs: Convert = (value) => value;
-    switch (type.typeName) {
+    switch (kindOf(type)) {
       case 'boolean':
         if (scalar === ScalarType.BOOL) return asIs;
         break;
@@ -279,6 +289,14 @@ export function avroReader(
       case 'long':
         if (isSigned64(scalar)) return asIs;
         if (isUnsigned64(scalar)) return (value) => natural(value as bigint, path);
+        // The only type of Avro that holds them all.
+        if (isUnsigned32(scalar)) {
+          return (value) => {
+            const number = natural(value as bigint, path);
+            if (number < 2n ** 32n) return Number(number);
+            throw new UnfitValue(`${path} is ${number}, and the message's field holds 32 bits`);
+          };
+        }
         break;
       case 'float':
         if (scalar === ScalarType.FLOAT || scalar === ScalarType.DOUBLE) return asIs;

@@ -53,6 +53,11 @@ export function parseAvro(text: string, imports: readonly string[] = []): AvroSc
   return { type, logicalOf: (of) => logical.get(of) };
 }
 
+/** What the type is, as Avro's specification names it; unions are `union:wrapped`. */
+export function kindOf({ typeName }: avro.Type): string {
+  return typeName === 'abstract:long' ? 'long' : typeName;
+}
+
 export const isRecord = (type: avro.Type): type is avro.types.RecordType => type.typeName === 'record';
 export const isEnum = (type: avro.Type): type is avro.types.EnumType => type.typeName === 'enum';
 export const isFixed = (type: avro.Type): type is avro.types.FixedType => type.typeName === 'fixed';
@@ -81,7 +86,5 @@ export function describeAvro(type: avro.Type, schema: AvroSchema): string {
   if (isUnion)
     return `a union of ${[...(nullable ? ['null'] : []), ...branches.map((b) => describeAvro(b, schema))].join(', ')}`;
   const name = type.name === undefined ? '' : ` ${type.name}`;
-  return logical === undefined
-    ? `Avro ${type.typeName}${name}`
-    : `Avro ${type.typeName}${name} (${logical.logicalType})`;
+  return logical === undefined ? `Avro ${kindOf(type)}${name}` : `Avro ${kindOf(type)}${name} (${logical.logicalType})`;
 }

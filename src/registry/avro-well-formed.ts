@@ -1,6 +1,6 @@
 import { isUtf8 } from 'node:buffer';
 import type avro from 'avsc';
-import { isArray, isEnum, isFixed, isMap, isRecord } from './avro-type.ts';
+import { isArray, isEnum, isFixed, isMap, isRecord, kindOf } from './avro-type.ts';
 import { UnfitValue } from './values.ts';
 
 /** How deep values may nest, as for protobuf (codec/well-formed.ts). */
@@ -68,7 +68,7 @@ export function avroWellFormed(type: avro.Type): (bytes: Buffer, start: number) 
         value(walk);
       });
     }
-    switch (of.typeName) {
+    switch (kindOf(of)) {
       case 'null':
         return () => undefined;
       case 'boolean':

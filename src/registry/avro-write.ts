@@ -7,7 +7,17 @@ import {
   ScalarType,
 } from '@bufbuild/protobuf';
 import type avro from 'avsc';
-import { type AvroSchema, branchesOf, describeAvro, isArray, isEnum, isFixed, isMap, isRecord } from './avro-type.ts';
+import {
+  type AvroSchema,
+  branchesOf,
+  describeAvro,
+  isArray,
+  isEnum,
+  isFixed,
+  isMap,
+  isRecord,
+  kindOf,
+} from './avro-type.ts';
 import { enumSpellings, matching, simpleName } from './names.ts';
 import type { Misfit } from './schema.ts';
 import {
@@ -229,7 +239,7 @@ export function avroWriter(
     const logical = schema.logicalOf(type);
     switch (target.kind) {
       case 'message': {
-        const perSecond = type.typeName === 'long' ? TIMESTAMP_UNITS[logical?.logicalType ?? ''] : undefined;
+        const perSecond = kindOf(type) === 'long' ? TIMESTAMP_UNITS[logical?.logicalType ?? ''] : undefined;
         if (target.message.typeName === TIMESTAMP && perSecond !== undefined) {
           return (value) => fromTimestamp(value as { seconds: bigint; nanos: number }, perSecond);
         }
@@ -281,7 +291,7 @@ export function avroWriter(
           throw error;
         }
       };
-    switch (type.typeName) {
+    switch (kindOf(type)) {
       case 'boolean':
         if (scalar === ScalarType.BOOL) return asIs;
         break;
