@@ -4,6 +4,10 @@ import type { SchemaFormat } from '../model/framed.ts';
 import { planAvroReading, planAvroWriting } from './avro.ts';
 import { deriveAvro } from './avro-derive.ts';
 import type { ReadPlan, WritePlan } from './formats.ts';
+import { planJsonReading, planJsonWriting } from './json.ts';
+import { deriveJson } from './json-derive.ts';
+import { planProtobufReading, planProtobufWriting } from './protobuf.ts';
+import { deriveProtobuf } from './protobuf-derive.ts';
 import type { LoadedSchema, SchemaType } from './schema.ts';
 
 /** What there is to do with the schemas of one kind. */
@@ -17,6 +21,8 @@ interface Kind {
 
 const KINDS: Readonly<Partial<Record<string, Kind>>> = {
   AVRO: { planReading: planAvroReading, planWriting: planAvroWriting, derive: deriveAvro },
+  JSON: { planReading: planJsonReading, planWriting: planJsonWriting, derive: deriveJson },
+  PROTOBUF: { planReading: planProtobufReading, planWriting: planProtobufWriting, derive: deriveProtobuf },
 };
 
 /** What the output format of a topic makes of it. */
