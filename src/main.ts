@@ -12,6 +12,7 @@ import { promote } from './commands/promote.ts';
 import { replay } from './commands/replay.ts';
 import { reprocess } from './commands/reprocess.ts';
 import { run } from './commands/run.ts';
+import { schemas } from './commands/schemas.ts';
 import { topics } from './commands/topics.ts';
 import { verify } from './commands/verify.ts';
 import { demo } from './demo/demo.ts';
@@ -52,6 +53,7 @@ const code = await runCli({
     dev,
     demo,
     topics,
+    schemas,
     operate,
     controlled,
     journal,

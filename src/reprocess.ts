@@ -24,7 +24,9 @@ import { readFunctionFiles } from './named-files.ts';
 import { kafkaLogCreator } from './observe/kafka-log.ts';
 import type { Log } from './observe/log.ts';
 import { createSignals } from './observe/signals.ts';
+import { persist } from './persist.ts';
 import { descriptorSetOf } from './protocol/descriptors.ts';
+import { openSchemas, planSchemas } from './schemas.ts';
 import { createKafka } from './topics/client.ts';
 import { registerCodecs } from './topics/codecs.ts';
 import { partitionCounts } from './topics/ensure.ts';
@@ -138,6 +140,11 @@ export async function reprocess(options: ReprocessOptions, signal: AbortSignal):
       internal: plan.internal,
       sourceCommands,
     };
+    const schemas = await openSchemas(config, planSchemas(routePlan, discovered.descriptors), {
+      log,
+      persist: (attempt) => persist({ log, signal }, 'the schema registry', 'REGISTRY_UNAVAILABLE', attempt),
+      signal,
+    });
     const parts = engineParts({
       config,
       log,
@@ -150,6 +157,7 @@ export async function reprocess(options: ReprocessOptions, signal: AbortSignal):
       routePlan,
       place,
       signals: createSignals().signals,
+      schemas,
       outboxRetention: KEEP_ALL,
     });
     const history = historyOf(pool, generation, logs, new Map(reach.map(({ shard, start }) => [shard, start])));

@@ -60,6 +60,16 @@ export interface TopicsOptions {
   readonly partitions?: number;
 }
 
+/** What `schemas` is told besides the configuration. */
+export interface SchemasOptions {
+  /** Print the report as JSON. */
+  readonly json: boolean;
+  /** Register what is missing. */
+  readonly push: boolean;
+  /** Of input topics, too, of this format; absent: they are left alone. */
+  readonly inputs?: 'avro' | 'json-schema' | 'registry-protobuf';
+}
+
 /** What `verify` is told besides the configuration. */
 export interface VerifyCliOptions {
   /** Print the report as JSON. */
@@ -266,6 +276,8 @@ export interface Commands {
   demo(request: LocalRequest, options: DemoOptions, io: Io): Promise<number>;
   /** Prints the topics that the deployment needs and whether they are there; creates the missing ones if asked. */
   topics(config: Config, options: TopicsOptions, io: Io): Promise<number>;
+  /** Holds the schemas of the registry against the function, and prints what it finds; registers what is missing if asked. */
+  schemas(config: Config, options: SchemasOptions, io: Io): Promise<number>;
   /** Asks the owner of a shard to do something, and prints what came of it. */
   operate(config: Config, request: OperateRequest, io: Io): Promise<number>;
   /** Prints the entities that are paused. */

@@ -3,18 +3,14 @@ import { formatTable } from '../cli/table.ts';
 import type { Config } from '../config/config.ts';
 import { type DeploymentPlan, planDeployment } from '../deployment-plan.ts';
 import { messageOf, StateferryError } from '../errors.ts';
-import { linkFunction } from '../function-link.ts';
-import type { Discovered } from '../functions/discovery.ts';
-import { readFunctionFiles } from '../named-files.ts';
 import { kafkaLogCreator } from '../observe/kafka-log.ts';
 import { createLog } from '../observe/log.ts';
 import { createKafka } from '../topics/client.ts';
 import { partitionCounts } from '../topics/ensure.ts';
 import { ensureTopics } from '../topics/plan.ts';
+import { discoverNow } from './discover-now.ts';
 import { surveyTopics, type TopicState } from './survey-topics.ts';
 
-/** How long the function may take to come up, in ms: one that is started beside us has a few seconds. */
-const FUNCTION_WITHIN_MS = 10_000;
 /** Of input topics, where neither the user nor another input topic says how many. */
 const DEFAULT_PARTITIONS = 8;
 
@@ -61,35 +57,6 @@ export async function topics(config: Config, options: TopicsOptions, io: Io): Pr
     return verdict.code;
   } finally {
     await admin.disconnect();
-  }
-}
-
-/** @throws StateferryError FUNCTION_UNAVAILABLE when the function does not come up in time. */
-async function discoverNow(config: Config, io: Io): Promise<Discovered> {
-  let reason = 'it does not answer';
-  const link = linkFunction(config, {
-    devMode: false,
-    tls: readFunctionFiles(config),
-    onAway(why) {
-      reason = why;
-      io.err.write(`Waiting for the function at ${config.function.url}: ${why}\n`);
-    },
-    onBack: () => undefined,
-    onRefused: () => undefined,
-  });
-  const late = AbortSignal.timeout(FUNCTION_WITHIN_MS);
-  try {
-    return await link.connect(AbortSignal.any([io.signal, late]));
-  } catch (error) {
-    if (!late.aborted || error instanceof StateferryError) throw error;
-    throw new StateferryError(
-      'FUNCTION_UNAVAILABLE',
-      `no function answered at ${config.function.url} within ${FUNCTION_WITHIN_MS / 1000} s (${reason}). ` +
-        'Its annotations name the topics: start it, or correct function.url.',
-      { cause: error },
-    );
-  } finally {
-    await link.close();
   }
 }
 

@@ -25,6 +25,10 @@ function recordingCommands(calls: unknown[][]): Commands {
       calls.push(['topics', config, options]);
       return 7;
     },
+    schemas: async (config, options) => {
+      calls.push(['schemas', config, options]);
+      return 7;
+    },
     operate: async (config, request) => {
       calls.push(['operate', config, request]);
       return 7;
@@ -200,6 +204,15 @@ describe('configuration flags', () => {
     const { code, err } = await cli(['run', '--config', 'gone.yaml'], { env: STORES });
     expect(code).toBe(2);
     expect(err).toContain('--config: found no file gone.yaml');
+  });
+});
+
+describe('schemas', () => {
+  test('checks or pushes, without a broker or a database', async () => {
+    expect((await cli(['schemas', 'check', '--json'], { env: {} })).calls[0]?.[2]).toEqual({ json: true, push: false });
+    const argv = ['schemas', 'push', '--inputs', 'avro'];
+    expect((await cli(argv, { env: {} })).calls[0]?.[2]).toEqual({ json: false, push: true, inputs: 'avro' });
+    expect(await cli(['schemas', 'push', '--inputs', 'xml'], { env: {} })).toMatchObject({ code: 2, calls: [] });
   });
 });
 
