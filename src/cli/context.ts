@@ -50,6 +50,8 @@ export interface DemoOptions {
   readonly keep: boolean;
   /** Show what another version of the function would have done, and let it serve, instead. */
   readonly history: boolean;
+  /** All topics are Avro, with schemas in a local registry. */
+  readonly avro: boolean;
 }
 
 /** What `topics` is told besides the configuration. */

@@ -293,7 +293,9 @@ describe('dev and demo', () => {
   });
 
   test('demo is told whether to leave everything running', async () => {
-    expect((await cli(['demo'])).calls[0]?.[2]).toMatchObject({ keep: false, history: false });
+    expect((await cli(['demo'])).calls[0]?.[2]).toMatchObject({ keep: false, history: false, avro: false });
+    expect((await cli(['demo', '--avro'])).calls[0]?.[2]).toMatchObject({ history: false, avro: true });
+    expect(await cli(['demo', '--avro', '--history'])).toMatchObject({ code: 2, calls: [] });
     expect((await cli(['demo', '--keep'])).calls[0]?.[2]).toMatchObject({ keep: true, history: false });
   });
 });

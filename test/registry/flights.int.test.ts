@@ -1,10 +1,20 @@
+import { randomUUID } from 'node:crypto';
 import path from 'node:path';
+import { create, toBinary } from '@bufbuild/protobuf';
 import { SchemaRegistry, SchemaType } from '@kafkajs/confluent-schema-registry';
-import { expect, it } from 'vitest';
+import { expect, inject, it } from 'vitest';
+import { schemas } from '../../src/commands/schemas.ts';
+import { judge } from '../../src/commands/verify.ts';
+import { loadConfig } from '../../src/config/load.ts';
 import { alertItem, eventItem, expectedOf, type Item, statusItem } from '../../src/demo/expected.ts';
 import { type Flight, loadFlights } from '../../src/demo/flights.ts';
+import type { SchemaFormat } from '../../src/model/framed.ts';
 import { packagePath } from '../../src/package-path.ts';
+import { createRegistryClient } from '../../src/registry/client.ts';
+import { createReaders } from '../../src/registry/inputs.ts';
+import { prepareSchemas, type SubjectReport } from '../../src/registry/prepare.ts';
 import { createTopics } from '../../src/topics/ensure.ts';
+import { formatFindings } from '../../src/verify/report.ts';
 import { copyFlights } from '../support/flights-copy.ts';
 import { follow } from '../support/follow.ts';
 import { startFunction } from '../support/function-process.ts';
@@ -14,6 +24,7 @@ import { eventually } from '../support/processes.ts';
 import { createRegistry } from '../support/registry.ts';
 import { fileScope } from '../support/scope.ts';
 import { deploymentName, startRuntime } from '../support/start-runtime.ts';
+import { shopType } from './messages.ts';
 
 /** A schema that a team had before: another name, another spelling, a field that the function does not know. */
 const LEGACY = {
@@ -160,7 +171,92 @@ it('an Avro topic feeds a function that knows protobuf alone, and Avro comes out
   expect(
     await itemsOf(follower.of(events), (record, fields) => eventItem(record.headers.ce_type ?? '', fields)),
   ).toEqual(expected.events);
+
+  const { config: checked } = loadConfig({
+    argvFlags: {},
+    env: {},
+    cwd: '/',
+    readFile: () => undefined,
+    assumed: { 'kafka.brokers': inject('brokers'), ...config, 'registry.register': false },
+  });
+  // The unfit schema of before is gone: all that there is fits.
+  const written: string[] = [];
+  const io = {
+    out: { write: (text: string) => written.push(text) },
+    err: { write: () => undefined },
+    signal: new AbortController().signal,
+  };
+  expect(await schemas(checked, { json: true, push: false }, io as never)).toBe(0);
+  const report = JSON.parse(written.join('')) as { held: boolean; subjects: { state: string; subject: string }[] };
+  expect(report.held).toBe(true);
+  expect(report.subjects.map(({ subject: of, state }) => `${of} ${state}`)).toEqual([
+    `${subject} fits`,
+    `${statuses}-value fits`,
+    `${alerts}-value fits`,
+    `${events}-flights.FlightRecorded fits`,
+    `${events}-flights.CongestionStarted fits`,
+    `${events}-flights.CongestionEnded fits`,
+  ]);
+
+  await runtime.stop();
+  const verified = await judge(checked, { sample: 10, probes: [], shared: [] }, io as never);
+  expect(formatFindings(verified)).toEqual([]);
 });
+
+const item = shopType('Priced');
+const client = createRegistryClient({
+  urls: ['http://127.0.0.1:1', registry.url],
+  user: '',
+  password: '',
+  token: '',
+  tls: {},
+  timeoutMs: 10_000,
+});
+file.onTestFinished(async () => client.close());
+
+it.each<SchemaFormat>(['avro', 'json-schema', 'registry-protobuf'])(
+  'schemas of the kind %s are registered, found again, grow, and are refused where they do not fit',
+  async (format) => {
+    const topic = `t-${randomUUID()}`;
+    const output = {
+      topic,
+      format,
+      types: [item],
+      strategy: 'TopicNameStrategy',
+      subject: undefined,
+      version: undefined,
+    } as const;
+    const prepare = (outputs: boolean, types = [item]) => {
+      const readers = createReaders([{ topic, types, only: types[0] }]);
+      return prepareSchemas({
+        client,
+        readers,
+        inputs: [{ topic, types, strategy: 'TopicNameStrategy', subject: undefined }],
+        outputs: [{ ...output, types }],
+        register: { outputs, inputs: undefined },
+      }).then((prepared) => ({ ...prepared, reader: readers.get(topic) }));
+    };
+    const states = ({ reports }: { reports: readonly SubjectReport[] }) => reports.map(({ state }) => state);
+    expect(states(await prepare(false))).toEqual(['missing', 'missing']);
+    expect(states(await prepare(true))).toEqual(['missing', 'registered']);
+    const again = await prepare(true);
+    expect(states(again)).toEqual(['fits', 'fits']);
+    const bytes = toBinary(
+      item,
+      create(item, { id: 'a', totalCents: 2n ** 60n, kind: 2, what: { case: 'text', value: 't' } } as never),
+    );
+    const value = Buffer.from(again.writers.get(topic)?.write(item.typeName, bytes) ?? []);
+    expect(again.reader?.lacks(value)).toBeUndefined();
+    expect(Buffer.from(again.reader?.read(value).value ?? []).toString('hex')).toBe(Buffer.from(bytes).toString('hex'));
+    // Another function with another type of the same name.
+    const other = await prepare(false, [shopType('Removed')]);
+    expect(states(other)[1]).toBe('misfit');
+    // What others read of it, those kinds whose frame they know.
+    if (format !== 'registry-protobuf') {
+      expect(await others.decode(value)).toMatchObject({ id: 'a' });
+    }
+  },
+);
 
 /** As an independent client reads them, by key. */
 async function itemsOf(
