@@ -43,8 +43,6 @@ export interface RegistryClient {
   schema(id: number): Promise<LoadedSchema | undefined>;
   /** Undefined: the subject has no such version, or none at all. */
   version(subject: string, version: number | 'latest'): Promise<(LoadedSchema & SubjectVersion) | undefined>;
-  /** The version that the subject has of exactly this schema; undefined: none. */
-  lookup(subject: string, schema: SchemaText): Promise<SubjectVersion | undefined>;
   /** What keeps it from being the subject's next version; empty: nothing. A subject without versions takes everything. */
   incompatibilities(subject: string, schema: SchemaText): Promise<readonly string[]>;
   /** Adds a version, or finds the one that is the same. @throws StateferryError SCHEMA_MISFIT where the registry refuses it */
@@ -195,10 +193,6 @@ export function createRegistryClient(address: RegistryAddress): RegistryClient {
       const body = await found(`${subjectPath(subject)}/versions/${wanted}`);
       if (body === undefined) return undefined;
       return { ...(await load(Number(body.id), body)), version: Number(body.version) };
-    },
-    async lookup(subject, schema) {
-      const { status, body } = await call('POST', subjectPath(subject), requestOf(schema));
-      return status === 200 ? { id: Number(body.id), version: Number(body.version) } : undefined;
     },
     async incompatibilities(subject, schema) {
       const path = `/compatibility${subjectPath(subject)}/versions/latest?verbose=true`;

@@ -78,7 +78,8 @@ const SCALARS: Readonly<Record<ScalarType, Json>> = {
   [ScalarType.FIXED64]: LARGE,
 };
 const WELL_KNOWN: Readonly<Record<string, Json>> = {
-  'google.protobuf.Timestamp': { type: 'string', format: 'date-time' },
+  // Without a format, which some validators refuse to know.
+  'google.protobuf.Timestamp': { type: 'string' },
   'google.protobuf.Duration': { type: 'string' },
   'google.protobuf.FieldMask': { type: 'string' },
   'google.protobuf.Struct': { type: 'object' },

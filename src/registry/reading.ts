@@ -8,6 +8,8 @@ import { type LoadedSchema, misfitLine } from './schema.ts';
 
 /** For so long the registry is not asked again for an id that it does not know. */
 const UNKNOWN_FOR_MS = 30_000;
+/** So many of them are remembered: whoever produces can make any number up. */
+const MOST_UNKNOWN = 10_000;
 
 /** What a topic's records are read as. */
 export interface ReadTopic {
@@ -40,6 +42,7 @@ export function createTopicReader({ topic, types, only }: ReadTopic): TopicReade
     },
     learn(id, schema) {
       if (schema === undefined) {
+        if (unknown.size >= MOST_UNKNOWN) unknown.clear();
         unknown.set(id, performance.now() + UNKNOWN_FOR_MS);
         return undefined;
       }
