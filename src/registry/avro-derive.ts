@@ -1,4 +1,5 @@
 import { type DescEnum, type DescField, type DescMessage, ScalarType } from '@bufbuild/protobuf';
+import { FeatureSet_FieldPresence } from '@bufbuild/protobuf/wkt';
 import { StateferryError } from '../errors.ts';
 import { type Target, TIMESTAMP, targetOf, wrappedScalar } from './target.ts';
 
@@ -34,8 +35,8 @@ export function deriveAvro(types: readonly DescMessage[]): string {
     if (field.fieldKind === 'map') return { name, type: { type: 'map', values: typeOf(target, path) }, default: {} };
     const wrapped = target.kind === 'message' && field.oneof === undefined ? wrappedScalar(target.message) : undefined;
     const type = typeOf(wrapped === undefined ? target : { kind: 'scalar', scalar: wrapped }, path);
-    // 2: implicit presence; it is never absent.
-    if (field.presence === 2 && target.kind !== 'message') return { name, type, default: zeroOf(target) };
+    if (field.presence === FeatureSet_FieldPresence.IMPLICIT && target.kind !== 'message')
+      return { name, type, default: zeroOf(target) };
     return { name, type: ['null', type], default: null };
   }
 

@@ -6,6 +6,7 @@ import {
   type Message,
   ScalarType,
 } from '@bufbuild/protobuf';
+import { FeatureSet_FieldPresence } from '@bufbuild/protobuf/wkt';
 import type avro from 'avsc';
 import {
   type AvroSchema,
@@ -114,7 +115,9 @@ export function avroWriter(
     const convert = convertOf(avroField.type, field, path);
     const nothing = branchesOf(avroField.type).nullable ? () => null : absentOf(avroField);
     const mayBeAbsent =
-      field.fieldKind !== 'list' && field.fieldKind !== 'map' && (field.presence !== 2 || oneof !== undefined);
+      field.fieldKind !== 'list' &&
+      field.fieldKind !== 'map' &&
+      (field.presence !== FeatureSet_FieldPresence.IMPLICIT || oneof !== undefined);
     if (mayBeAbsent && nothing === undefined && field.fieldKind !== 'message') {
       misfits.push({
         path,

@@ -1,4 +1,5 @@
 import { type DescEnum, type DescField, type DescMessage, type DescOneof, ScalarType } from '@bufbuild/protobuf';
+import { Edition, FeatureSet_FieldPresence } from '@bufbuild/protobuf/wkt';
 import { StateferryError } from '../errors.ts';
 
 /**
@@ -10,7 +11,7 @@ export function deriveProtobuf(types: readonly DescMessage[]): string {
   const [first] = types;
   if (first === undefined) throw new TypeError('there are no types');
   const { file } = first;
-  const syntax = file.edition === 998 ? 'proto2' : 'proto3';
+  const syntax = file.edition === Edition.EDITION_PROTO2 ? 'proto2' : 'proto3';
   const tops: (DescMessage | DescEnum)[] = [];
   const imports = new Set<string>();
   for (const type of types) reach(type, type.typeName);
@@ -94,8 +95,8 @@ function fieldLine(field: DescField, indent: string): string {
 function labelOf(field: DescField): string {
   if (field.fieldKind === 'list') return 'repeated ';
   if (field.oneof !== undefined) return '';
-  if (field.presence === 3) return 'required ';
-  const isProto2 = field.parent.file.edition === 998;
+  if (field.presence === FeatureSet_FieldPresence.LEGACY_REQUIRED) return 'required ';
+  const isProto2 = field.parent.file.edition === Edition.EDITION_PROTO2;
   return isProto2 || field.proto.proto3Optional ? 'optional ' : '';
 }
 

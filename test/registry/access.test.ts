@@ -1,8 +1,8 @@
 import { createServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { expect, it } from 'vitest';
-import { readRegistryAccess } from '../../src/registry-access.ts';
 import { createRegistryClient } from '../../src/registry/client.ts';
+import { readRegistryAccess } from '../../src/registry-access.ts';
 import { createAuthority, filesOf } from '../support/certificates.ts';
 
 it('a registry with TLS is asked by one that it trusts and that trusts it, as the files say', async (t) => {
@@ -23,10 +23,19 @@ it('a registry with TLS is asked by one that it trusts and that trusts it, as th
     await new Promise((resolve) => server.close(resolve));
   });
   const urls = [`https://127.0.0.1:${(server.address() as AddressInfo).port}`];
-  const { paths } = await filesOf(t, { ca: authority.certificate, certificate: mine.certificate, key: mine.key, token: 'a-token\n' });
+  const { paths } = await filesOf(t, {
+    ca: authority.certificate,
+    certificate: mine.certificate,
+    key: mine.key,
+    token: 'a-token\n',
+  });
   const ask = async (given: Partial<Parameters<typeof readRegistryAccess>[0]>) => {
     const faults: string[] = [];
-    const client = createRegistryClient({ urls, timeoutMs: 5_000, ...readRegistryAccess({ urls, tls: {}, auth: {}, ...given }, faults) });
+    const client = createRegistryClient({
+      urls,
+      timeoutMs: 5_000,
+      ...readRegistryAccess({ urls, tls: {}, auth: {}, ...given }, faults),
+    });
     expect(faults).toEqual([]);
     t.onTestFinished(async () => client.close());
     return client.schema(1);
