@@ -32,19 +32,43 @@ export function ownsShards({ state, shards }: Status, count: number): boolean {
   return state === 'running' && shards.length === count && shards.every((shard) => shard.state === 'running');
 }
 
+/** Of a deployment of the counter job. */
+export interface CounterDeployment {
+  readonly deployment: string;
+  readonly schema: string;
+  readonly input: string;
+  readonly output: string;
+  readonly maxStreams: number;
+  readonly functionUrl: string;
+  /** Options besides, as name=value; they win. */
+  readonly settings: readonly string[];
+}
+
+/** The flags that tell any command of the command line which deployment it is about. */
+export function engineSettings(options: CounterDeployment): string[] {
+  return engineFlags([
+    `deployment.name=${options.deployment}`,
+    `postgres.schema=${options.schema}`,
+    `function.url=${options.functionUrl}`,
+    `function.maxStreams=${options.maxStreams}`,
+    'doors.enabled=false',
+    'log.format=json',
+    `topics.subscriptions=${JSON.stringify([{ topic: options.input, service: SERVICE, method: METHOD, format: 'protobuf' }])}`,
+    `topics.destinations=${JSON.stringify({ replies: [{ service: SERVICE, method: METHOD, topic: options.output }] })}`,
+    ...options.settings,
+  ]);
+}
+
+function engineFlags(settings: readonly string[]): string[] {
+  return settings.flatMap((setting) => ['--set', setting]);
+}
+
 export async function startEngine(
   ground: Ground,
-  options: {
+  options: CounterDeployment & {
     /** Of its log and its profiles. */
     readonly label: string;
-    readonly deployment: string;
-    readonly schema: string;
-    readonly input: string;
-    readonly output: string;
     readonly shards: number;
-    readonly maxStreams: number;
-    readonly functionUrl: string;
-    readonly settings: readonly string[];
     readonly nodeFlags: readonly string[];
     /** Absolute; undefined: nothing is profiled. */
     readonly profile: string | undefined;
@@ -58,18 +82,6 @@ export async function startEngine(
     options.profile === undefined ? undefined : path.join(options.profile, `${options.label}.unnamed`);
   const main = fileURLToPath(new URL('../src/main.js', import.meta.url));
   const hook = new URL('profile-hook.js', import.meta.url);
-  const settings = [
-    `deployment.name=${options.deployment}`,
-    `postgres.schema=${options.schema}`,
-    `function.url=${options.functionUrl}`,
-    `function.maxStreams=${options.maxStreams}`,
-    `http.port=${port}`,
-    'doors.enabled=false',
-    'log.format=json',
-    `topics.subscriptions=${JSON.stringify([{ topic: options.input, service: SERVICE, method: METHOD, format: 'protobuf' }])}`,
-    `topics.destinations=${JSON.stringify({ replies: [{ service: SERVICE, method: METHOD, topic: options.output }] })}`,
-    ...options.settings,
-  ];
   const started = await ground.start(
     `${options.label}-engine`,
     [
@@ -77,7 +89,8 @@ export async function startEngine(
       ...(profileFile === undefined ? [] : ['--import', hook.href]),
       main,
       'run',
-      ...settings.flatMap((setting) => ['--set', setting]),
+      ...engineSettings(options),
+      ...engineFlags([`http.port=${port}`]),
     ],
     {
       KAFKA_BROKERS: ground.brokers.join(','),

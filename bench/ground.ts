@@ -28,6 +28,8 @@ export interface Started {
   readonly pid: number;
   /** Rejects, with the end of the log, when the process ends before `stop`; never resolves. */
   readonly failed: Promise<never>;
+  /** Resolves when it has ended, whoever ended it. */
+  readonly exited: Promise<{ readonly code: number | null; readonly signal: NodeJS.Signals | null }>;
   /** Asks it to end, and resolves when it has; rejects when it ended with anything but 0 or our own signal. */
   stop(signal: NodeJS.Signals): Promise<void>;
   signal(signal: NodeJS.Signals): void;
@@ -90,6 +92,7 @@ function watch(name: string, launched: Launched, logFile: string): Started {
   return {
     pid: launched.pid,
     failed,
+    exited: launched.exited,
     fault,
     signal: (signal) => launched.kill(signal),
     async stop(signal) {

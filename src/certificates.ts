@@ -2,9 +2,12 @@ import { createPrivateKey, type KeyObject, X509Certificate } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { createSecureContext } from 'node:tls';
 import type { Config } from './config/config.ts';
-import type { DoorCertificates, DoorTls } from './doors/tls.ts';
+import { type ClientTlsConfig, type ServerTlsConfig, speaksTls } from './config/tls.ts';
+import type { DoorTls } from './doors/tls.ts';
 import { messageOf } from './errors.ts';
 import type { FunctionTls } from './functions/client.ts';
+import type { ClientSecrets, ClientTls } from './secure.ts';
+import type { ServerCertificates, ServerTls } from './server-tls.ts';
 
 const PEM_CERTIFICATE = /-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g;
 
@@ -21,17 +24,23 @@ interface Loaded extends Named {
 
 /** What TLS at the doors needs, read and checked; undefined where it is not asked for. `faults` gets a line for each fault. */
 export function readDoorTls({ tls }: Pick<Config['doors'], 'tls'>, faults: string[]): DoorTls | undefined {
+  const read = readServerTls('doors.tls', tls, faults);
+  return read && { ...read, plainPort: tls.plainPort };
+}
+
+/** The same for any server; `where` is the option with the map. */
+export function readServerTls(where: string, tls: ServerTlsConfig, faults: string[]): ServerTls | undefined {
   const { certificateFile, keyFile, clientCaFile, clientCertificates = 'required' } = tls;
   if (certificateFile === undefined || keyFile === undefined) return undefined;
-  const certificate = { where: 'doors.tls.certificateFile', file: certificateFile };
-  const key = { where: 'doors.tls.keyFile', file: keyFile };
-  const authorities = clientCaFile === undefined ? undefined : { where: 'doors.tls.clientCaFile', file: clientCaFile };
-  const load = (found: string[]): DoorCertificates => ({
+  const certificate = { where: `${where}.certificateFile`, file: certificateFile };
+  const key = { where: `${where}.keyFile`, file: keyFile };
+  const authorities = clientCaFile === undefined ? undefined : { where: `${where}.clientCaFile`, file: clientCaFile };
+  const load = (found: string[]): ServerCertificates => ({
     certificate: readText(certificate, found),
     key: readText(key, found),
     ...(authorities !== undefined && { ca: readText(authorities, found) }),
   });
-  const check = (texts: DoorCertificates, found: string[]): void => {
+  const check = (texts: ServerCertificates, found: string[]): void => {
     checkPair({ ...certificate, text: texts.certificate }, { ...key, text: texts.key }, found);
     if (authorities !== undefined) checkAuthorities({ ...authorities, text: texts.ca ?? '' }, found);
   };
@@ -48,7 +57,6 @@ export function readDoorTls({ tls }: Pick<Config['doors'], 'tls'>, faults: strin
     certificates,
     load: () => orThrow(load),
     check: (texts) => orThrow((found) => check(texts, found)),
-    plainPort: tls.plainPort,
   };
 }
 
@@ -78,6 +86,50 @@ export function readFunctionTls(
     ...(ca !== undefined && { ca: ca.text }),
     ...(certificate !== undefined && key !== undefined && { client: { certificate: certificate.text, key: key.text } }),
     ...(serverName !== undefined && { serverName }),
+  };
+}
+
+/**
+ * What a client of TLS needs, read and checked; undefined where the map says that none is spoken. It is read again each time
+ * it is asked for: what it has become is taken where it can be used, else what it was is kept, and `onBroken` gets the reason,
+ * once for each. `faults` as for the doors.
+ * @param where the option with the map
+ */
+export function readClientTls(
+  where: string,
+  tls: ClientTlsConfig,
+  faults: string[],
+  onBroken: (reason: string) => void = () => undefined,
+): ClientTls | undefined {
+  if (!speaksTls(tls)) return undefined;
+  const { caFile, certificateFile, keyFile, serverName } = tls;
+  const load = (found: string[]): ClientSecrets => {
+    const read = (name: string, file: string): Loaded => {
+      const named = { where: `${where}.${name}`, file };
+      return { ...named, text: readText(named, found) };
+    };
+    const ca = caFile === undefined ? undefined : read('caFile', caFile);
+    if (ca !== undefined) checkAuthorities(ca, found);
+    const certificate = certificateFile === undefined ? undefined : read('certificateFile', certificateFile);
+    const key = keyFile === undefined ? undefined : read('keyFile', keyFile);
+    if (certificate !== undefined && key !== undefined) checkPair(certificate, key, found);
+    return {
+      minVersion: 'TLSv1.2',
+      ...(ca !== undefined && { ca: ca.text }),
+      ...(certificate !== undefined && key !== undefined && { cert: certificate.text, key: key.text }),
+      ...(serverName !== undefined && { servername: serverName }),
+    };
+  };
+  let current = load(faults);
+  let told = '';
+  return () => {
+    const found: string[] = [];
+    const next = load(found);
+    const reason = found.join('; ');
+    if (found.length === 0) current = next;
+    else if (reason !== told) onBroken(reason);
+    told = reason;
+    return current;
   };
 }
 

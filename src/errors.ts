@@ -14,6 +14,7 @@ export const ERRORS = {
   TOPIC_PARTITIONS: 'stop',
   TOPIC_RECREATED: 'stop',
   OFFSETS_GONE: 'stop',
+  BATCH_TOO_LARGE: 'stop',
   TRANSACTION_HANGING: 'stop',
   JOURNAL_BEHIND: 'stop',
   JOURNAL_FOREIGN: 'stop',

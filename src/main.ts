@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 import { constants } from 'node:os';
 import { runCli } from './cli/program.ts';
+import { acl } from './commands/acl.ts';
 import { deadLetters } from './commands/dead-letters.ts';
 import { dev } from './commands/dev.ts';
 import { diff } from './commands/diff.ts';
@@ -54,6 +55,7 @@ const code = await runCli({
     demo,
     topics,
     schemas,
+    acl,
     operate,
     controlled,
     journal,

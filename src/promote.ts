@@ -7,11 +7,11 @@ import { readReach } from './journal/chunks.ts';
 import { findGeneration, readGenerations, setGenerationState } from './journal/generations.ts';
 import { createPool } from './journal/pool.ts';
 import { countPausedEntities, dropHeldOutputs, holdInput, releaseInput, switchGenerations } from './journal/switch.ts';
+import { connectKafka } from './kafka-connection.ts';
 import type { Positions } from './model/record.ts';
-import { kafkaLogCreator } from './observe/kafka-log.ts';
 import type { Log } from './observe/log.ts';
+import { postgresServer } from './postgres-connection.ts';
 import { generationCommands, generationGroup, reprocess } from './reprocess.ts';
-import { createKafka } from './topics/client.ts';
 import { registerCodecs } from './topics/codecs.ts';
 import { partitionCounts } from './topics/ensure.ts';
 import { openPartitionLogs } from './topics/partition-log.ts';
@@ -52,14 +52,14 @@ export async function promote(options: PromoteOptions, signal: AbortSignal): Pro
   const { config, name, onStep } = options;
   registerCodecs();
   const pool = createPool({
-    url: config.postgres.url,
+    ...postgresServer(config),
     schema: config.postgres.schema,
     size: 3,
     statementTimeoutMs: config.postgres.statementTimeoutMs,
     applicationName: `stateferry promote ${name}`,
     onIdleError: () => undefined,
   });
-  const kafka = createKafka({ ...config.kafka, logCreator: kafkaLogCreator(options.log) });
+  const kafka = connectKafka(config, options.log);
   const admin = kafka.admin();
   const closing: (() => Promise<unknown>)[] = [() => pool.end()];
   let maker: ReturnType<typeof startMaker> | undefined;

@@ -19,15 +19,15 @@ import { lastChunkWithin, positionsAfter, readChunks, readReach } from './journa
 import { noteFunctionVersion } from './journal/function-versions.ts';
 import { findGeneration, type Generation, setGenerationState, workOnGeneration } from './journal/generations.ts';
 import { createPool } from './journal/pool.ts';
+import { connectKafka } from './kafka-connection.ts';
 import type { Positions } from './model/record.ts';
 import { readFunctionFiles } from './named-files.ts';
-import { kafkaLogCreator } from './observe/kafka-log.ts';
 import type { Log } from './observe/log.ts';
 import { createSignals } from './observe/signals.ts';
 import { persist } from './persist.ts';
+import { postgresServer } from './postgres-connection.ts';
 import { descriptorSetOf } from './protocol/descriptors.ts';
 import { openSchemas, planSchemas } from './schemas.ts';
-import { createKafka } from './topics/client.ts';
 import { registerCodecs } from './topics/codecs.ts';
 import { partitionCounts } from './topics/ensure.ts';
 import { onlyTo } from './topics/held-back.ts';
@@ -79,15 +79,14 @@ export async function reprocess(options: ReprocessOptions, signal: AbortSignal):
   const { config, log } = options;
   registerCodecs();
   const pool = createPool({
-    url: config.postgres.url,
+    ...postgresServer(config),
     schema: config.postgres.schema,
     size: config.postgres.poolSize,
     statementTimeoutMs: config.postgres.statementTimeoutMs,
     applicationName: `stateferry ${config.deployment.name} ${options.name}`,
     onIdleError: () => undefined,
   });
-  const newKafka = (onConnectionLost?: () => void) =>
-    createKafka({ ...config.kafka, logCreator: kafkaLogCreator(log), ...(onConnectionLost && { onConnectionLost }) });
+  const newKafka = (onConnectionLost?: () => void) => connectKafka(config, log, onConnectionLost);
   const kafka = newKafka();
   const admin = kafka.admin();
   const closing: (() => Promise<unknown>)[] = [() => pool.end()];

@@ -17,10 +17,10 @@ import { keepPruned } from './journal/idempotency.ts';
 import { migrate } from './journal/migrate.ts';
 import { readOwners } from './journal/owners.ts';
 import { createPool } from './journal/pool.ts';
+import { kafkaClient } from './kafka-connection.ts';
 import { watchLiveGeneration } from './live-generation.ts';
 import { readNamedFiles } from './named-files.ts';
 import { createHttp } from './observe/http.ts';
-import { kafkaLogCreator } from './observe/kafka-log.ts';
 import { type Log, scoped } from './observe/log.ts';
 import { createMetrics } from './observe/metrics.ts';
 import { placeShards, type ShardPlace } from './observe/places.ts';
@@ -31,7 +31,6 @@ import { persist } from './persist.ts';
 import { type DoorLog, openDoors, type ProcessDoors } from './process-doors.ts';
 import { descriptorSetOf } from './protocol/descriptors.ts';
 import { openSchemas, planSchemas } from './schemas.ts';
-import { createKafka } from './topics/client.ts';
 import { registerCodecs } from './topics/codecs.ts';
 import { DEFAULT_MESSAGE_BYTES } from './topics/limits.ts';
 import { assignedMembers } from './topics/members.ts';
@@ -78,7 +77,16 @@ export function createRuntime(options: RuntimeOptions): Runtime {
   let link: SwitchableLink | undefined;
   let discovered: Discovered | undefined;
   let doors: ProcessDoors | undefined;
-  const { accessOf, selfToken, doorTls, functionTls } = readNamedFiles(config);
+  const {
+    accessOf,
+    selfToken,
+    doorTls,
+    functionTls,
+    kafka: kafkaSecurity,
+    postgres: server,
+    httpToken,
+    httpTls,
+  } = readNamedFiles(config, log);
   /** Input from outside waits: another generation is about to serve. */
   let held = false;
   let survey = async (): Promise<readonly ShardPlace[]> => [];
@@ -110,6 +118,8 @@ export function createRuntime(options: RuntimeOptions): Runtime {
     status,
     places: () => survey(),
     log,
+    token: httpToken,
+    tls: httpTls,
   });
 
   /** One engine for one version of the function; true when the function came back as another one. */
@@ -146,15 +156,11 @@ export function createRuntime(options: RuntimeOptions): Runtime {
       const address = await http.start();
       options.onListening?.(address);
       const newKafka = (onConnectionLost?: () => void) =>
-        createKafka({
-          ...config.kafka,
-          logCreator: kafkaLogCreator(log),
-          ...(onConnectionLost && { onConnectionLost }),
-        });
+        kafkaClient(config.kafka, kafkaSecurity, log, onConnectionLost);
       const kafka = newKafka();
       const admin = kafka.admin();
       const pool = createPool({
-        url: config.postgres.url,
+        ...server,
         schema: config.postgres.schema,
         size: config.postgres.poolSize,
         statementTimeoutMs: config.postgres.statementTimeoutMs,
@@ -198,7 +204,7 @@ export function createRuntime(options: RuntimeOptions): Runtime {
         await Promise.all([
           persist(deps, 'Kafka', 'KAFKA_UNAVAILABLE', () => admin.connect()),
           persist(deps, 'Postgres', 'POSTGRES_UNAVAILABLE', () =>
-            migrate({ url: config.postgres.url, schema: config.postgres.schema }),
+            migrate({ ...server, schema: config.postgres.schema }),
           ),
         ]);
         const readLive = () => persist(deps, 'Postgres', 'POSTGRES_UNAVAILABLE', () => readLiveGeneration(pool));

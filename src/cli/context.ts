@@ -72,6 +72,15 @@ export interface SchemasOptions {
   readonly inputs?: 'avro' | 'json-schema' | 'registry-protobuf';
 }
 
+/** What `acl` is told besides the configuration. */
+export interface AclOptions {
+  readonly json: boolean;
+  /** Whom the rights are for in Kafka, with its type; absent: the user of `kafka.sasl`. */
+  readonly principal?: string;
+  /** And in Postgres; absent: the user of `postgres.url`. */
+  readonly role?: string;
+}
+
 /** What `verify` is told besides the configuration. */
 export interface VerifyCliOptions {
   /** Print the report as JSON. */
@@ -280,6 +289,8 @@ export interface Commands {
   topics(config: Config, options: TopicsOptions, io: Io): Promise<number>;
   /** Holds the schemas of the registry against the function, and prints what it finds; registers what is missing if asked. */
   schemas(config: Config, options: SchemasOptions, io: Io): Promise<number>;
+  /** Prints the rights that the deployment needs. */
+  acl(config: Config, options: AclOptions, io: Io): Promise<number>;
   /** Asks the owner of a shard to do something, and prints what came of it. */
   operate(config: Config, request: OperateRequest, io: Io): Promise<number>;
   /** Prints the entities that are paused. */

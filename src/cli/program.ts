@@ -1,6 +1,7 @@
 import { Command, CommanderError } from 'commander';
 import { StateferryError } from '../errors.ts';
 import { maskSecrets } from '../observe/mask.ts';
+import { aclCommand } from './acl.ts';
 import { configCommand } from './config.ts';
 import type { CliContext, CommandContext } from './context.ts';
 import { deadLettersCommand } from './dead-letters.ts';
@@ -78,6 +79,7 @@ Exit codes: 0 done, 1 failed, 2 a fault in the command line or the configuration
   if (commands.run) runCommand(program, context, commands.run);
   if (commands.topics) topicsCommand(program, context, commands.topics);
   if (commands.schemas) schemasCommand(program, context, commands.schemas);
+  if (commands.acl) aclCommand(program, context, commands.acl);
   if (commands.operate && commands.controlled) {
     const { operate, controlled, entityHistory } = commands;
     entityCommand(program, context, { operate, controlled, ...(entityHistory && { entityHistory }) });

@@ -1,5 +1,7 @@
+import { readFileSync } from 'node:fs';
 import { type Command, InvalidArgumentError } from 'commander';
 import type { Config } from '../config/config.ts';
+import { configInvalid } from '../config/load.ts';
 import { messageOf, StateferryError } from '../errors.ts';
 import type { ShardPlace } from '../observe/places.ts';
 import { describeHalt, type Status, type Totals } from '../observe/status.ts';
@@ -30,10 +32,11 @@ Examples:
   $ stateferry status --url http://10.0.0.7:9090 --json`,
     );
   addConfigFlags(command, 'not listed').action(async (options: { url?: string; json?: true }) => {
-    const base =
-      options.url ?? localUrl(configWithoutStores((assumed) => loadConfigOf(command, context, assumed)).http);
-    const status = await fetchStatus(base, context.signal);
-    const places = await fetchPlaces(base, context.signal);
+    const { http } = configWithoutStores((assumed) => loadConfigOf(command, context, assumed));
+    const base = options.url ?? localUrl(http);
+    const ask: Ask = { signal: context.signal, token: tokenOf(http) };
+    const status = await fetchStatus(base, ask);
+    const places = await fetchPlaces(base, ask);
     context.out.write(
       options.json
         ? `${JSON.stringify({ ...status, places }, null, 2)}\n`
@@ -48,8 +51,34 @@ function httpUrl(text: string): string {
   throw new InvalidArgumentError('It is not an address such as http://10.0.0.7:9090.');
 }
 
+/** How a process is asked. */
+interface Ask {
+  readonly signal: AbortSignal;
+  /** Undefined: there is none to show. */
+  readonly token: string | undefined;
+}
+
+function initOf({ signal, token }: Ask): RequestInit {
+  return {
+    signal: AbortSignal.any([signal, AbortSignal.timeout(TIMEOUT_MS)]),
+    ...(token !== undefined && { headers: { authorization: `Bearer ${token}` } }),
+  };
+}
+
+/** @throws StateferryError CONFIG_INVALID for a file that cannot be read. */
+function tokenOf({ token, tokenFile }: Config['http']): string | undefined {
+  if (token !== '' || tokenFile === '') return token || undefined;
+  try {
+    return readFileSync(tokenFile, 'utf8').trim();
+  } catch (error) {
+    throw configInvalid([
+      `http.tokenFile: found no file that can be read (${messageOf(error)}), expected the path of one`,
+    ]);
+  }
+}
+
 /** How the process that listens as configured is reached from this machine. */
-function localUrl({ host, port }: Config['http']): string {
+function localUrl({ host, port, tls }: Config['http']): string {
   if (port === 0) {
     throw new StateferryError(
       'STATUS_UNREACHABLE',
@@ -57,17 +86,22 @@ function localUrl({ host, port }: Config['http']): string {
     );
   }
   const reachable = host === '0.0.0.0' ? '127.0.0.1' : host === '::' ? '::1' : host;
-  return `http://${reachable.includes(':') ? `[${reachable}]` : reachable}:${port}`;
+  const scheme = tls.certificateFile === undefined ? 'http' : 'https';
+  return `${scheme}://${reachable.includes(':') ? `[${reachable}]` : reachable}:${port}`;
 }
 
 /** @throws StateferryError STATUS_UNREACHABLE when nothing answers there, or something else does. */
-async function fetchStatus(base: string, signal: AbortSignal): Promise<Status> {
+async function fetchStatus(base: string, ask: Ask): Promise<Status> {
   const url = new URL('/status', base);
   let answer: unknown;
   let code: number;
   try {
-    const response = await fetch(url, { signal: AbortSignal.any([signal, AbortSignal.timeout(TIMEOUT_MS)]) });
+    const response = await fetch(url, initOf(ask));
     code = response.status;
+    if (code === 401) {
+      const what = ask.token === undefined ? 'a token, and none is configured' : 'another token';
+      throw new Error(`the process wants ${what}: set http.token or http.tokenFile as it has it`);
+    }
     answer = JSON.parse(await response.text());
   } catch (error) {
     throw unreachable(url, error instanceof SyntaxError ? 'what answers is not Stateferry' : reasonOf(error), error);
@@ -79,11 +113,9 @@ async function fetchStatus(base: string, signal: AbortSignal): Promise<Status> {
 /** Where all shards are, or why the process cannot tell. */
 type Places = { readonly shards: readonly ShardPlace[] } | { readonly error: string };
 
-async function fetchPlaces(base: string, signal: AbortSignal): Promise<Places> {
+async function fetchPlaces(base: string, ask: Ask): Promise<Places> {
   try {
-    const response = await fetch(new URL('/shards', base), {
-      signal: AbortSignal.any([signal, AbortSignal.timeout(TIMEOUT_MS)]),
-    });
+    const response = await fetch(new URL('/shards', base), initOf(ask));
     const answer: unknown = JSON.parse(await response.text());
     const { shards, error } = (answer ?? {}) as { shards?: unknown; error?: unknown };
     if (Array.isArray(shards)) return { shards };

@@ -8,7 +8,10 @@ import { readFunctionFiles } from '../named-files.ts';
 /** How long the function may take to come up, in ms: one that is started beside us has a few seconds. */
 const FUNCTION_WITHIN_MS = 10_000;
 
-/** What the function says of itself. @throws StateferryError FUNCTION_UNAVAILABLE when the function does not come up in time. */
+/**
+ * Asks the function what it is, and waits a little where it is not up yet.
+ * @throws StateferryError FUNCTION_UNAVAILABLE when the function does not come up in time.
+ */
 export async function discoverNow(config: Config, io: Io): Promise<Discovered> {
   let reason = 'it does not answer';
   const link = linkFunction(config, {

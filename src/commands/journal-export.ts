@@ -5,6 +5,7 @@ import type { Config } from '../config/config.ts';
 import { messageOf, StateferryError } from '../errors.ts';
 import { migrate } from '../journal/migrate.ts';
 import { createPool } from '../journal/pool.ts';
+import { postgresServer } from '../postgres-connection.ts';
 import { withJournal } from './with-journal.ts';
 
 const INTERRUPTED = 1;
@@ -26,16 +27,17 @@ async function importInto(
   config: Config,
   options: Pick<Parameters<typeof importJournal>[1], 'folder' | 'signal' | 'tell'>,
 ): Promise<boolean> {
-  const { url, schema, statementTimeoutMs } = config.postgres;
+  const { schema, statementTimeoutMs } = config.postgres;
+  const server = postgresServer(config);
   try {
-    await migrate({ url, schema });
+    await migrate({ ...server, schema });
   } catch (cause) {
     if (cause instanceof StateferryError) throw cause;
     const sentence = `Postgres cannot be reached, or the journal's tables cannot be made: ${messageOf(cause)}. Check postgres.url.`;
     throw new StateferryError('POSTGRES_UNAVAILABLE', sentence, { cause });
   }
   const pool = createPool({
-    url,
+    ...server,
     schema,
     size: 1,
     statementTimeoutMs,

@@ -3,12 +3,10 @@ import { formatTable } from '../cli/table.ts';
 import type { Config } from '../config/config.ts';
 import { type DeploymentPlan, planDeployment } from '../deployment-plan.ts';
 import { messageOf, StateferryError } from '../errors.ts';
-import { kafkaLogCreator } from '../observe/kafka-log.ts';
-import { createLog } from '../observe/log.ts';
-import { createKafka } from '../topics/client.ts';
 import { partitionCounts } from '../topics/ensure.ts';
 import { ensureTopics } from '../topics/plan.ts';
 import { discoverNow } from './discover-now.ts';
+import { quietKafka } from './quiet-kafka.ts';
 import { surveyTopics, type TopicState } from './survey-topics.ts';
 
 /** Of input topics, where neither the user nor another input topic says how many. */
@@ -18,13 +16,7 @@ const DEFAULT_PARTITIONS = 8;
 export async function topics(config: Config, options: TopicsOptions, io: Io): Promise<number> {
   const { spec } = await discoverNow(config, io);
   const plan = planDeployment(config, spec);
-  const kafka = createKafka({
-    brokers: config.kafka.brokers,
-    clientId: config.kafka.clientId,
-    connectionTimeoutMs: config.kafka.connectionTimeoutMs,
-    requestTimeoutMs: config.kafka.requestTimeoutMs,
-    logCreator: kafkaLogCreator(createLog({ level: 'silent', format: 'json' })),
-  });
+  const kafka = quietKafka(config);
   const admin = kafka.admin();
   try {
     await admin.connect();

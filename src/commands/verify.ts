@@ -8,6 +8,7 @@ import { createPool } from '../journal/pool.ts';
 import { servingConfig } from '../live-generation.ts';
 import { readFunctionFiles } from '../named-files.ts';
 import { maskSecrets } from '../observe/mask.ts';
+import { postgresServer } from '../postgres-connection.ts';
 import { registerCodecs } from '../topics/codecs.ts';
 import { missingTopics, partitionCounts } from '../topics/ensure.ts';
 import { compactedTopics } from '../topics/limits.ts';
@@ -60,7 +61,7 @@ export async function judge(
   const kafka = quietKafka(configured);
   const admin = kafka.admin();
   const pool = createPool({
-    url: configured.postgres.url,
+    ...postgresServer(configured),
     schema: configured.postgres.schema,
     size: 2,
     statementTimeoutMs: STATEMENT_TIMEOUT_MS,

@@ -5,6 +5,7 @@ import type { Config } from '../config/config.ts';
 import { messageOf, StateferryError } from '../errors.ts';
 import { type FoundDeployment, findDeployment, outcomes } from '../journal/operations.ts';
 import { createPool } from '../journal/pool.ts';
+import { postgresServer } from '../postgres-connection.ts';
 
 const CONNECTIONS = 2;
 /** How often it is looked whether a request is done. */
@@ -26,7 +27,7 @@ export async function withJournal<T>(
   statementTimeoutMs: number = config.postgres.statementTimeoutMs,
 ): Promise<T> {
   const pool = createPool({
-    url: config.postgres.url,
+    ...postgresServer(config),
     schema: config.postgres.schema,
     size: CONNECTIONS,
     statementTimeoutMs,

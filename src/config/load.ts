@@ -2,10 +2,11 @@ import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { messageOf, StateferryError } from '../errors.ts';
 import { maskSecrets } from '../observe/mask.ts';
-import { type Config, optionValue } from './config.ts';
+import type { Config } from './config.ts';
 import { readConfigText } from './file.ts';
 import { type ArgvFlags, readFlags } from './flags.ts';
 import { OPTION_NAMES, type OptionName, optionOf, variableOf } from './options.ts';
+import { redactedValue } from './redact.ts';
 import { RELATIONS } from './relations.ts';
 import type { Gathered, Setting, Source } from './source.ts';
 import { CONFIG_FILE_VARIABLE, type Environment, readVariables } from './variables.ts';
@@ -124,7 +125,7 @@ function mayShow(name: OptionName, path: readonly PropertyKey[]): boolean {
   const { secret } = optionOf(name);
   if (secret === undefined) return true;
   const field = path.at(-1);
-  return secret !== true && typeof field === 'string' && !secret.includes(field);
+  return typeof secret === 'object' && typeof field === 'string' && !secret.includes(field);
 }
 
 function missing(name: OptionName): string {
@@ -137,7 +138,7 @@ function missing(name: OptionName): string {
 
 /** The value and a comma, for a short one; the fault of a whole structure is clear without it. */
 function shown(config: Config, name: OptionName): string {
-  const value = optionValue(config, name);
+  const value = redactedValue(config, name);
   return typeof value === 'object' ? '' : `${String(value)}, `;
 }
 

@@ -5,6 +5,8 @@ import {
   type JwtKey,
   jwtKeysSchema,
   SERVICE_SECRETS,
+  TOKEN,
+  TOKEN_EXPECTED,
 } from './access.ts';
 import { type ConfiguredFailurePolicy, failurePoliciesSchema } from './failures.ts';
 import { type IdempotencyKeySource, idempotencyKeysSchema } from './idempotency.ts';
@@ -12,13 +14,19 @@ import { choice, integer, type Kind, list, structure, text, toggle } from './kin
 import { isPassRule } from './pass-rules.ts';
 import { REGISTRY_SECRETS, type RegistryAuthConfig, registryAuthSchema } from './registry-auth.ts';
 import { type Destinations, destinationsSchema, type Subscription, subscriptionsSchema, TOPIC_NAME } from './routes.ts';
+import { type KafkaSaslConfig, kafkaSaslSchema, SASL_SECRETS } from './sasl.ts';
 import {
+  type ClientTlsConfig,
   type DoorTlsConfig,
   doorTlsSchema,
   type FunctionTlsConfig,
   functionTlsSchema,
+  httpTlsSchema,
+  kafkaTlsSchema,
+  postgresTlsSchema,
   type RegistryTlsConfig,
   registryTlsSchema,
+  type ServerTlsConfig,
 } from './tls.ts';
 
 /** One row of the table. Exactly one of `default`, `inherits` and `required` is set. */
@@ -35,8 +43,8 @@ export interface Option<T> {
   readonly env?: string;
   /** A plain command line flag besides `--set`, with its placeholder. */
   readonly flag?: { readonly name: string; readonly placeholder: string };
-  /** Its value may hold a password: it is never shown as it is. Of a list of maps: the fields that are never shown. */
-  readonly secret?: true | readonly string[];
+  /** Its value may hold a password, or is one as a `whole`: it is never shown as it is. Of a map, or a list of maps: the fields that are never shown. */
+  readonly secret?: true | 'whole' | readonly string[];
 }
 
 const option = <T>(row: Option<T>): Option<T> => row;
@@ -81,6 +89,12 @@ const postgresUrl = text({
     // An unencoded # in a password cuts the rest of the URL off.
     return (url.protocol === 'postgres:' || url.protocol === 'postgresql:') && url.hash === '';
   },
+});
+
+const optionalFile = text({
+  label: 'path',
+  expected: 'the path of a file, or nothing',
+  accepts: (value) => value.length <= 4_096,
 });
 
 const functionUrl = text({
@@ -130,6 +144,17 @@ export const OPTIONS = {
     env: 'KAFKA_BROKERS',
     flag: { name: 'brokers', placeholder: 'host:port,...' },
     doc: 'The brokers to ask first.',
+  }),
+  'kafka.tls': option<ClientTlsConfig>({
+    kind: structure('map of files', kafkaTlsSchema),
+    default: {},
+    doc: 'Whom to trust and what to show where the brokers speak TLS (1.2 and later), which an empty map says they do not. The files are read again for every connection.',
+  }),
+  'kafka.sasl': option<KafkaSaslConfig>({
+    kind: structure('map', kafkaSaslSchema),
+    default: {},
+    secret: SASL_SECRETS,
+    doc: 'Who this process is for the brokers: its mechanism and what that needs. An empty map says nothing.',
   }),
   'kafka.clientId': option({
     kind: text({
@@ -208,6 +233,16 @@ export const OPTIONS = {
     secret: true,
     env: 'DATABASE_URL',
     doc: 'The database that holds the journal.',
+  }),
+  'postgres.passwordFile': option({
+    kind: optionalFile,
+    default: '',
+    doc: 'A file that holds the password, in the place of one in the URL; read again for every connection.',
+  }),
+  'postgres.tls': option<ClientTlsConfig>({
+    kind: structure('map of files', postgresTlsSchema),
+    default: {},
+    doc: 'Whom to trust and what to show where Postgres is to speak TLS (1.2 and later), in the place of `sslmode` and its like in the URL. The name and the CA of its certificate are always verified. The files are read again for every connection.',
   }),
   'postgres.schema': option({
     kind: text({
@@ -468,11 +503,7 @@ export const OPTIONS = {
     doc: 'Services that ACLs can name, each known by its token or by the name in its certificate; every other caller is the internet.',
   }),
   'doors.selfTokenFile': option({
-    kind: text({
-      label: 'path',
-      expected: 'the path of a file, or nothing',
-      accepts: (value) => value.length <= 4_096,
-    }),
+    kind: optionalFile,
     default: '',
     doc: 'A file with the token that the function proves with that it calls itself, the same for all processes of a deployment; empty: each process makes one of its own, and a function that several processes share knows only that of the last one.',
   }),
@@ -486,13 +517,33 @@ export const OPTIONS = {
   'http.host': option({
     kind: host,
     default: '127.0.0.1',
-    doc: 'Address of the server for metrics, health and status; it asks nobody for a password.',
+    doc: 'Address of the server for metrics, health and status. One that others reach wants a token or client certificates besides.',
   }),
   'http.port': option({
     kind: integer({ unit: '', min: 0, max: 65_535 }),
     default: 9_090,
     flag: { name: 'http-port', placeholder: 'port' },
     doc: 'Port of the server for metrics, health and status; 0 takes any free one.',
+  }),
+  'http.token': option({
+    kind: text({
+      label: 'token',
+      expected: TOKEN_EXPECTED,
+      accepts: (value) => value === '' || TOKEN.test(value),
+    }),
+    default: '',
+    secret: 'whole',
+    doc: 'What `/metrics`, `/status` and `/shards` want as `authorization: Bearer <token>`; `/healthz` and `/readyz` want nothing. `stateferry status` sends it. Empty: nobody is asked.',
+  }),
+  'http.tokenFile': option({
+    kind: optionalFile,
+    default: '',
+    doc: 'A file that holds the token, in the place of `http.token`.',
+  }),
+  'http.tls': option<ServerTlsConfig>({
+    kind: structure('map of files', httpTlsSchema),
+    default: {},
+    doc: 'The files that make this server speak TLS (1.2 and later), and nothing else. They are read again when they change. A client certificate counts as the token does.',
   }),
 
   'log.level': option({

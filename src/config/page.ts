@@ -6,7 +6,15 @@ import { defaultText, GROUP_NAMES, GROUPS, type OptionGroup, optionOf, optionsOf
 import { registryAuthFields } from './registry-auth.ts';
 import { RELATIONS } from './relations.ts';
 import { eventSchema, replySchema, subscriptionSchema } from './routes.ts';
-import { doorTlsFields, functionTlsFields, registryTlsFields } from './tls.ts';
+import { kafkaSaslFields } from './sasl.ts';
+import {
+  doorTlsFields,
+  functionTlsFields,
+  httpTlsFields,
+  kafkaTlsFields,
+  postgresTlsFields,
+  registryTlsFields,
+} from './tls.ts';
 
 const INTRODUCTION = `# Configuration
 
@@ -62,10 +70,14 @@ export function configurationPage(): string {
     fieldTable('Each of `topics.destinations.events`', eventSchema),
     fieldTable('Each of `failures.policies`', failurePolicyFields),
     fieldTable('Each of `idempotency.keys`', idempotencyKeyFields),
+    fieldTable('`kafka.tls`', kafkaTlsFields),
+    fieldTable('`kafka.sasl`', kafkaSaslFields),
+    fieldTable('`postgres.tls`', postgresTlsFields),
     fieldTable('`function.tls`', functionTlsFields),
     fieldTable('`registry.auth`', registryAuthFields),
     fieldTable('`registry.tls`', registryTlsFields),
     fieldTable('`doors.tls`', doorTlsFields),
+    fieldTable('`http.tls`', httpTlsFields),
     fieldTable('Each of `doors.services`', doorServiceFields),
     fieldTable('Each of `doors.jwtKeys`', jwtKeyFields),
     '## What options must hold together\n',
@@ -92,14 +104,14 @@ function groupSection(group: OptionGroup): string {
   return `## ${GROUPS[group]}\n\n${table(['option', 'variable, flag', 'type', 'default', 'what it does'], rows)}`;
 }
 
-const FIELD_TYPES: Readonly<Record<string, string>> = { integer: 'number', array: 'list' };
+const TYPE_NAMES: Readonly<Record<string, string>> = { integer: 'number', boolean: 'true | false', array: 'list' };
 
 function fieldTable(title: string, schema: z.ZodType): string {
   const { properties = {}, required = [] } = z.toJSONSchema(schema, { io: 'input' });
   const rows = Object.entries(properties).map(([name, field]) => {
     if (typeof field === 'boolean') throw new TypeError(`the field ${name} has no schema`);
     const initial = field.default === undefined ? '' : code(String(field.default));
-    const values = field.enum?.join(' | ') ?? FIELD_TYPES[String(field.type)] ?? 'text';
+    const values = field.enum?.join(' | ') ?? TYPE_NAMES[String(field.type)] ?? 'text';
     return [code(name), values, required.includes(name) ? 'required' : initial, field.description ?? ''];
   });
   return `${title}:\n\n${table(['field', 'type', 'default', 'what it is'], rows)}`;

@@ -22,6 +22,7 @@ export function redactedValue(config: Config, name: OptionName): unknown {
   const { secret } = optionOf(name);
   if (secret === undefined) return value;
   if (secret === true) return maskSecrets(String(value));
+  if (secret === 'whole') return value === '' ? '' : HIDDEN;
   const hide = (entry: Readonly<Record<string, unknown>>) =>
     Object.fromEntries(Object.entries(entry).map(([key, held]) => [key, secret.includes(key) ? HIDDEN : held]));
   return Array.isArray(value) ? value.map(hide) : hide(value as Readonly<Record<string, unknown>>);

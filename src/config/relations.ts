@@ -1,6 +1,8 @@
 import { type Config, internalTopics } from './config.ts';
 import type { OptionName } from './options.ts';
 import { isSchemaFormat } from './registry.ts';
+import { isLoopback, showsSecret } from './sasl.ts';
+import { speaksTls } from './tls.ts';
 
 /** Something that two options must hold together. */
 export interface Relation {
@@ -10,7 +12,42 @@ export interface Relation {
   holds(config: Config): boolean;
 }
 
+/** What a Postgres URL says of TLS. */
+const URL_TLS = ['sslmode', 'ssl', 'sslcert', 'sslkey', 'sslrootcert', 'sslnegotiation', 'uselibpqcompat'];
+
 export const RELATIONS: readonly Relation[] = [
+  {
+    options: ['kafka.sasl', 'kafka.tls'],
+    rule: 'PLAIN and OAUTHBEARER show their secret to everybody on the way, and so want TLS, brokers on this host, or `allowClearText: true` in `kafka.sasl`',
+    holds: ({ kafka: { brokers, sasl, tls } }) =>
+      !showsSecret(sasl) || speaksTls(tls) || brokers.every(isLoopback) || sasl.allowClearText === true,
+  },
+  {
+    options: ['postgres.tls', 'postgres.url'],
+    rule: 'TLS is asked for in one of the two: leave `sslmode` and its like out of the URL where there is `postgres.tls`',
+    holds: ({ postgres: { tls, url } }) =>
+      Object.keys(tls).length === 0 || URL_TLS.every((name) => !new URL(url).searchParams.has(name)),
+  },
+  {
+    options: ['postgres.passwordFile', 'postgres.url'],
+    rule: 'the password is in one of the two',
+    holds: ({ postgres: { passwordFile, url } }) =>
+      passwordFile === '' || (new URL(url).password === '' && !new URL(url).searchParams.has('password')),
+  },
+  {
+    options: ['http.host', 'http.tokenFile'],
+    rule: 'who is not on this host has to prove who it is: set `http.token`, `http.tokenFile` or `http.tls` with a `clientCaFile`, or listen on 127.0.0.1',
+    holds: ({ http: { host, token, tokenFile, tls } }) =>
+      isLoopback(`${host.includes(':') ? `[${host}]` : host}:1`) ||
+      token !== '' ||
+      tokenFile !== '' ||
+      tls.clientCaFile !== undefined,
+  },
+  {
+    options: ['http.token', 'http.tokenFile'],
+    rule: 'these are two places of one token: set one of them',
+    holds: ({ http: { token, tokenFile } }) => token === '' || tokenFile === '',
+  },
   {
     options: ['kafka.heartbeatIntervalMs', 'kafka.sessionTimeoutMs'],
     rule: 'the heartbeat interval must be less than half of the session timeout, so that one lost heartbeat costs no shard',

@@ -7,8 +7,8 @@ const filePath = (what: string) =>
 const CLIENTS = ['required', 'optional'] as const;
 const PORT_EXPECTED = 'a port, 0 to 65535';
 
-export const doorTlsFields = fields({
-  certificateFile: filePath('The certificate of the doors in PEM, with those between it and its CA behind it.'),
+const serverTlsFields = (whose: string) => ({
+  certificateFile: filePath(`The certificate of ${whose} in PEM, with those between it and its CA behind it.`),
   keyFile: filePath('Its private key in PEM, without a pass phrase.'),
   clientCaFile: filePath('CAs in PEM that certificates of clients must be of; without it none is asked for.'),
   clientCertificates: z
@@ -17,6 +17,12 @@ export const doorTlsFields = fields({
     .describe(
       'Whether a client must have a certificate, or may; `required` where there is a `clientCaFile`. A bad one is always refused.',
     ),
+});
+
+export const httpTlsFields = fields(serverTlsFields('the server'));
+
+export const doorTlsFields = fields({
+  ...serverTlsFields('the doors'),
   plainPort: z
     .number({ error: PORT_EXPECTED })
     .int({ error: PORT_EXPECTED })
@@ -27,6 +33,32 @@ export const doorTlsFields = fields({
       'A port of 127.0.0.1 where the doors speak clear text besides, for the function on this host; 0 takes any free one.',
     ),
 });
+
+const serverName = (whose: string) =>
+  z
+    .string({ error: 'a host name' })
+    .regex(/^[A-Za-z0-9.-]{1,253}$/, { error: 'a host name' })
+    .optional()
+    .describe(`The name that ${whose} certificate must have, where it is not the one that it is reached by.`);
+
+/** The map of files of a client of `whose`; whether it speaks TLS at all is said by the map itself. */
+const clientTlsFields = (whose: string) =>
+  fields({
+    enabled: z
+      .boolean({ error: 'true or false' })
+      .optional()
+      .describe(
+        'Whether TLS is spoken; `true` where anything else is set here. By itself it does for a server whose CA is a public one.',
+      ),
+    caFile: filePath(`CAs in PEM that ${whose} certificate must be of; without it those that Node.js knows.`),
+    certificateFile: filePath('A certificate in PEM that is shown to the server (mTLS).'),
+    keyFile: filePath('Its private key in PEM, without a pass phrase.'),
+    serverName: serverName(whose),
+  });
+
+export const kafkaTlsFields = clientTlsFields('each broker’s');
+
+export const postgresTlsFields = clientTlsFields('Postgres’');
 
 export const functionTlsFields = fields({
   caFile: filePath('CAs in PEM that the function’s certificate must be of; without it those that Node.js knows.'),
@@ -69,6 +101,31 @@ export const functionTlsSchema = functionTlsFields
 export const registryTlsSchema = registryTlsFields
   .superRefine(needs('certificateFile', 'keyFile'))
   .superRefine(needs('keyFile', 'certificateFile'));
+
+export const kafkaTlsSchema = kafkaTlsFields
+  .superRefine(needs('certificateFile', 'keyFile'))
+  .superRefine(needs('keyFile', 'certificateFile'));
+
+export const postgresTlsSchema = postgresTlsFields
+  .superRefine(needs('certificateFile', 'keyFile'))
+  .superRefine(needs('keyFile', 'certificateFile'));
+
+/** Whom a client of a server trusts and what it shows. */
+export type ClientTlsConfig = z.output<typeof kafkaTlsSchema>;
+
+/** Whether a client with this map speaks TLS. */
+export function speaksTls({ enabled, ...files }: ClientTlsConfig): boolean {
+  return enabled ?? Object.keys(files).length > 0;
+}
+
+export const httpTlsSchema = httpTlsFields
+  .superRefine(needs('certificateFile', 'keyFile'))
+  .superRefine(needs('keyFile', 'certificateFile'))
+  .superRefine(needs('clientCaFile', 'certificateFile'))
+  .superRefine(needs('clientCertificates', 'clientCaFile'));
+
+/** TLS at a server; without a `certificateFile` it speaks clear text. */
+export type ServerTlsConfig = z.output<typeof httpTlsSchema>;
 
 /** TLS at the doors; without a `certificateFile` they speak clear text. */
 export type DoorTlsConfig = z.output<typeof doorTlsSchema>;

@@ -9,6 +9,7 @@ import { promisify } from 'node:util';
 import type { Admin } from 'kafkajs';
 import { aborted } from '../abort.ts';
 import type { LocalRequest } from '../cli/context.ts';
+import { quietKafka } from '../commands/quiet-kafka.ts';
 import type { Config } from '../config/config.ts';
 import { loadConfig } from '../config/load.ts';
 import type { Environment } from '../config/variables.ts';
@@ -18,10 +19,7 @@ import type { Host } from '../local/host.ts';
 import { freePorts } from '../local/ports.ts';
 import { startRegistry } from '../local/registry.ts';
 import { startStack } from '../local/stack.ts';
-import { kafkaLogCreator } from '../observe/kafka-log.ts';
-import { createLog } from '../observe/log.ts';
 import { packagePath } from '../package-path.ts';
-import { createKafka } from '../topics/client.ts';
 import { avroSettings, registerFlights } from './avro.ts';
 import { EXAMPLE } from './flights.ts';
 import { clearKafka, clearPostgres, DEPLOYMENT, PARTITIONS, SCHEMA, TOPICS, takeGround } from './ground.ts';
@@ -140,13 +138,7 @@ export async function openScene(options: {
       'postgres.url': stack.databaseUrl,
     });
 
-    const kafka = createKafka({
-      brokers: brokersOf.brokers,
-      clientId: DEPLOYMENT,
-      connectionTimeoutMs: brokersOf.connectionTimeoutMs,
-      requestTimeoutMs: brokersOf.requestTimeoutMs,
-      logCreator: kafkaLogCreator(createLog({ level: 'silent', format: 'json' })),
-    });
+    const kafka = quietKafka({ kafka: { ...brokersOf, clientId: DEPLOYMENT } });
     const admin = kafka.admin();
     try {
       await admin.connect();

@@ -305,7 +305,10 @@ export class Engine {
       onCrash: (error) => {
         if (this.#consumer !== consumer) return;
         this.#consumer = undefined;
-        this.#condemn('KAFKA_UNAVAILABLE', 'the consumer gave up', error);
+        // kafkajs wraps what it does not know.
+        const reason = [error, error.cause].find((one) => one instanceof StateferryError && one.fate === 'stop');
+        if (reason instanceof StateferryError) this.#fail(reason);
+        else this.#condemn('KAFKA_UNAVAILABLE', 'the consumer gave up', error);
       },
     });
     this.#consumer = consumer;

@@ -1,9 +1,10 @@
 import { readdirSync } from 'node:fs';
 import path from 'node:path';
 import { runner } from 'node-pg-migrate';
-import pg from 'pg';
+import type pg from 'pg';
 import { StateferryError } from '../errors.ts';
 import { packagePath } from '../package-path.ts';
+import { clientOf, type PostgresServer } from './connection.ts';
 import { orDenied } from './denied.ts';
 
 const TABLE = 'migration';
@@ -14,8 +15,8 @@ const TABLE = 'migration';
  * @throws StateferryError JOURNAL_NEWER when the schema has migrations that this version does not know, JOURNAL_DENIED
  * when the role may not make it what it has to be.
  */
-export async function migrate(options: { url: string; schema: string }): Promise<void> {
-  const client = new pg.Client({ connectionString: options.url, connectionTimeoutMillis: 5_000 });
+export async function migrate(options: PostgresServer & { schema: string }): Promise<void> {
+  const client = new (clientOf(options))({ connectionTimeoutMillis: 5_000 });
   await client.connect();
   try {
     await orDenied(async () => {

@@ -1,4 +1,5 @@
 import pg from 'pg';
+import { clientOf, type PostgresServer } from './connection.ts';
 
 const INT8_OID = 20;
 
@@ -12,16 +13,17 @@ const types = {
  * Connections whose search_path is the journal's schema, so that no statement names it.
  * A lost idle connection is reported to `onIdleError`, never thrown.
  */
-export function createPool(options: {
-  url: string;
-  schema: string;
-  size: number;
-  statementTimeoutMs: number;
-  applicationName: string;
-  onIdleError: (error: Error) => void;
-}): pg.Pool {
+export function createPool(
+  options: PostgresServer & {
+    schema: string;
+    size: number;
+    statementTimeoutMs: number;
+    applicationName: string;
+    onIdleError: (error: Error) => void;
+  },
+): pg.Pool {
   const pool = new pg.Pool({
-    connectionString: options.url,
+    Client: clientOf(options),
     max: options.size,
     options: `-c search_path=${quoteIdentifier(options.schema)}`,
     application_name: options.applicationName,

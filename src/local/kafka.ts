@@ -30,6 +30,8 @@ export interface LocalKafkaOptions {
   readonly ports?: readonly number[] | undefined;
   /** Settings of the broker that go before ours. */
   readonly config?: Readonly<Record<string, string>> | undefined;
+  /** Arguments for the format of a new data folder, after ours: users of SCRAM are made there. */
+  readonly formatArgs?: readonly string[] | undefined;
   readonly host: Host;
   /** Picks that many free ports; a seam for tests of the race for them. */
   readonly pickPorts?: (count: number) => Promise<number[]>;
@@ -113,7 +115,11 @@ async function startOn(
     await runTool({
       name: "Kafka's StorageTool",
       command: java.command,
-      args: javaArgs('kafka.tools.StorageTool', ['format', '-t', clusterId, '-c', settingsFile], []),
+      args: javaArgs(
+        'kafka.tools.StorageTool',
+        ['format', '-t', clusterId, '-c', settingsFile, ...(options.formatArgs ?? [])],
+        [],
+      ),
       env: host.env,
       cwd: dir,
       host,

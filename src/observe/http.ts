@@ -1,7 +1,11 @@
+import { createHash, timingSafeEqual } from 'node:crypto';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import { createServer as createSecureServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
+import type { TLSSocket } from 'node:tls';
 import type { Registry } from 'prom-client';
 import { messageOf, StateferryError } from '../errors.ts';
+import { keepRenewed, type ServerTls, secureContext } from '../server-tls.ts';
 import { type Log, scoped } from './log.ts';
 import type { ShardPlace } from './places.ts';
 import type { Health, Status } from './status.ts';
@@ -10,6 +14,8 @@ import type { Health, Status } from './status.ts';
 const MAX_URL_CHARACTERS = 1_024;
 const MAX_HEADER_BYTES = 8 * 1_024;
 const MAX_CONNECTIONS = 64;
+/** How health is asked for by what has no credentials, as Kubernetes; they say nothing but that and why. */
+const OPEN: ReadonlySet<string> = new Set(['/healthz', '/readyz']);
 /** A client that has not sent its whole request by then is cut off. */
 const REQUEST_TIMEOUT_MS = 10_000;
 
@@ -31,7 +37,8 @@ interface Answer {
 }
 
 /**
- * The server for metrics, health and status: GET and HEAD on five paths, read-only, without passwords.
+ * The server for metrics, health and status: GET and HEAD on five paths, read-only. Where it asks who calls, by a token or by
+ * client certificates, it does so for all but `/healthz` and `/readyz`.
  * - `/healthz`: 200 unless the engine has failed. That it answers at all says that the event loop turns.
  * - `/readyz`: 200 when the process does its work, else 503; the body gives the reasons either way.
  * - `/metrics`: the registry in the Prometheus text format.
@@ -46,8 +53,12 @@ export function createHttp(options: {
   /** Rejects when the journal cannot be asked. */
   places: () => Promise<readonly ShardPlace[]>;
   log: Log;
+  /** Undefined: none is asked for. */
+  token?: string | undefined;
+  /** Undefined: clear text. */
+  tls?: ServerTls | undefined;
 }): Http {
-  const { config, registry, health, status, places } = options;
+  const { config, registry, health, status, places, token, tls } = options;
   const log = scoped(options.log, 'http');
   const routes = new Map<string, () => Answer | Promise<Answer>>(
     Object.entries({
@@ -72,6 +83,7 @@ export function createHttp(options: {
     const path = url.split('?', 1)[0] as string;
     const route = routes.get(path);
     if (route === undefined) return plain(404, `there are ${[...routes.keys()].join(', ')}`);
+    if (!OPEN.has(path) && !mayRead(request)) return plain(401, 'a token or a client certificate is wanted here');
     try {
       return await route();
     } catch (error) {
@@ -80,14 +92,44 @@ export function createHttp(options: {
     }
   };
 
-  const server = createServer(
-    { maxHeaderSize: MAX_HEADER_BYTES, requestTimeout: REQUEST_TIMEOUT_MS, headersTimeout: REQUEST_TIMEOUT_MS },
-    (request, response) => {
-      // A body that nobody asked for is read and dropped, so that the connection can go on.
-      request.resume();
-      void answer(request).then((given) => send(request, response, given));
-    },
-  );
+  const wanted = token === undefined ? undefined : digest(`Bearer ${token}`);
+  const byCertificate = tls !== undefined && tls.clients !== 'none';
+  const mayRead = (request: IncomingMessage): boolean => {
+    if (wanted === undefined && !byCertificate) return true;
+    const socket = request.socket as Partial<TLSSocket>;
+    if (byCertificate && socket.getPeerX509Certificate?.() !== undefined && socket.authorized === true) return true;
+    return wanted !== undefined && timingSafeEqual(digest(request.headers.authorization ?? ''), wanted);
+  };
+
+  const limits = {
+    maxHeaderSize: MAX_HEADER_BYTES,
+    requestTimeout: REQUEST_TIMEOUT_MS,
+    headersTimeout: REQUEST_TIMEOUT_MS,
+  };
+  const listener = (request: IncomingMessage, response: ServerResponse): void => {
+    // A body that nobody asked for is read and dropped, so that the connection can go on.
+    request.resume();
+    void answer(request).then((given) => send(request, response, given));
+  };
+  const secured =
+    tls &&
+    createSecureServer(
+      {
+        ...limits,
+        ...secureContext(tls.certificates),
+        handshakeTimeout: REQUEST_TIMEOUT_MS,
+        requestCert: byCertificate,
+        rejectUnauthorized: tls.clients === 'required',
+      },
+      listener,
+    );
+  const stopRenewing =
+    secured &&
+    keepRenewed(tls, secured, {
+      onRenewed: () => log.info('New files for TLS are in use'),
+      onBrokenFiles: (reason) => log.warn({ reason }, 'New files for TLS cannot be used; those from before are kept'),
+    });
+  const server = secured ?? createServer(limits, listener);
   server.maxConnections = MAX_CONNECTIONS;
 
   return {
@@ -102,13 +144,14 @@ export function createHttp(options: {
       );
       const { address, port } = server.address() as AddressInfo;
       log.info({ host: address, port }, 'Metrics, health and status are served');
-      if (!isLoopback(address)) {
+      if (!isLoopback(address) && wanted === undefined && !byCertificate) {
         log.warn({ host: address, port }, 'Everyone who reaches this address can read metrics and status');
       }
       return { host: address, port };
     },
     stop: () =>
       new Promise((resolve) => {
+        stopRenewing?.();
         server.close(() => resolve());
         server.closeAllConnections();
       }),
@@ -122,8 +165,14 @@ function send(request: IncomingMessage, response: ServerResponse, { code, type, 
     'cache-control': 'no-store',
     'x-content-type-options': 'nosniff',
     ...(code === 405 ? { allow: 'GET, HEAD' } : {}),
+    ...(code === 401 ? { 'www-authenticate': 'Bearer' } : {}),
   });
   response.end(request.method === 'HEAD' ? undefined : body);
+}
+
+/** Of a fixed length, for a comparison whose time tells nothing. */
+function digest(text: string): Buffer {
+  return createHash('sha256').update(text).digest();
 }
 
 function json(code: number, value: unknown): Answer {

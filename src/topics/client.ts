@@ -1,8 +1,10 @@
 import { Kafka, type KafkaConfig, type logCreator } from 'kafkajs';
+import type { ClientTls } from '../secure.ts';
 import { installAbortedFilter } from './aborted-records.ts';
 import { installCoordinatorMemory } from './coordinators.ts';
 import { installRecordEncoder } from './record-encoder.ts';
-import { watchedSockets } from './sockets.ts';
+import { mechanismOf, type Sasl } from './sasl.ts';
+import { socketsFor } from './sockets.ts';
 
 /** What every Kafka client of a process shares. */
 export interface KafkaOptions {
@@ -11,8 +13,12 @@ export interface KafkaOptions {
   readonly connectionTimeoutMs: number;
   readonly requestTimeoutMs: number;
   readonly logCreator: logCreator;
-  /** A connection that was in use a moment ago is closed, by whomever (`watchedSockets`). */
-  readonly onConnectionLost?: () => void;
+  /** A connection that was in use a moment ago is closed, by whomever (`socketsFor`). */
+  readonly onConnectionLost?: (() => void) | undefined;
+  /** Undefined: the brokers are spoken to in clear text. */
+  readonly tls?: ClientTls | undefined;
+  /** Undefined: the brokers do not ask who it is, or know it by its certificate. */
+  readonly sasl?: Sasl | undefined;
 }
 
 export function createKafka(options: KafkaOptions): Kafka {
@@ -25,7 +31,8 @@ export function createKafka(options: KafkaOptions): Kafka {
     connectionTimeout: options.connectionTimeoutMs,
     requestTimeout: options.requestTimeoutMs,
     logCreator: options.logCreator,
-    ...(options.onConnectionLost !== undefined && { socketFactory: watchedSockets(options.onConnectionLost) }),
+    socketFactory: socketsFor(options.tls, { sasl: options.sasl !== undefined, onLost: options.onConnectionLost }),
+    ...(options.sasl !== undefined && { sasl: mechanismOf(options.sasl) }),
     retry: { initialRetryTime: 100, maxRetryTime: 2_000, retries: 8 },
   };
   return new Kafka(config);

@@ -2,6 +2,7 @@ import { decompress as zstdDecompress } from 'fzstd';
 import kafkajs from 'kafkajs';
 import lz4 from 'lz4-napi';
 import snappy from 'snappy';
+import { boundDecompression } from './decompression.ts';
 
 const { CompressionCodecs, CompressionTypes } = kafkajs;
 
@@ -66,4 +67,5 @@ export function registerCodecs(): void {
     },
     decompress: async (buffer: Buffer) => Buffer.from(zstdDecompress(buffer)),
   });
+  boundDecompression();
 }

@@ -29,6 +29,10 @@ function recordingCommands(calls: unknown[][]): Commands {
       calls.push(['schemas', config, options]);
       return 7;
     },
+    acl: async (config, options) => {
+      calls.push(['acl', config, options]);
+      return 7;
+    },
     operate: async (config, request) => {
       calls.push(['operate', config, request]);
       return 7;
@@ -106,7 +110,7 @@ describe('help', () => {
   test('names every command, what to begin with, and the exit codes', async () => {
     const { code, out, err } = await cli(['--help']);
     expect([code, err]).toEqual([0, '']);
-    for (const command of ['demo', 'dev', 'run', 'topics', 'status', 'config']) {
+    for (const command of ['demo', 'dev', 'run', 'topics', 'acl', 'status', 'config']) {
       expect(out).toMatch(new RegExp(`^  ${command} .*\\S`, 'm'));
     }
     expect(out).toContain('New here?');
@@ -123,10 +127,13 @@ describe('help', () => {
     },
   );
 
-  test.each(['demo', 'dev', 'run', 'topics', 'status', 'config'])('%s --help has an example', async (command) => {
-    const { out } = await cli([command, '--help']);
-    expect(out).toMatch(new RegExp(`^ {2}\\$ .*stateferry ${command}`, 'm'));
-  });
+  test.each(['demo', 'dev', 'run', 'topics', 'acl', 'status', 'config'])(
+    '%s --help has an example',
+    async (command) => {
+      const { out } = await cli([command, '--help']);
+      expect(out).toMatch(new RegExp(`^ {2}\\$ .*stateferry ${command}`, 'm'));
+    },
+  );
 
   test('a command that this process cannot carry out is not offered', async () => {
     const { out } = await cli(['--help'], { commands: {} });
@@ -213,6 +220,18 @@ describe('schemas', () => {
     const argv = ['schemas', 'push', '--inputs', 'avro'];
     expect((await cli(argv, { env: {} })).calls[0]?.[2]).toEqual({ json: false, push: true, inputs: 'avro' });
     expect(await cli(['schemas', 'push', '--inputs', 'xml'], { env: {} })).toMatchObject({ code: 2, calls: [] });
+  });
+});
+
+describe('acl', () => {
+  test('is told who it is for, and needs neither a broker nor a database', async () => {
+    const argv = ['acl', '--principal', 'User:CN=carts', '--role', 'carts', '--json'];
+    expect((await cli(argv, { env: {} })).calls[0]?.[2]).toEqual({
+      json: true,
+      principal: 'User:CN=carts',
+      role: 'carts',
+    });
+    expect(await cli(['acl', '--principal', 'carts'], { env: {} })).toMatchObject({ code: 2, calls: [] });
   });
 });
 

@@ -147,7 +147,11 @@ test('--json prints what the process answers', async () => {
 
 test('without --url it asks the configured port on this machine, and needs neither brokers nor a database for that', async () => {
   const port = await processWith(aStatus());
-  const env = { STATEFERRY_HTTP_HOST: '0.0.0.0', STATEFERRY_HTTP_PORT: String(port) };
+  const env = {
+    STATEFERRY_HTTP_HOST: '0.0.0.0',
+    STATEFERRY_HTTP_PORT: String(port),
+    STATEFERRY_HTTP_TOKEN: 'abcdefghijklmnop',
+  };
   expect((await status([], env)).out).toContain('Deployment carts');
   expect((await status(['--http-port', String(port)])).out).toContain('Deployment carts');
 });

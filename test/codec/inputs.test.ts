@@ -25,7 +25,11 @@ describe('the order of a chunk’s inputs', () => {
   it('refuses topics that are not the chunk’s', () => {
     expect(() => encodeInputOrder(['a', 'b'], ofTopics('ac'))).toThrow('"c" is none of the topics a, b');
     const bytes = encodeInputOrder(['a', 'b', 'c'], ofTopics('ac')) ?? new Uint8Array();
-    expect(() => decodeInputOrder(['a', 'b'], bytes)).toThrow('topic 2 of 2');
+    const unreadable = (sentence: string) =>
+      expect.objectContaining({ code: 'JOURNAL_UNREADABLE', message: expect.stringContaining(sentence) });
+    expect(() => decodeInputOrder(['a', 'b'], bytes)).toThrow(unreadable('topic 2 of 2'));
+    expect(() => decodeInputOrder(['a'], Buffer.from([0]))).toThrow(unreadable('out of range'));
+    expect(() => decodeInputOrder(['a'], Buffer.alloc(20, 0xff))).toThrow(unreadable('varint'));
   });
 });
 

@@ -57,3 +57,25 @@ it('one that lost its value to the topic’s limit says so', () => {
 it('any other record of the topic is none', () => {
   expect(readLetter(record)).toBeUndefined();
 });
+
+it.each([
+  ['partition', '99999999999999999999'],
+  ['partition', '-1'],
+  ['offset', '9'.repeat(60)],
+  ['offset', '1e3'],
+])('a record whose %s is %s stood nowhere, and is no dead letter', (name, value) => {
+  const letter = letterOf();
+  const headers = { ...letter.headers, [`stateferry-${name}`]: value };
+
+  expect(readLetter({ ...letter, headers })).toBeUndefined();
+});
+
+it.each(['160(000', '', '1e400', 'NaN'])(
+  'a time of %j is none: the record has the time of its letter, and nobody knows when it was given up',
+  (value) => {
+    const letter = letterOf();
+    const headers = { ...letter.headers, 'stateferry-timestamp': value, 'stateferry-failed-at': value };
+
+    expect(readLetter({ ...letter, headers })).toMatchObject({ failedAt: undefined, record: { timestamp: 9 } });
+  },
+);

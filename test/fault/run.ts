@@ -233,11 +233,11 @@ export async function runFaults(run: FaultRun): Promise<RunResult> {
         ? await carryOut(plan, injector, options.minutes * 60_000, log)
         : { ends: [], problems: await problemsOf(run.script(stage)) };
     await Promise.all([sender.pause(), callers.pause()]);
-    const healed = performance.now();
     const problems: string[] = [...injected.problems];
     await injector.healAll();
     log('healed');
     problems.push(...(await problemsOf(promoter.done(PROMOTED_WITHIN_MS))));
+    const healed = performance.now();
     const limits = {
       since: healed,
       silentForMs: run.silentForMs ?? SILENT_FOR_MS,

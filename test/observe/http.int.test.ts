@@ -1,6 +1,8 @@
 import { once } from 'node:events';
+import { get } from 'node:https';
 import { connect } from 'node:net';
 import { expect, onTestFinished, test } from 'vitest';
+import { readServerTls } from '../../src/certificates.ts';
 import { createHttp } from '../../src/observe/http.ts';
 import { createLog } from '../../src/observe/log.ts';
 import { createMetrics } from '../../src/observe/metrics.ts';
@@ -8,12 +10,14 @@ import type { ShardPlace } from '../../src/observe/places.ts';
 import { createSignals } from '../../src/observe/signals.ts';
 import { healthOf, type Status } from '../../src/observe/status.ts';
 import { createTally } from '../../src/observe/tally.ts';
+import { createAuthority, filesOf } from '../support/certificates.ts';
 import { aStatus } from './a-status.ts';
 
 async function serve(
   status: () => Status = aStatus,
   host = '127.0.0.1',
   places: () => Promise<readonly ShardPlace[]> = async () => [],
+  asking: Pick<Parameters<typeof createHttp>[0], 'token' | 'tls'> = {},
 ) {
   const hub = createSignals();
   const lines: string[] = [];
@@ -23,6 +27,7 @@ async function serve(
     health: () => healthOf(status()),
     status,
     places,
+    ...asking,
     log: createLog({ level: 'info', format: 'json' }, { write: (line) => lines.push(line) }),
   });
   const { port } = await http.start();
@@ -186,4 +191,61 @@ test('stopping ends connections that are still open', async () => {
   const closed = once(socket.resume(), 'close');
   await http.stop();
   await closed;
+});
+
+test('with a token, metrics and status are for who sends it, and health is for everybody', async () => {
+  const token = 'abcdefghijklmnop';
+  const { get, lines } = await serve(aStatus, '127.0.0.1', async () => [], { token });
+  for (const path of ['/metrics', '/status', '/shards']) {
+    expect((await get(path)).status).toBe(401);
+    expect((await get(path, { headers: { authorization: `Bearer ${token}x` } })).status).toBe(401);
+    expect((await get(path, { headers: { authorization: `Bearer ${token}` } })).status).toBe(200);
+  }
+  expect((await get('/metrics')).headers.get('www-authenticate')).toBe('Bearer');
+  for (const path of ['/healthz', '/readyz']) expect((await get(path)).status).not.toBe(401);
+  expect(lines.join('')).not.toContain(token);
+});
+
+test('with client certificates, one of the CA counts as a token does; without one there is health, where that is allowed', async (t) => {
+  const authority = createAuthority();
+  const own = authority.issue({ addresses: ['127.0.0.1'] });
+  const client = authority.issue({ commonName: 'scraper' });
+  const stranger = createAuthority('Other CA').issue({ commonName: 'scraper' });
+  const { paths } = await filesOf(t, {
+    certificate: own.certificate,
+    key: own.key,
+    ca: authority.certificate,
+  });
+  for (const clientCertificates of ['optional', 'required'] as const) {
+    const faults: string[] = [];
+    const tls = readServerTls(
+      'http.tls',
+      { certificateFile: paths.certificate, keyFile: paths.key, clientCaFile: paths.ca, clientCertificates },
+      faults,
+    );
+    expect(faults).toEqual([]);
+    const { port } = await serve(aStatus, '127.0.0.1', async () => [], { tls });
+    /** The status, or "refused". */
+    const ask = (path: string, shown?: { certificate: string; key: string }) =>
+      new Promise<number | 'refused'>((resolve) => {
+        const request = get({
+          port,
+          host: '127.0.0.1',
+          path,
+          ca: authority.certificate,
+          agent: false,
+          ...(shown && { cert: shown.certificate, key: shown.key }),
+        });
+        request.on('response', (response) => {
+          response.resume();
+          resolve(response.statusCode ?? 0);
+        });
+        request.on('error', () => resolve('refused'));
+      });
+    const optional = clientCertificates === 'optional';
+    expect(await ask('/status', client)).toBe(200);
+    expect(await ask('/status')).toBe(optional ? 401 : 'refused');
+    expect(await ask('/status', stranger)).toBe(optional ? 401 : 'refused');
+    expect(await ask('/healthz')).toBe(optional ? 200 : 'refused');
+  }
 });

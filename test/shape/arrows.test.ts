@@ -42,8 +42,11 @@ const ARROWS: Readonly<Record<string, readonly string[]>> = {
     'model',
     'deployment-plan.ts',
     'function-link.ts',
+    'kafka-connection.ts',
+    'least-privilege.ts',
     'live-generation.ts',
     'named-files.ts',
+    'postgres-connection.ts',
     'promote.ts',
     'reprocess.ts',
     'runtime.ts',
@@ -52,7 +55,16 @@ const ARROWS: Readonly<Record<string, readonly string[]>> = {
   ],
   demo: ['cli', 'config', 'commands', 'history/difference.ts', 'local', 'observe', 'promote.ts', 'topics', 'verify'],
 };
-const EVERYBODY = new Set(['errors.ts', 'abort.ts', 'bytes.ts', 'package-path.ts', 'paced.ts', 'version.ts']);
+const EVERYBODY = new Set([
+  'errors.ts',
+  'abort.ts',
+  'bytes.ts',
+  'package-path.ts',
+  'paced.ts',
+  'secure.ts',
+  'server-tls.ts',
+  'version.ts',
+]);
 
 interface Import {
   readonly file: string;

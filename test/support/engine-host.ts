@@ -1,9 +1,8 @@
 import { type Assumed, loadConfig } from '../../src/config/load.ts';
 import type { EngineOptions } from '../../src/engine/engine.ts';
-import { kafkaLogCreator } from '../../src/observe/kafka-log.ts';
+import { connectKafka } from '../../src/kafka-connection.ts';
 import { createLog } from '../../src/observe/log.ts';
 import { createRuntime } from '../../src/runtime.ts';
-import { createKafka } from '../../src/topics/client.ts';
 import type { Fault, Report } from './engine-order.ts';
 import { type Point, withPoints } from './engine-points.ts';
 
@@ -46,8 +45,7 @@ export function hostEngine(options: {
   const log = createLog(config.log);
   const stop = new AbortController();
   process.on('SIGTERM', () => stop.abort());
-  const connect = (onConnectionLost: () => void) =>
-    createKafka({ ...config.kafka, logCreator: kafkaLogCreator(log), onConnectionLost });
+  const connect = (onConnectionLost: () => void) => connectKafka(config, log, onConnectionLost);
   const { transactionTimeoutMs } = config.kafka;
   const runtime = createRuntime({
     config,

@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import net from 'node:net';
 import { afterEach, expect, it, vi } from 'vitest';
-import { watchedSockets } from '../../src/topics/sockets.ts';
+import { socketsFor } from '../../src/topics/sockets.ts';
 
 afterEach(() => {
   vi.useRealTimers();
@@ -15,7 +15,11 @@ async function connected(hasData: boolean) {
   const { port } = server.address() as net.AddressInfo;
   let lost = 0;
   const accepted = once(server, 'connection') as Promise<[net.Socket]>;
-  const socket = watchedSockets(() => lost++)({ host: '127.0.0.1', port, onConnect: () => undefined } as never);
+  const socket = socketsFor(undefined, { sasl: true, onLost: () => lost++ })({
+    host: '127.0.0.1',
+    port,
+    onConnect: () => undefined,
+  } as never);
   const [other] = await accepted;
   server.close();
   if (hasData) {

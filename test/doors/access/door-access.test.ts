@@ -24,6 +24,9 @@ function refusal(given: Partial<Config['doors']>): string {
       doors: { ...doors(given), selfTokenFile: '', tls: {} },
       function: { url: 'http://127.0.0.1:1', tls: {} },
       registry: { urls: [], tls: {}, auth: {} },
+      kafka: { tls: {}, sasl: {}, requestTimeoutMs: 1_000 },
+      postgres: { url: 'postgres://127.0.0.1/x', tls: {}, passwordFile: '' },
+      http: { token: '', tokenFile: '', tls: {} },
     });
   } catch (error) {
     expect(error).toBeInstanceOf(StateferryError);
