@@ -12,6 +12,7 @@ import { controlled, operate } from './commands/operate.ts';
 import { promote } from './commands/promote.ts';
 import { replay } from './commands/replay.ts';
 import { reprocess } from './commands/reprocess.ts';
+import { retention } from './commands/retention.ts';
 import { run } from './commands/run.ts';
 import { schemas } from './commands/schemas.ts';
 import { topics } from './commands/topics.ts';
@@ -61,6 +62,7 @@ const code = await runCli({
     journal,
     entityHistory,
     archive,
+    retention,
     deadLetters,
     replay,
     reprocess,

@@ -30,6 +30,7 @@ import { createTally, totalsOf } from './observe/tally.ts';
 import { persist } from './persist.ts';
 import { type DoorLog, openDoors, type ProcessDoors } from './process-doors.ts';
 import { descriptorSetOf } from './protocol/descriptors.ts';
+import { keepRetained, retentionScopes } from './retention.ts';
 import { openSchemas, planSchemas } from './schemas.ts';
 import { registerCodecs } from './topics/codecs.ts';
 import { DEFAULT_MESSAGE_BYTES } from './topics/limits.ts';
@@ -125,7 +126,7 @@ export function createRuntime(options: RuntimeOptions): Runtime {
   /** One engine for one version of the function; true when the function came back as another one. */
   async function runEngine(parts: Parts, found: Discovered, changed: AbortSignal, signal: AbortSignal): Promise<void> {
     const built = await buildEngine(options, parts, found, hub.signals, signal);
-    const { engine: current, watch, stopPruning } = built;
+    const { engine: current, watch, stopPruning, retaining } = built;
     engine = current;
     survey = built.survey;
     watch.failure.catch((error: StateferryError) =>
@@ -145,7 +146,7 @@ export function createRuntime(options: RuntimeOptions): Runtime {
       if (!changed.aborted) await doors?.close();
       watch.stop();
       stopPruning();
-      await current.stop();
+      await Promise.all([current.stop(), retaining.stop()]);
     }
   }
 
@@ -283,6 +284,8 @@ async function buildEngine(
   engine: Engine;
   watch: TopicWatch;
   stopPruning: () => void;
+  /** Removes what the journal need not keep. */
+  retaining: { stop(): Promise<void> };
   /** Where all shards of the deployment are. */
   survey: () => Promise<ShardPlace[]>;
   /** What the doors have to know of it. */
@@ -313,6 +316,9 @@ async function buildEngine(
     noteFunctionVersion(pool, spec, descriptorSetOf(descriptors), descriptors.registry),
   );
   const { generation } = deployment;
+  const rules = config.journal.retention;
+  // It refuses a rule for a component that there never was.
+  await persist(deps, 'Postgres', 'POSTGRES_UNAVAILABLE', () => retentionScopes(pool, generation, rules));
   const groupId = config.deployment.name;
   const consumed = [...topics.inputs, internal.commands];
   const parts = engineParts({
@@ -342,6 +348,14 @@ async function buildEngine(
     windowMs: config.idempotency.windowMs,
     onError: (error) => log.warn({ error: messageOf(error) }, 'Old idempotency keys could not be deleted'),
   });
+  const retaining = keepRetained({
+    pool,
+    generation,
+    rules,
+    everyMs: config.journal.retentionCheckMs,
+    onRemoved: ({ kind }, { rows, bytes }) => signals.retentionRemoved(kind, rows, bytes),
+    onError: (error) => log.warn({ error: messageOf(error) }, 'What the journal need not keep could not be removed'),
+  });
   const engine = new Engine(options.replace?.(parts) ?? parts);
   const survey = async (): Promise<ShardPlace[]> => {
     const [rows, members] = await Promise.all([
@@ -362,7 +376,7 @@ async function buildEngine(
     answerPartitions: partitions.get(internal.answers) ?? 1,
     shards,
   };
-  return { engine, watch, stopPruning, survey, log: ofLog };
+  return { engine, watch, stopPruning, retaining, survey, log: ofLog };
 }
 
 function logDiscovery(log: Log, { dialect, spec, unserved }: Pick<Discovered, 'dialect' | 'spec' | 'unserved'>): void {

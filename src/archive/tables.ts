@@ -35,6 +35,7 @@ export const ARCHIVED_TABLES: readonly ArchivedTable[] = [
   { name: 'entity_control', key: ['generation', 'entity_type', 'entity_id'], fetch: MANY },
   { name: 'parked', key: [...CHUNK, 'ordinal'], fetch: MANY },
   { name: 'idempotency_key', key: ['generation', 'shard', 'key'], fetch: MANY },
+  { name: 'removed', key: ['generation', 'shard', 'kind', 'entity_type'], fetch: MANY },
   { name: 'chunk', key: CHUNK, fetch: MANY },
   { name: 'input', key: CHUNK, fetch: FEW },
   { name: 'outbox', key: CHUNK, fetch: FEW },

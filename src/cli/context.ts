@@ -197,6 +197,13 @@ export interface ArchiveRequest {
   readonly folder: string;
 }
 
+/** What is done about what the journal need not keep. */
+export interface RetentionRequest {
+  /** Only tell what would be removed. */
+  readonly dryRun: boolean;
+  readonly json: boolean;
+}
+
 /** How rows are written: for a person, one JSON object a line, or RFC 4180. */
 export type RowFormat = 'table' | 'jsonl' | 'csv';
 
@@ -307,6 +314,8 @@ export interface Commands {
   promote(config: Config, request: PromoteRequest, io: Io): Promise<number>;
   /** Writes the journal into a folder, or fills an empty one from it. */
   archive(config: Config, request: ArchiveRequest, io: Io): Promise<number>;
+  /** Removes what the journal need not keep, or tells what that is. */
+  retention(config: Config, request: RetentionRequest, io: Io): Promise<number>;
   /** Lists, follows, shows and counts what the journal has. */
   journal(config: Config, request: JournalRequest, io: Io): Promise<number>;
   /** Tells the story of an entity, or its state at a moment. */

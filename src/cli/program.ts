@@ -11,6 +11,7 @@ import { diffCommand } from './diff.ts';
 import { entityCommand } from './entity.ts';
 import { journalCommand } from './journal.ts';
 import { addArchiveCommands } from './journal-export.ts';
+import { addRetentionCommand } from './journal-retention.ts';
 import { promoteCommand } from './promote.ts';
 import { replayCommand } from './replay.ts';
 import { reprocessCommand } from './reprocess.ts';
@@ -93,6 +94,7 @@ Exit codes: 0 done, 1 failed, 2 a fault in the command line or the configuration
   if (commands.journal) {
     const group = journalCommand(program, context, commands.journal);
     if (commands.archive) addArchiveCommands(group, context, commands.archive);
+    if (commands.retention) addRetentionCommand(group, context, commands.retention);
   }
   if (commands.verify) verifyCommand(program, context, commands.verify);
   statusCommand(program, context);

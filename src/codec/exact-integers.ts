@@ -2,8 +2,8 @@ import type { DescMessage } from '@bufbuild/protobuf';
 
 const QUOTE = 0x22;
 const BACKSLASH = 0x5c;
-/** What an integer beyond 2^53 has at least, and most texts have nowhere. */
-const LONG = /\d{16}/;
+/** What an integer beyond 2^53 or a number beyond all has at least, and most texts have nowhere. */
+const LONG = /\d{16}|[eE]\+?\d{3}/;
 /** What a number may consist of, from its first character on. */
 const NUMBER = /-?\d[\d.eE+-]*/y;
 const INTEGER = /^-?(?:0|[1-9]\d*)$/;
@@ -19,7 +19,8 @@ export const FREE_FORM: ReadonlySet<string> = new Set([
 /**
  * JSON text for a protobuf reader of `type` that goes by JSON.parse, which rounds integers beyond 2^53: they are put into
  * quotes, which is the same value for every numeric field. Where the type can hold free-form JSON the quotes could change a
- * value; there `refuse` makes the error to throw, of the integer. Text that is no JSON stays none.
+ * value; there an integer of 64 bits that would be rounded is none, and `refuse` makes the error to throw; so it does
+ * for a number beyond all, which would become infinite there. Text that is no JSON stays none.
  */
 export function exactIntegers(text: string, type: DescMessage, refuse: (integer: string) => Error): string {
   if (!LONG.test(text)) return text;
@@ -34,7 +35,8 @@ export function exactIntegers(text: string, type: DescMessage, refuse: (integer:
     NUMBER.lastIndex = at;
     const [number] = NUMBER.exec(text) ?? [];
     if (number === undefined) continue;
-    if (INTEGER.test(number) && !Number.isSafeInteger(Number(number))) {
+    if (!Number.isFinite(Number(number)) && isFreeForm(type)) throw refuse(`${number.slice(0, 40)}…`);
+    if (INTEGER.test(number) && !Number.isSafeInteger(Number(number)) && !(isFreeForm(type) && isKept(number))) {
       if (isFreeForm(type)) throw refuse(number);
       exact += `${text.slice(done, at)}"${number}"`;
       done = at + number.length;
@@ -42,6 +44,14 @@ export function exactIntegers(text: string, type: DescMessage, refuse: (integer:
     at += number.length - 1;
   }
   return exact + text.slice(done);
+}
+
+/** An integer that rounds to itself, or that no field of 64 bits can hold, so that it is meant for a double. */
+function isKept(text: string): boolean {
+  // Long ones take long to read, and are beyond all in any case.
+  if (text.length > 21) return true;
+  const integer = BigInt(text);
+  return BigInt(Number(text)) === integer || integer < -(2n ** 63n) || integer >= 2n ** 64n;
 }
 
 const freeForm = new WeakMap<DescMessage, boolean>();

@@ -29,7 +29,7 @@ export function jsonToPayload(
       text,
       type,
       (integer) =>
-        new Error(`it has the integer ${integer}, which JSON numbers do not hold exactly; write it in quotes`),
+        new Error(`it has the number ${integer}, which JSON numbers do not hold exactly; write it in quotes`),
     );
     const message = fromJsonString(type, exact, {
       registry: descriptors.registry,

@@ -3,9 +3,10 @@ import type { Io, ReplayRequest } from '../cli/context.ts';
 import { type Config, internalTopics } from '../config/config.ts';
 import { StateferryError } from '../errors.ts';
 import { createPace } from '../history/pace.ts';
-import { replay as publish } from '../history/replay.ts';
+import { replay as publish, type ReplaySelection } from '../history/replay.ts';
 import { readReach } from '../journal/chunks.ts';
 import { type FunctionVersion, readFunctionVersions } from '../journal/function-versions.ts';
+import { readRemoved, removedThrough } from '../journal/retention.ts';
 import { registerCodecs } from '../topics/codecs.ts';
 import { missingTopics, partitionCounts } from '../topics/ensure.ts';
 import { messageLimits } from '../topics/limits.ts';
@@ -53,6 +54,7 @@ export async function replay(config: Config, request: ReplayRequest, io: Io): Pr
           `"${request.to}" is a topic that the deployment reads, or one of its own: what is published there would be applied. Name another one.`,
         );
       }
+      if (request.outputs === false) await tellRemoved(pool, generation, selection, io);
       const partitions = (await partitionCounts(admin, [request.to])).get(request.to);
       if (partitions === undefined) throw missingTopics([request.to]);
       const limits = await messageLimits(admin, [request.to]);
@@ -124,6 +126,28 @@ function entityTypeOf(versions: readonly FunctionVersion[], wanted: string): str
   throw refused(
     `the function has no event sourced entity type "${wanted}", only ${names.join(', ') || 'none at all'}.`,
   );
+}
+
+/** Says what of the events that are asked for retention has removed. */
+async function tellRemoved(
+  pool: Parameters<typeof readReach>[0],
+  generation: number,
+  { entityType, entityId, shard }: ReplaySelection,
+  io: Io,
+): Promise<void> {
+  for (const one of await readRemoved(pool, generation)) {
+    if (one.kind !== 'events' || (entityType !== undefined && one.entityType !== entityType)) continue;
+    if (shard !== undefined && one.shard !== shard) continue;
+    const own = entityId === undefined ? undefined : { entityType: one.entityType, entityId };
+    const through = own === undefined ? 0 : await removedThrough(pool, generation, own);
+    if (own !== undefined && through === 0) continue;
+    const what =
+      own === undefined
+        ? `${one.rows.toLocaleString('en')} events of ${one.entityType} up to event ${one.through} of shard ${one.shard}`
+        : `the events of ${one.entityType} "${entityId}" up to ${through}`;
+    io.err.write(`Retention has removed ${what}: they are not published.\n`);
+    if (own !== undefined) return;
+  }
 }
 
 async function countEvents(pool: Parameters<typeof readReach>[0], generation: number): Promise<number> {

@@ -111,7 +111,7 @@ export async function judge(
       eventDestinations: new Map(
         [...routes.events].map(([entityType, list]) => [
           entityType,
-          list.map(({ topic, format }) => ({ topic, format, partitions: partitions.get(topic) ?? 1 })),
+          list.map((route) => ({ ...route, partitions: partitions.get(route.topic) ?? 1 })),
         ]),
       ),
       admin,

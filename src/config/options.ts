@@ -13,6 +13,7 @@ import { type IdempotencyKeySource, idempotencyKeysSchema } from './idempotency.
 import { choice, integer, type Kind, list, structure, text, toggle } from './kinds.ts';
 import { isPassRule } from './pass-rules.ts';
 import { REGISTRY_SECRETS, type RegistryAuthConfig, registryAuthSchema } from './registry-auth.ts';
+import { type RetentionRule, retentionRulesSchema } from './retention.ts';
 import { type Destinations, destinationsSchema, type Subscription, subscriptionsSchema, TOPIC_NAME } from './routes.ts';
 import { type KafkaSaslConfig, kafkaSaslSchema, SASL_SECRETS } from './sasl.ts';
 import {
@@ -274,6 +275,16 @@ export const OPTIONS = {
     kind: toggle(),
     default: false,
     doc: 'Whether the journal keeps the input records of each chunk, so that history can be reprocessed when the topics do not reach back far enough any more.',
+  }),
+  'journal.retention': option<readonly RetentionRule[]>({
+    kind: structure('list of rules', retentionRulesSchema),
+    default: [],
+    doc: 'What the journal need not keep for ever. Without an entry for it, events and inputs are kept. `stateferry journal retention --dry-run` shows what would go, and what holds it back.',
+  }),
+  'journal.retentionCheckMs': option({
+    kind: ms(100),
+    default: 300_000,
+    doc: 'How often it is looked whether there is something that `journal.retention` lets go.',
   }),
 
   'function.url': option({

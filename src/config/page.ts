@@ -5,6 +5,7 @@ import { idempotencyKeyFields } from './idempotency.ts';
 import { defaultText, GROUP_NAMES, GROUPS, type OptionGroup, optionOf, optionsOf, variableOf } from './options.ts';
 import { registryAuthFields } from './registry-auth.ts';
 import { RELATIONS } from './relations.ts';
+import { retentionRuleFields } from './retention.ts';
 import { eventSchema, replySchema, subscriptionSchema } from './routes.ts';
 import { kafkaSaslFields } from './sasl.ts';
 import {
@@ -73,6 +74,7 @@ export function configurationPage(): string {
     fieldTable('`kafka.tls`', kafkaTlsFields),
     fieldTable('`kafka.sasl`', kafkaSaslFields),
     fieldTable('`postgres.tls`', postgresTlsFields),
+    fieldTable('Each of `journal.retention`', retentionRuleFields),
     fieldTable('`function.tls`', functionTlsFields),
     fieldTable('`registry.auth`', registryAuthFields),
     fieldTable('`registry.tls`', registryTlsFields),

@@ -435,7 +435,8 @@ export class Entities {
       const isReplicated = entity.component.kind === 'replicated';
       const after = ignoreSnapshots && !isReplicated ? head.voidThrough : (head.snapshot?.seq ?? head.voidThrough);
       const tail = head.seq - after;
-      if (tail === 0) this.#openWith(entity, head, []);
+      if (after < (head.removedThrough ?? 0)) this.#refuse(entity, removedByRetention(entity.key, head));
+      else if (tail === 0) this.#openWith(entity, head, []);
       else if (tail > EVENTS_PAGE && !isReplicated) await this.#replayLong(entity, head, after);
       else {
         page.push({ entity, head, after });
@@ -472,16 +473,19 @@ export class Entities {
         onPublished,
       });
     } catch (error) {
-      // What the journal has of it is nothing that this function can be told. Others are loaded all the same.
-      const refusal = asFailureOf('ENTITY_UNREADABLE', error);
-      this.#streams--;
-      entity.state = 'passive';
-      const [item] = entity.mailbox;
-      if (item === undefined) this.#forgetIfDone(entity);
-      else this.#reject(entity, item, refusal, 'gone');
+      this.#refuse(entity, asFailureOf('ENTITY_UNREADABLE', error));
       return;
     }
     this.#next(entity);
+  }
+
+  /** What the journal has of it is nothing that this function can be told. Others are loaded all the same. */
+  #refuse(entity: Entity, refusal: StateferryError): void {
+    this.#streams--;
+    entity.state = 'passive';
+    const [item] = entity.mailbox;
+    if (item === undefined) this.#forgetIfDone(entity);
+    else this.#reject(entity, item, refusal, 'gone');
   }
 
   /** A long history goes through in pages, at the pace at which the function takes it. */
@@ -849,4 +853,12 @@ function idOf(component: Component, command: Command, item: Item): string {
 
 function entityIdOf({ entityType, entityId }: EntityKey): string {
   return `${entityType}\0${entityId}`;
+}
+
+function removedByRetention({ entityType, entityId }: EntityKey, { removedThrough }: EntityHead): StateferryError {
+  return new StateferryError(
+    'ENTITY_UNREADABLE',
+    `the function's SDK starts from no snapshot, and retention has removed the events of ${entityType} "${entityId}" up to ${removedThrough}: ` +
+      'it needs a function whose SDK does.',
+  );
 }

@@ -204,7 +204,7 @@ function missing(topic: string, shard: number, from: bigint, until: bigint): Sta
   return new StateferryError(
     'HISTORY_GAP',
     `partition ${shard} of "${topic}" does not have all records of the offsets ${from} to ${until - 1n} any more that the journal says ` +
-      'it applied, and the journal kept no inputs there: retention has removed them. Begin after them (--from), ' +
+      'it applied, and the journal has no inputs there: retention has removed them. Begin after them (--from), ' +
       'and have journal.keepInputs keep what comes from now on.',
   );
 }

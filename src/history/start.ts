@@ -1,6 +1,7 @@
 import type pg from 'pg';
 import { StateferryError } from '../errors.ts';
 import { chunksBefore, type HistoryReach, lastChunkWithin, positionsAfter, readReach } from '../journal/chunks.ts';
+import { readRemoved } from '../journal/retention.ts';
 import type { Positions } from '../model/record.ts';
 import type { PartitionLogs } from '../topics/partition-log.ts';
 
@@ -40,9 +41,11 @@ export async function startPositions(
   }
   const missing = await missingRecords(pool, logs, generation, reach, starts);
   if (missing.length > 0) {
+    const removed = (await readRemoved(pool, generation)).filter(({ kind }) => kind === 'inputs');
+    const own = removed.map(({ shard, through }) => `of shard ${shard} up to chunk ${through}`).join(', ');
     throw new StateferryError(
       'HISTORY_GAP',
-      `retention has removed records that are needed, and the journal kept no inputs there: ${missing.join('; ')}. ` +
+      `retention has removed records that are needed, and the journal has no inputs there${own === '' ? '' : ` (journal.retention has removed those ${own})`}: ${missing.join('; ')}. ` +
         'Begin after them (--from), and have journal.keepInputs keep what comes from now on.',
     );
   }

@@ -1,5 +1,5 @@
+import { chunksFrom } from '../journal/find-chunks.ts';
 import type { Payload } from '../model/payload.ts';
-import { chunksFrom } from './find-chunks.ts';
 import type { History } from './scope.ts';
 
 /** An event as it is journaled. */
@@ -213,7 +213,10 @@ function conditions({ db, generation }: History, filter: EventFilter) {
   maybe('at >= ?', filter.from);
   maybe('at <= ?', filter.to);
   const { command, type } = filter;
-  if (command !== undefined) where(`(command_id = ? or starts_with(command_id, ?))`, command, `${command}#`);
+  if (command !== undefined) {
+    where(`split_part(command_id, '#', 1) = split_part(?, '#', 1)`, command);
+    where(`(command_id = ? or starts_with(command_id, ?))`, command, `${command}#`);
+  }
   maybe(`split_part(command_id, '#', 1) = any(?)`, filter.roots);
   // A type url ends with the name of its type, behind a slash.
   if (type !== undefined) where(`(type_url = ? or right(type_url, ?) = ?)`, type, type.length + 1, `/${type}`);
@@ -221,8 +224,11 @@ function conditions({ db, generation }: History, filter: EventFilter) {
     where,
     async rows(order: string, limit: number): Promise<JournaledEvent[]> {
       values.push(limit);
+      const found = `select * from event where ${terms.join(' and ')}`;
+      // Those of a command are few, and have an index of their own: the order must not make Postgres walk another one.
+      const isFew = command !== undefined || filter.roots !== undefined;
       const result = await db.query<Row>(
-        `select ${COLUMNS} from event where ${terms.join(' and ')} ${order} limit $${values.length}`,
+        `select ${COLUMNS} from (${found}${isFew ? ' offset 0' : ''}) event ${order} limit $${values.length}`,
         values,
       );
       return result.rows.map(({ typeUrl, value, ...event }) => ({ ...event, payload: { typeUrl, value } }));

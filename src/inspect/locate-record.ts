@@ -1,6 +1,6 @@
 import { StateferryError } from '../errors.ts';
+import { chunksOfRecords, type FoundChunk } from '../journal/find-chunks.ts';
 import { positionsFromJson } from '../journal/positions.ts';
-import { chunksOfRecords, type FoundChunk } from './find-chunks.ts';
 import type { History } from './scope.ts';
 
 /** Where a record stands, or stood. */

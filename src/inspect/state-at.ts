@@ -28,13 +28,15 @@ export interface StateSource {
   readonly snapshot: { readonly seq: number; readonly payload: Payload; readonly at: Date } | undefined;
   /** Events up to this one count no more: the entity was deleted. */
   readonly voidThrough: number;
+  /** Events up to this one are there no more: retention has removed them. */
+  readonly removedThrough: number;
   /** That it was deleted, and has no event since. */
   readonly isDeleted: boolean;
 }
 
 /**
  * Finds how far events and snapshot lead to the state of an entity at a moment.
- * @throws StateferryError OPERATION_REFUSED for a moment outside of its history.
+ * @throws StateferryError OPERATION_REFUSED for a moment outside of its history, or for which retention has removed the events.
  */
 export async function stateSourceAt(
   history: History,
@@ -46,12 +48,14 @@ export async function stateSourceAt(
     first: Date;
     last: number;
     void_through: number;
+    removed_through: number;
     snapshot_seq: number | null;
     type_url: string;
     payload: Buffer;
     at: Date;
   }>(
-    `select f.at as first, l.seq as last, coalesce(d.seq, 0) as void_through, s.seq as snapshot_seq, s.type_url, s.payload, s.at
+    `select f.at as first, l.seq as last, coalesce(d.seq, 0) as void_through, coalesce(s.removed_through, 0) as removed_through,
+       s.seq as snapshot_seq, s.type_url, s.payload, s.at
      from (select at from event where generation = $1 and entity_type = $2 and entity_id = $3 order by seq limit 1) f
      cross join (select seq from event where generation = $1 and entity_type = $2 and entity_id = $3 order by seq desc limit 1) l
      left join deletion d on d.generation = $1 and d.entity_type = $2 and d.entity_id = $3 and d.due_at <= now()
@@ -63,11 +67,19 @@ export async function stateSourceAt(
   const seq = moment === undefined ? row.last : await seqAt(history, key, moment, row);
   // What an earlier life came to be before its deletion was due is its state then.
   const voidThrough = seq > row.void_through ? row.void_through : moment === undefined ? row.void_through : 0;
+  const removed = row.removed_through;
+  const snapshotSeq = row.snapshot_seq ?? 0;
+  if (removed > voidThrough && seq > 0 && seq < snapshotSeq) {
+    throw refused(
+      `retention has removed the events of "${key.entityId}" up to ${removed}: its states before event ${snapshotSeq}, where its snapshot is, cannot be made any more. Choose a later moment.`,
+    );
+  }
   const hasSnapshot = row.snapshot_seq !== null && row.snapshot_seq <= seq && row.snapshot_seq > voidThrough;
   return {
     seq,
     last: row.last,
     voidThrough,
+    removedThrough: removed,
     isDeleted: voidThrough >= seq && seq > 0,
     snapshot: hasSnapshot
       ? { seq: row.snapshot_seq as number, payload: { typeUrl: row.type_url, value: row.payload }, at: row.at }
@@ -79,7 +91,11 @@ async function seqAt(
   history: History,
   key: { readonly entityType: string; readonly entityId: string },
   moment: Moment,
-  { first, last }: { readonly first: Date; readonly last: number },
+  {
+    first,
+    last,
+    removed_through: removed,
+  }: { readonly first: Date; readonly last: number; readonly removed_through: number },
 ): Promise<number> {
   if (moment.kind === 'seq') {
     if (moment.seq <= last) return moment.seq;
@@ -87,6 +103,11 @@ async function seqAt(
   }
   if (moment.kind === 'time') {
     if (moment.at >= first) return lastBefore(history, key, moment.at);
+    if (removed > 0) {
+      throw refused(
+        `retention has removed the events of "${key.entityId}" up to ${removed}: the oldest one that is there is of ${first.toISOString()}, and --at names ${moment.at.toISOString()}, before it.`,
+      );
+    }
     throw refused(
       `"${key.entityId}" has its first event of ${first.toISOString()}, and --at names ${moment.at.toISOString()}, before it.`,
     );

@@ -11,6 +11,8 @@ export interface ComponentStats {
   readonly last: Date | undefined;
   /** Undefined: there are no events. */
   readonly eventsPerEntity: { readonly mean: number; readonly max: number } | undefined;
+  /** Events that retention has removed. */
+  readonly removed: number;
   readonly snapshots: number;
   readonly snapshotBytes: number;
   /** Values that are not deleted. */
@@ -97,6 +99,9 @@ export async function countJournal(
   const deletions = await grouped<{ count: number }>(
     'select entity_type, count(*) as count from deletion where generation = $1 group by entity_type',
   );
+  const removed = await grouped<{ count: number }>(
+    `select entity_type, sum(rows)::float8 as count from removed where generation = $1 and kind = 'events' group by entity_type`,
+  );
   return {
     components: history.components.map((component) => {
       const { entityType } = component;
@@ -110,6 +115,7 @@ export async function countJournal(
         first: earlier(events?.first, value?.first),
         last: later(events?.last, value?.last),
         eventsPerEntity: events && { mean: events.events / events.entities, max: events.max },
+        removed: removed.get(entityType)?.count ?? 0,
         snapshots: snapshots.get(entityType)?.count ?? 0,
         snapshotBytes: snapshots.get(entityType)?.bytes ?? 0,
         values: (value?.count ?? 0) - (value?.deleted ?? 0),

@@ -1,10 +1,10 @@
 import { ORIGIN_HEADER } from '../codec/header-names.ts';
 import { decodeOutbox } from '../codec/outbox.ts';
+import { chunksNumbered, chunksOfEvents, chunksOfRecords, type FoundChunk } from '../journal/find-chunks.ts';
 import type { Payload } from '../model/payload.ts';
 import { parentOf, rootOf } from '../verify/identity.ts';
 import { type ChunkPlace, type ExplainedInput, type ExplainedOutput, inputsOf, outputsOf } from './chunk-records.ts';
 import { eventsByShard, type JournaledEvent, shardRanges } from './events.ts';
-import { chunksNumbered, chunksOfEvents, chunksOfRecords, type FoundChunk } from './find-chunks.ts';
 import { type Content, readContent } from './records.ts';
 import type { History } from './scope.ts';
 

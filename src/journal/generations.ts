@@ -159,6 +159,7 @@ const TABLES = [
   'outbox',
   'chunk',
   'input',
+  'removed',
   'idempotency_key',
   'entity_control',
   'parked',

@@ -9,6 +9,8 @@ export interface EntityHead {
   readonly snapshot: { readonly seq: number; readonly payload: Payload } | undefined;
   /** Events up to this one count no more: the entity was deleted, and its time for clean-up has come. */
   readonly voidThrough: number;
+  /** Events up to this one are there no more: retention has removed them, as the snapshot is of a later one. Absent: none. */
+  readonly removedThrough?: number;
 }
 
 export interface StoredEvent {
@@ -23,7 +25,8 @@ export interface StoredValue {
 }
 
 const HEADS = `
-select k.n - 1 as n, s.seq as snapshot_seq, s.type_url, s.payload, coalesce(e.seq, 0) as seq, coalesce(d.seq, 0) as void_through
+select k.n - 1 as n, s.seq as snapshot_seq, s.type_url, s.payload, coalesce(e.seq, 0) as seq, coalesce(d.seq, 0) as void_through,
+  coalesce(s.removed_through, 0) as removed_through
 from unnest($2::text[], $3::text[]) with ordinality as k(entity_type, entity_id, n)
 left join snapshot s on s.generation = $1 and s.entity_type = k.entity_type and s.entity_id = k.entity_id
 left join deletion d on d.generation = $1 and d.entity_type = k.entity_type and d.entity_id = k.entity_id and d.due_at <= now()
@@ -46,6 +49,7 @@ export async function loadHeads(
     payload: Buffer;
     seq: number;
     void_through: number;
+    removed_through: number;
   }>({ name: 'load-heads', text: HEADS, values: [generation, ...columns(keys)] });
   const heads = new Array<EntityHead>(keys.length);
   for (const row of result.rows) {
@@ -56,6 +60,7 @@ export async function loadHeads(
         ? { seq: row.snapshot_seq as number, payload: { typeUrl: row.type_url, value: row.payload } }
         : undefined,
       voidThrough: row.void_through,
+      ...(row.removed_through > 0 && { removedThrough: row.removed_through }),
     };
   }
   return heads;

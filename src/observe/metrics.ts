@@ -92,6 +92,18 @@ function addCounters(registry: Registry, tally: Tally): void {
     'Transactions of earlier owners that Kafka had left hanging and that were ended here, by how: commit or abort.',
     tally.hangingEnded,
   );
+  labelled(
+    'retention_removed_rows',
+    'kind',
+    'What retention has removed here: events, or chunks whose inputs or outputs they were.',
+    tally.removedRows,
+  );
+  labelled(
+    'retention_removed_bytes',
+    'kind',
+    'Bytes of payloads and records that retention has removed here.',
+    tally.removedBytes,
+  );
   labelled('shard_changes', 'state', 'Shards that entered a state.', tally.shardStates);
   plain('entities_opened', 'Entities that were brought into memory.', () => tally.entitiesOpened);
   plain('entities_closed', 'Entities that were passivated or dropped.', () => tally.entitiesClosed);

@@ -38,6 +38,8 @@ export interface Signals {
   }): void;
   /** A Kafka transaction is committed; `ms` is from its begin to its commit's answer. */
   transactionCommitted(transaction: { readonly chunks: number; readonly records: number; readonly ms: number }): void;
+  /** What retention has removed: events, or chunks whose inputs or outputs they were. */
+  retentionRemoved(kind: string, rows: number, bytes: number): void;
   /** The process drops what it has in memory and opens its shards again under a new transactional id. */
   rebuild(reason: ErrorCode): void;
   /** A transaction of an earlier owner that Kafka had left hanging was ended. */
@@ -106,6 +108,9 @@ export function createSignals(): SignalHub {
       },
       transactionCommitted(transaction) {
         for (const listener of listeners) listener.transactionCommitted?.(transaction);
+      },
+      retentionRemoved(kind, rows, bytes) {
+        for (const listener of listeners) listener.retentionRemoved?.(kind, rows, bytes);
       },
       rebuild(reason) {
         for (const listener of listeners) listener.rebuild?.(reason);

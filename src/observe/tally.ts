@@ -20,6 +20,9 @@ export interface Tally {
   readonly fed: Counts;
   /** Shards that entered a state. */
   readonly shardStates: Counts;
+  /** What retention has removed, by kind. */
+  readonly removedRows: Counts;
+  readonly removedBytes: Counts;
   readonly events: number;
   readonly strays: number;
   readonly retries: number;
@@ -44,6 +47,8 @@ export function createTally(hub: SignalHub): Tally {
     hangingEnded: new Map<string, number>(),
     fed: new Map<string, number>(),
     shardStates: new Map<string, number>(),
+    removedRows: new Map<string, number>(),
+    removedBytes: new Map<string, number>(),
     events: 0,
     strays: 0,
     retries: 0,
@@ -83,6 +88,10 @@ export function createTally(hub: SignalHub): Tally {
     },
     transactionCommitted: () => {
       counts.transactions += 1;
+    },
+    retentionRemoved: (kind, rows, bytes) => {
+      add(counts.removedRows, kind, rows);
+      add(counts.removedBytes, kind, bytes);
     },
     rebuild: (reason) => add(counts.rebuilds, reason, 1),
     hangingEnded: (ending) => add(counts.hangingEnded, ending, 1),

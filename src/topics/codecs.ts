@@ -26,19 +26,61 @@ export function codecOf(compression: Compression): kafkajs.CompressionTypes {
 const XERIAL_MAGIC = Buffer.from([0x82, 0x53, 0x4e, 0x41, 0x50, 0x50, 0x59, 0x00]);
 const XERIAL_HEADER = 16;
 
+/** What a decompressor may be made to allocate by what a batch says of itself, whatever its length, in bytes. */
+const MOST_CLAIMED = 128 * 1024 * 1024;
+
+/** @throws RangeError for a claim that no `bytes` of a codec, which makes at most `ratio` of one, can hold to. */
+function checkClaim(claimed: number, bytes: number, ratio: number): void {
+  if (claimed <= bytes * ratio) return;
+  throw new RangeError(
+    `a batch of ${bytes} bytes says that it is ${claimed} bytes when it is decompressed, which it cannot be`,
+  );
+}
+
+/** Snappy's longest copy makes 64 bytes of 3. Before its data stands their length, a varint. */
+function checkSnappy(block: Buffer): void {
+  let claimed = 0;
+  for (let at = 0, scale = 1; at < 5 && at < block.length; at++, scale *= 128) {
+    claimed += ((block[at] as number) & 0x7f) * scale;
+    if ((block[at] as number) < 0x80) break;
+  }
+  checkClaim(claimed, block.length, 64 / 3);
+}
+
+/** What the first frame has room made for (RFC 8878, 3.1.1.1): its content, or its window. A block of 4 bytes makes 128 KiB. */
+function checkZstd(frame: Buffer): void {
+  const descriptor = frame[4] ?? 0;
+  const isSingle = (descriptor & 0x20) !== 0;
+  const contentBytes = [isSingle ? 1 : 0, 2, 4, 8][descriptor >> 6] as number;
+  const at = 5 + (isSingle ? 0 : 1) + ([0, 1, 2, 4][descriptor & 3] as number);
+  if (frame.length < at + contentBytes) return;
+  let claimed = contentBytes === 2 ? 256 : 0;
+  for (let i = 0; i < contentBytes; i++) claimed += (frame[at + i] as number) * 256 ** i;
+  if (contentBytes === 0) {
+    const window = frame[5] as number;
+    const base = 2 ** (10 + (window >> 3));
+    claimed = base + (base / 8) * (window & 7);
+  }
+  if (claimed > MOST_CLAIMED) checkClaim(claimed, frame.length, 32_768);
+}
+
 /**
  * What snappy compressed, in blocks behind the header of Java's stream or as one without it. Throws for what is neither,
- * and for a block that is not all there.
+ * for a block that is not all there, and for one that says it is larger than it can be.
  */
 export async function uncompressSnappy(buffer: Buffer): Promise<Buffer> {
-  if (!buffer.subarray(0, XERIAL_MAGIC.length).equals(XERIAL_MAGIC))
+  if (!buffer.subarray(0, XERIAL_MAGIC.length).equals(XERIAL_MAGIC)) {
+    checkSnappy(buffer);
     return uncompressed(await snappy.uncompress(buffer));
+  }
   const blocks: Buffer[] = [];
   for (let at = XERIAL_HEADER; at < buffer.length; ) {
     const size = buffer.readInt32BE(at);
     if (size <= 0 || at + 4 + size > buffer.length)
       throw new RangeError(`a snappy block is of ${size} bytes at ${at} of ${buffer.length}`);
-    blocks.push(uncompressed(await snappy.uncompress(buffer.subarray(at + 4, at + 4 + size))));
+    const block = buffer.subarray(at + 4, at + 4 + size);
+    checkSnappy(block);
+    blocks.push(uncompressed(await snappy.uncompress(block)));
     at += 4 + size;
   }
   return Buffer.concat(blocks);
@@ -65,7 +107,10 @@ export function registerCodecs(): void {
     compress: () => {
       throw new TypeError('batches are read in zstd here, and never written in it');
     },
-    decompress: async (buffer: Buffer) => Buffer.from(zstdDecompress(buffer)),
+    decompress: async (buffer: Buffer) => {
+      checkZstd(buffer);
+      return Buffer.from(zstdDecompress(buffer));
+    },
   });
   boundDecompression();
 }

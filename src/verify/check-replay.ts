@@ -34,7 +34,7 @@ export async function checkReplay(options: {
 }): Promise<CheckResult> {
   const { journal, descriptors, observations, steps, signal } = options;
   const found = gather('replay');
-  const all = await journal.countSnapshots();
+  const { whole: all, cut } = await journal.countSnapshots();
   const reach: string[] = [];
   const byType = new Map([...options.components.values()].map((component) => [component.entityType, component]));
   let compared = 0;
@@ -51,6 +51,11 @@ export async function checkReplay(options: {
     );
   } else {
     for (const { by } of observations) reach.push(`compared by ${by}`);
+  }
+  if (cut > 0) {
+    reach.push(
+      `retention has removed events below the snapshots of ${number(cut)} entities: there is one way to load them`,
+    );
   }
   const sampled = all === 0 || options.sample === 0 ? [] : await journal.sample(options.sample);
   steps.begin('entities at the function', sampled.length);

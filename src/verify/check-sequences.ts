@@ -2,7 +2,7 @@ import type { Positions } from '../model/record.ts';
 import { partitionFor } from '../topics/partition.ts';
 import { type CheckResult, gather, number } from './findings.ts';
 import { rootOf } from './identity.ts';
-import type { EventRow, JournalView, ShardRow } from './journal.ts';
+import type { EntityEventRow, EventRow, JournalView, ShardRow } from './journal.ts';
 import type { Steps } from './steps.ts';
 
 /** Journal against itself: sequences of entities and shards, epochs, owners, and causes that are below `applied`. */
@@ -16,14 +16,15 @@ export async function checkSequences(
   let entities = 0;
   let events = 0;
 
-  let before: EventRow | undefined;
+  const removed = await journal.removedEvents();
+  let entity: EntityEventRow | undefined;
   for await (const event of journal.eventsByEntity()) {
     steps.count('events');
     events++;
     const where = entityOf(event);
-    const follows = before?.entityType === event.entityType && before.entityId === event.entityId;
+    const follows = entity?.entityType === event.entityType && entity.entityId === event.entityId;
     if (!follows) entities++;
-    const expected = follows ? (before?.seq ?? 0) + 1 : 1;
+    const expected = (follows ? (entity?.seq ?? 0) : event.removedThrough) + 1;
     if (event.seq !== expected) {
       found.find({
         what: 'the event sequence has a gap',
@@ -32,12 +33,12 @@ export async function checkSequences(
         expected: `event ${expected}`,
       });
     }
-    if (follows && before !== undefined && event.epoch < before.epoch) {
+    if (follows && entity !== undefined && event.epoch < entity.epoch) {
       found.find({
         what: 'an epoch goes down',
         where: `${where}, event ${event.seq}`,
-        found: `epoch ${event.epoch} after epoch ${before.epoch}`,
-        expected: `at least ${before.epoch}`,
+        found: `epoch ${event.epoch} after epoch ${entity.epoch}`,
+        expected: `at least ${entity.epoch}`,
       });
     }
     const home = homeOf(event.entityId);
@@ -49,18 +50,23 @@ export async function checkSequences(
         expected: `shard ${home}`,
       });
     }
-    before = event;
+    entity = event;
   }
 
-  before = undefined;
+  let before: EventRow | undefined;
   const last = new Map<number, number>();
+  /** Numbers of each shard that no event has, where retention may have removed it. */
+  const absent = new Map<number, number>();
   for await (const event of journal.eventsByShard()) {
     steps.count('events');
     const row = shards.get(event.shard);
     const where = `shard ${event.shard}, event ${event.shardSeq} (${entityOf(event)}, event ${event.seq})`;
     const follows = before?.shard === event.shard;
     const expected = follows ? (before?.shardSeq ?? 0) + 1 : 1;
-    if (event.shardSeq !== expected) {
+    const gap = event.shardSeq - expected;
+    if (gap > 0 && event.shardSeq - 1 <= (removed.get(event.shard)?.through ?? 0)) {
+      absent.set(event.shard, (absent.get(event.shard) ?? 0) + gap);
+    } else if (gap !== 0) {
       found.find({
         what: "the shard's sequence has a gap",
         where: `shard ${event.shard}`,
@@ -88,6 +94,18 @@ export async function checkSequences(
     if (beyond !== undefined) found.find({ what: 'an event of a record that is not applied', where, ...beyond });
     last.set(event.shard, event.shardSeq);
     before = event;
+  }
+  let removedEvents = 0;
+  for (const [shard, { events: count, through }] of removed) {
+    removedEvents += count;
+    const missing = absent.get(shard) ?? 0;
+    if (missing === count) continue;
+    found.find({
+      what: 'the events that are not there are not those that retention has removed',
+      where: `shard ${shard}, up to event ${through}`,
+      found: `${number(missing)} missing`,
+      expected: `${number(count)}, as many as it removed`,
+    });
   }
   for (const { shard, shardSeq } of shards.values()) {
     const kept = last.get(shard) ?? 0;
@@ -150,6 +168,10 @@ export async function checkSequences(
       (feeds.length === 0 ? '' : `, ${number(feeds.length)} positions of feeds`),
     claim: 'sequences are dense, epochs never go down, each entity is of one shard',
     counts: { events, entities, values },
+    reach:
+      removedEvents === 0
+        ? []
+        : [`events below snapshots that retention has removed, known by their number: ${number(removedEvents)}`],
   });
 }
 

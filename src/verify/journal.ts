@@ -45,6 +45,20 @@ export interface EventRow {
   readonly commandId: string;
 }
 
+/** An event in the order of its entity. */
+export interface EntityEventRow extends EventRow {
+  /** Events of the entity up to this one were removed by retention. */
+  readonly removedThrough: number;
+}
+
+/** Events of a shard that retention has removed. */
+export interface RemovedEvents {
+  /** How many. */
+  readonly events: number;
+  /** The last of them, by its number in the shard. */
+  readonly through: number;
+}
+
 export interface EventWithPayload extends EventRow {
   readonly typeUrl: string;
   readonly payload: Buffer;
@@ -91,7 +105,9 @@ export interface JournalView {
   /** By shard and number in the shard, without payloads. */
   eventsByShard(): AsyncGenerator<EventRow>;
   /** By entity and sequence, without payloads. */
-  eventsByEntity(): AsyncGenerator<EventRow>;
+  eventsByEntity(): AsyncGenerator<EntityEventRow>;
+  /** By shard: what retention has removed. */
+  removedEvents(): Promise<Map<number, RemovedEvents>>;
   /** By shard and number in the shard. */
   events(): AsyncGenerator<EventWithPayload>;
   values(): AsyncGenerator<ValueRow>;
@@ -100,11 +116,15 @@ export interface JournalView {
   parked(): AsyncGenerator<{ readonly commandId: string }>;
   /** Snapshots whose sequence is beyond the entity's last event, or whose entity has no events. */
   strangeSnapshots(): Promise<{ entityType: string; entityId: string; seq: number; last: number }[]>;
-  /** Whether the entity has an event of this command. */
+  /** Whether the entity has an event of this command, or had one that retention may have removed. */
   hasEventOf(entityTypes: readonly string[], entityId: string, commandId: string): Promise<boolean>;
-  /** Entities with a snapshot that counts: half of them those with most events, the others spread by a hash. */
+  /**
+   * Entities with a snapshot that counts and with all the events below it: half of them those with most events, the others spread
+   * by a hash.
+   */
   sample(size: number): Promise<SampledEntity[]>;
-  countSnapshots(): Promise<number>;
+  /** Of entities with all the events below it; and of those of which retention has removed some. */
+  countSnapshots(): Promise<{ readonly whole: number; readonly cut: number }>;
   /** The pool's shape, for the journal's own queries of one entity. */
   readonly pool: Pick<pg.ClientBase, 'query'>;
   close(): Promise<void>;
@@ -127,6 +147,7 @@ export async function viewJournal(pool: pg.Pool): Promise<JournalView | undefine
     where s.generation = $1 and s.seq > coalesce(d.seq, 0)`;
   const SERVED =
     'from outbox o join shard s using (generation, shard) where generation = $1 and o.chunk > s.held_chunk';
+  const WHOLE = 'and s.removed_through <= coalesce(d.seq, 0)';
   let generation = 1;
 
   try {
@@ -199,10 +220,21 @@ export async function viewJournal(pool: pg.Pool): Promise<JournalView | undefine
           [generation],
         ),
       eventsByEntity: () =>
-        stream<EventRow>(
-          `select ${EVENT_COLUMNS} from event where generation = $1 order by generation, entity_type, entity_id, seq`,
+        stream<EntityEventRow>(
+          `select entity_type as "entityType", entity_id as "entityId", e.seq, shard, shard_seq as "shardSeq", epoch,
+             command_id as "commandId", coalesce(s.removed_through, 0) as "removedThrough"
+           from event e left join snapshot s using (generation, entity_type, entity_id)
+           where generation = $1 order by generation, entity_type, entity_id, e.seq`,
           [generation],
         ),
+      async removedEvents() {
+        const list = await rows<RemovedEvents & { shard: number }>(
+          `select shard, sum(rows)::bigint as events, max(through) as through from removed
+           where generation = $1 and kind = 'events' group by shard`,
+          [generation],
+        );
+        return new Map(list.map(({ shard, events, through }) => [shard, { events, through }]));
+      },
       events: () =>
         stream<EventWithPayload>(
           `select ${EVENT_COLUMNS}, type_url as "typeUrl", payload
@@ -243,8 +275,10 @@ export async function viewJournal(pool: pg.Pool): Promise<JournalView | undefine
       async hasEventOf(entityTypes, entityId, commandId) {
         const found = await rows(
           `select 1 from unnest($2::text[]) as k(entity_type)
-           join event e on e.generation = $1 and e.entity_type = k.entity_type and e.entity_id = $3
-           where e.command_id = $4 limit 1`,
+           where exists (select 1 from event e where e.generation = $1 and e.entity_type = k.entity_type and e.entity_id = $3
+                         and e.command_id = $4)
+              or exists (select 1 from snapshot s where s.generation = $1 and s.entity_type = k.entity_type and s.entity_id = $3
+                         and s.removed_through > 0) limit 1`,
           [generation, entityTypes, entityId, commandId],
         );
         return found.length > 0;
@@ -252,9 +286,9 @@ export async function viewJournal(pool: pg.Pool): Promise<JournalView | undefine
       sample: (size) =>
         rows<SampledEntity>(
           `with long as (
-             select s.entity_type, s.entity_id, s.seq ${SNAPSHOTS} order by s.seq desc, s.entity_type, s.entity_id limit $2
+             select s.entity_type, s.entity_id, s.seq ${SNAPSHOTS} ${WHOLE} order by s.seq desc, s.entity_type, s.entity_id limit $2
            ), spread as (
-             select s.entity_type, s.entity_id, s.seq ${SNAPSHOTS}
+             select s.entity_type, s.entity_id, s.seq ${SNAPSHOTS} ${WHOLE}
                and not exists (select 1 from long l where l.entity_type = s.entity_type and l.entity_id = s.entity_id)
              order by md5(s.entity_type || '/' || s.entity_id) limit $3
            )
@@ -263,8 +297,11 @@ export async function viewJournal(pool: pg.Pool): Promise<JournalView | undefine
           [generation, Math.ceil(size / 2), Math.floor(size / 2)],
         ),
       async countSnapshots() {
-        const [row] = await rows<{ count: number }>(`select count(*) as count ${SNAPSHOTS}`, [generation]);
-        return row?.count ?? 0;
+        const [row] = await rows<{ all: number; whole: number }>(
+          `select count(*) as all, count(*) filter (where true ${WHOLE}) as whole ${SNAPSHOTS}`,
+          [generation],
+        );
+        return { whole: row?.whole ?? 0, cut: (row?.all ?? 0) - (row?.whole ?? 0) };
       },
       async close() {
         // A client that is destroyed ends its transaction too, which is all that there is to end.

@@ -105,10 +105,10 @@ export function checkOutputs(ground: Ground): OutputCheck {
     }
   }
 
-  /** What the event must look like on each topic that its entity's events go to. */
   const serviceOf = new Map([...ground.components.values()].map((c) => [c.entityType, c.service]));
 
-  function* eventOutputs(event: EventWithPayload, index: number): Generator<OutputRecord> {
+  /** What the event must look like on each topic that its entity's events go to; `which` output of its command it is. */
+  function* eventOutputs(event: EventWithPayload, which: string): Generator<OutputRecord> {
     for (const destination of eventDestinations.get(event.entityType) ?? []) {
       try {
         yield encode({
@@ -117,7 +117,7 @@ export function checkOutputs(ground: Ground): OutputCheck {
           payload: { typeUrl: event.typeUrl, value: event.payload },
           metadata: [],
           ce: {
-            id: `${event.commandId}/event-${index}`,
+            id: `${event.commandId}/${which}`,
             source: `/${deployment}/${serviceOf.get(event.entityType) ?? ''}`,
             subject: event.entityId,
           },
@@ -203,7 +203,7 @@ export function checkOutputs(ground: Ground): OutputCheck {
         steps.count('events');
         traces.ofCommand(event.commandId);
         if (wasHeldBack(event) || !isOurs(Buffer.from(event.entityId), '')) continue;
-        for (const output of eventOutputs(event, n)) {
+        for (const output of eventOutputs(event, `event-${n}`)) {
           const print = printOf(output.topic, `${event.commandId}/event-${n}`);
           const inOutbox = expected.find(print);
           const waits = inOutbox >= 0 && (expected.at(inOutbox).flags & IN_FLIGHT) !== 0;
@@ -217,7 +217,7 @@ export function checkOutputs(ground: Ground): OutputCheck {
         const { typeUrl, payload, commandId, entityId, shard } = value;
         const key = Buffer.from(entityId);
         if (typeUrl === null || payload === null || wasHeldBack(value) || !isOurs(key, '')) continue;
-        for (const output of eventOutputs({ ...value, typeUrl, payload, seq: 0, shardSeq: 0 }, 0)) {
+        for (const output of eventOutputs({ ...value, typeUrl, payload, seq: 0, shardSeq: 0 }, 'state')) {
           const lane = laneOf('event', shard, output.topic, output.partition);
           // Not numbered in its shard, so it keeps no order here.
           events.put(printOf(output.topic, `${commandId}/state`), bodyPrint(output), -1, lane, OPTIONAL);

@@ -69,6 +69,10 @@ function recordingCommands(calls: unknown[][]): Commands {
       calls.push(['journal', config, request]);
       return 7;
     },
+    retention: async (config, request) => {
+      calls.push(['retention', config, request]);
+      return 7;
+    },
     entityHistory: async (config, request) => {
       calls.push(['entityHistory', config, request]);
       return 7;

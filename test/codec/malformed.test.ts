@@ -165,6 +165,13 @@ describe('JSON', () => {
 
   it('with an integer beyond 2^53 is refused where JSON of any kind may stand, since it cannot be kept there', () => {
     expect(json('{"number":9007199254740993}', ['Fill'])).toMatch(/RECORD_UNDECODABLE.*9007199254740993.*in quotes/);
+    // What rounds to itself is kept, and what is too large for 64 bits can only be for a double.
+    expect(json('{"any":{"a":9007199254740994,"b":599519112026816200000}}', ['Fill'])).toBe(
+      '{"any":{"a":9007199254740994,"b":599519112026816200000}}',
+    );
+    for (const beyond of ['9'.repeat(500_000), '1e400']) {
+      expect(json(`{"any":{"a":${beyond}}}`, ['Fill'])).toMatch(/^RECORD_UNDECODABLE/);
+    }
     expect(json('{"number":"9007199254740993","any":{"a":[1]}}', ['Fill'])).toBe(
       '{"any":{"a":[1]},"number":"9007199254740993"}',
     );

@@ -108,6 +108,8 @@ const OTHER = {
   ],
   'doors.selfTokenFile': '/run/self',
   'doors.jwtKeys': [{ id: 'k1', issuer: 'me', algorithm: 'ES256', keyFile: '/run/k1.pem' }],
+  'journal.retention': [{ what: 'events', component: 'carts', maxAgeMs: 1 }],
+  'journal.retentionCheckMs': 101,
   'http.host': '0.0.0.0',
   'http.port': 0,
   'http.token': 'abcdefghijklmnopq',
@@ -462,6 +464,38 @@ describe('the result', () => {
       answers: 'carts-answers',
       deadLetters: 'carts-dead-letters',
     });
+  });
+});
+
+describe('retention', () => {
+  const rules = (text: string) => load({ file: `journal:\n  retention: ${text}\n` }).config.journal.retention;
+
+  test('is none where nothing is said', () => {
+    expect(load().config.journal.retention).toEqual([]);
+    expect(rules('[{ what: events, maxAgeMs: 1 }, { what: events, component: carts, maxBytesPerShard: 2 }]')).toEqual([
+      { what: 'events', maxAgeMs: 1 },
+      { what: 'events', component: 'carts', maxBytesPerShard: 2 },
+    ]);
+  });
+
+  test('tells every fault of its rules at once', () => {
+    const text =
+      '[{ what: snapshots, maxAgeMs: 1 }, { what: inputs, component: carts, maxAgeMs: 1 }, { what: outputs }, ' +
+      '{ what: events, maxAgeMs: 0, maxByte: 2 }, { what: events, maxAgeMs: 1 }, { what: events, maxAgeMs: 2 }]';
+    const message = sentenceOf(() => rules(text));
+    for (const fault of [
+      'journal.retention[0].what (stateferry.yaml:2): found "snapshots", expected one of events, inputs, outputs',
+      'journal.retention[3].maxAgeMs (stateferry.yaml:2): found 0, expected a whole number of ms, at least 1',
+      'journal.retention[3].maxByte (stateferry.yaml:2): found an unknown key',
+    ]) {
+      expect(message).toContain(fault);
+    }
+    expect(sentenceOf(() => rules('[{ what: inputs, component: carts, maxAgeMs: 1 }, { what: outputs }]'))).toMatch(
+      /retention\[0\]\.component .*found "carts", expected no such key, as inputs are kept by chunk[\s\S]*retention\[1\]\.maxAgeMs .*found nothing, expected .*or maxBytesPerShard/,
+    );
+    expect(sentenceOf(() => rules('[{ what: events, maxAgeMs: 1 }, { what: events, maxAgeMs: 2 }]'))).toContain(
+      'a kind and component other than that of [0]',
+    );
   });
 });
 

@@ -5,7 +5,7 @@ import { mutate } from './mutate.ts';
 import { TARGET_NAMES, targets } from './targets.ts';
 
 /** Inputs made of the corpus, each time the same ones. */
-const MADE = 1_500;
+const MADE = 400;
 
 describe.each(TARGET_NAMES)('%s', (name) => {
   it('stands what the corpus holds, and what is made of it', async () => {

@@ -391,6 +391,58 @@ describe('the state of an entity', () => {
   });
 });
 
+describe('what retention has removed', () => {
+  beforeAll(async () => {
+    await db.query("delete from event where entity_id = 'other' and seq <= 3");
+    await db.query(
+      `insert into snapshot (generation, entity_type, entity_id, seq, type_url, payload, removed_through)
+       values (1, 'carts', 'other', 5, 'type.googleapis.com/shop.Added', '', 3)`,
+    );
+    await db.query(
+      "insert into removed (generation, shard, kind, entity_type, through, rows, bytes) values (1, 1, 'events', 'carts', 3, 3, 6)",
+    );
+  });
+
+  it('is said of the events that are listed', async () => {
+    const said = async (...argv: string[]) => (await cli('journal', 'events', ...argv)).err;
+    expect(await said('--entity', 'other')).toBe('Retention has removed the events of carts other up to 3.\n');
+    expect(await said('--entity', 'other', '--from', '4')).toBe('');
+    expect(await said('--entity', 'cart-1')).toBe('');
+    expect(await said('--shard', '1')).toContain(
+      'Retention has removed 3 events of carts below snapshots, up to event 3 of shard 1.\n',
+    );
+    expect(await said('--shard', '0')).not.toContain('Retention');
+  });
+
+  it('is no damage: one that is asked for is told from one that never was, and so is a state', async () => {
+    expect(await cli('journal', 'show', 'other@2')).toMatchObject({
+      code: 1,
+      err: 'stateferry: event 2 of "other" is there no more: retention has removed its events up to 3.\n',
+    });
+    const { code, err } = await cli('entity', 'show', 'other', '--at', '4');
+    expect(code).toBe(1);
+    expect(err).toContain(
+      'retention has removed the events of "other" up to 3: its states before event 5, where its snapshot is, cannot be made any more.',
+    );
+    const early = await cli('entity', 'show', 'other', '--at', at(1).toISOString());
+    expect(early.err).toContain(
+      'retention has removed the events of "other" up to 3: the oldest one that is there is of',
+    );
+    const later = await cli('entity', 'show', 'other', '--at', '7', '--json');
+    expect(later.code).toBe(0);
+    expect(JSON.parse(later.out)).toMatchObject({ seq: 7, snapshot: { seq: 5 }, events: [{ seq: 6 }, { seq: 7 }] });
+    expect((await cli('entity', 'trace', 'other')).out).toContain('Retention has removed its events up to 3.\n');
+  });
+
+  it('is counted', async () => {
+    const { out } = await cli('journal', 'stats', '--component', 'carts', '--output', 'jsonl');
+    expect(lines(out)[0]).toMatchObject({ component: 'carts', removed: 3 });
+    const told = await cli('journal', 'retention', '--dry-run');
+    expect(told.out).toContain('journal.retention lets nothing go: everything is kept.\n');
+    expect(told.out).toContain('Removed so far: 3 events of carts up to event 3 of shard 1');
+  });
+});
+
 it('what takes long is stopped by Ctrl-C, in the database too', async () => {
   const holder = await db.connect();
   await holder.query('begin');

@@ -16,6 +16,7 @@ const CALLS: { [S in keyof Signals]: Parameters<Signals[S]> } = {
   skipped: [7],
   chunkJournaled: [{ shard: 0, records: 8, events: 9, outputs: 10, ms: 11 }],
   transactionCommitted: [{ chunks: 1, records: 2, ms: 3 }],
+  retentionRemoved: ['events', 17, 18],
   rebuild: ['SHARD_FENCED'],
   hangingEnded: ['commit'],
   entitiesOpened: [12],

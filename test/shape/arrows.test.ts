@@ -49,6 +49,7 @@ const ARROWS: Readonly<Record<string, readonly string[]>> = {
     'postgres-connection.ts',
     'promote.ts',
     'reprocess.ts',
+    'retention.ts',
     'runtime.ts',
     'schemas.ts',
     'registry',

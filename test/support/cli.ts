@@ -2,6 +2,7 @@ import { runCli } from '../../src/cli/program.ts';
 import { entityHistory } from '../../src/commands/inspect/entity-history.ts';
 import { journal } from '../../src/commands/inspect/journal.ts';
 import { controlled, operate } from '../../src/commands/operate.ts';
+import { retention } from '../../src/commands/retention.ts';
 import type { Assumed } from '../../src/config/load.ts';
 import type { Printed } from './operator.ts';
 
@@ -33,7 +34,7 @@ export function createCli(config: Assumed): Cli {
           err += text;
         },
       },
-      commands: { journal, entityHistory, operate, controlled },
+      commands: { journal, retention, entityHistory, operate, controlled },
     }).then((code) => ({ code, out, err }));
     return { ended, out: () => out };
   };

@@ -37,3 +37,23 @@ describe('uncompressSnappy', () => {
     await expect(uncompressSnappy(Buffer.concat([HEADER, block(size, hello)]))).rejects.toThrow(/block/);
   });
 });
+
+describe('a batch that says it is far larger than it can be', () => {
+  const decompress = (type: number, hex: string) =>
+    (codecs[type] as unknown as () => { decompress(buffer: Buffer): Promise<Buffer> })().decompress(
+      Buffer.from(hex, 'hex'),
+    );
+
+  it.each([
+    ['snappy', kafkajs.CompressionTypes.Snappy, 'ffffffff01ffffef'],
+    [
+      'snappy in a stream of Java',
+      kafkajs.CompressionTypes.Snappy,
+      '82534e4150505900000000010000000100000008ffffffff01ffffef',
+    ],
+    ['zstd, by its content', kafkajs.CompressionTypes.ZSTD, '28b52ffda000000040'],
+    ['zstd, by its window', kafkajs.CompressionTypes.ZSTD, '28b52ffd00a8010000'],
+  ])('is refused before room is made for it: %s', async (_title, type, hex) => {
+    await expect(decompress(type, hex)).rejects.toThrow(/which it cannot be/);
+  });
+});

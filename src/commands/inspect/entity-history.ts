@@ -3,6 +3,7 @@ import type { Config } from '../../config/config.ts';
 import { commandsOf } from '../../inspect/entity-commands.ts';
 import { entityNamed, type History } from '../../inspect/scope.ts';
 import { byTime, rootTextOf, tellStories } from '../../inspect/stories.ts';
+import { removedThrough } from '../../journal/retention.ts';
 import { printable } from '../printable.ts';
 import { jsonText } from './json-text.ts';
 import { createProgress, type Progress } from './progress.ts';
@@ -40,9 +41,10 @@ async function trace(
   const stories = await tellStories(history, roots, commands.places);
   const told = stories.sort(byTime).slice(-limit);
   const hasOlder = commands.hasOlder || told.length < roots.length;
+  const removed = await removedThrough(history.db, history.generation, { entityType, entityId });
   if (json) {
     io.out.write(
-      `${jsonText({ component: entityType, entity: entityId, hasOlder, commands: told.map(storyJson) }, 2)}\n`,
+      `${jsonText({ component: entityType, entity: entityId, hasOlder, removedThrough: removed, commands: told.map(storyJson) }, 2)}\n`,
     );
     return 0;
   }
@@ -50,6 +52,7 @@ async function trace(
   io.out.write(
     `${printable(entityType)} ${printable(entityId)}: ${told.length} ${told.length === 1 ? 'command' : 'commands'} from outside${older}\n\n`,
   );
+  if (removed > 0) io.out.write(`Retention has removed its events up to ${removed}.\n\n`);
   const options = {
     nameVersion: (digest: string) => `version ${shortDigest(digest)}`,
     entity: { entityType, entityId },

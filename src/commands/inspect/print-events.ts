@@ -8,13 +8,15 @@ import {
   shardHeads,
   shardRanges,
 } from '../../inspect/events.ts';
-import { chunksOfEvents } from '../../inspect/find-chunks.ts';
 import { followEvents } from '../../inspect/follow-events.ts';
 import { locateRecord } from '../../inspect/locate-record.ts';
 import { type Content, readContent } from '../../inspect/records.ts';
 import { componentNamed, componentsOf, entityNamed, type History } from '../../inspect/scope.ts';
 import { rootTextOf } from '../../inspect/stories.ts';
+import { chunksOfEvents } from '../../journal/find-chunks.ts';
+import { readRemoved, removedThrough } from '../../journal/retention.ts';
 import { rootOf } from '../../verify/identity.ts';
+import { printable } from '../printable.ts';
 import { base64Of, jsonOf, shownContent } from './content-text.ts';
 import type { Progress } from './progress.ts';
 import { type Column, createRowWriter, formatFor } from './rows.ts';
@@ -62,6 +64,7 @@ export async function printEvents(
   const format = formatFor(request.format, io.out);
   const writer = createRowWriter(io.out, format, COLUMNS);
   const { limit = Number.POSITIVE_INFINITY } = request;
+  if (request.follow !== 'now') await tellRemoved(history, request, filter, io);
   let written = 0;
   let seen = 0;
   for await (const page of pagesOf(history, request, filter, io.signal)) {
@@ -159,6 +162,37 @@ function filterBy({ entity, shard, from, to }: EventsRequest): EventFilter {
     ...(from?.kind === 'time' && { from: new Date(from.at) }),
     ...(to?.kind === 'time' && { to: new Date(to.at) }),
   };
+}
+
+/** Says which of the events that are asked for retention has removed, as far as that can be told. */
+async function tellRemoved(
+  history: History,
+  { entity }: EventsRequest,
+  { entityTypes, shard, fromSeq = 1 }: EventFilter,
+  io: Io,
+): Promise<void> {
+  const { db, generation } = history;
+  const isMeant = (entityType: string) => entityTypes === undefined || entityTypes.includes(entityType);
+  if (entity !== undefined && 'id' in entity) {
+    for (const { entityType } of history.components) {
+      const through = isMeant(entityType)
+        ? await removedThrough(db, generation, { entityType, entityId: entity.id })
+        : 0;
+      if (through < fromSeq) continue;
+      io.err.write(
+        `Retention has removed the events of ${printable(entityType)} ${printable(entity.id)} up to ${through}.\n`,
+      );
+    }
+    return;
+  }
+  const removed = (await readRemoved(db, generation)).filter(
+    (one) => one.kind === 'events' && isMeant(one.entityType) && (shard === undefined || one.shard === shard),
+  );
+  for (const { entityType, shard: of, rows, through } of removed) {
+    io.err.write(
+      `Retention has removed ${rows.toLocaleString('en')} events of ${printable(entityType)} below snapshots, up to event ${through} of shard ${of}.\n`,
+    );
+  }
 }
 
 /** When there is something to find at the earliest: nothing that derives from a record is journaled before it. */

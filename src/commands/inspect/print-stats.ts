@@ -18,6 +18,7 @@ const COLUMNS: readonly Column<ComponentStats>[] = [
     value: ({ eventsPerEntity: per }) => (per ? Math.round(per.mean * 100) / 100 : null),
   },
   { name: 'maxEvents', head: 'MAX', right: true, value: ({ eventsPerEntity: per }) => per?.max ?? null },
+  { name: 'removed', head: 'REMOVED', right: true, value: ({ removed }) => removed },
   { name: 'snapshots', head: 'SNAPSHOTS', right: true, value: ({ snapshots }) => snapshots },
   { name: 'snapshotBytes', head: 'BYTES', right: true, only: 'programs', value: ({ snapshotBytes }) => snapshotBytes },
   { name: 'values', head: 'VALUES', right: true, value: ({ values }) => values },

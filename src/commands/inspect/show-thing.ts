@@ -2,11 +2,12 @@ import type { Io, JournalRequest } from '../../cli/context.ts';
 import { StateferryError } from '../../errors.ts';
 import { type ExplainedOutput, outputsOf } from '../../inspect/chunk-records.ts';
 import { eventsOf } from '../../inspect/events.ts';
-import { chunksOfEvents } from '../../inspect/find-chunks.ts';
 import { locateRecord } from '../../inspect/locate-record.ts';
 import { readContent } from '../../inspect/records.ts';
 import { entityNamed, type History } from '../../inspect/scope.ts';
 import { rootTextOf, tellStories, withDerived } from '../../inspect/stories.ts';
+import { chunksOfEvents } from '../../journal/find-chunks.ts';
+import { removedThrough } from '../../journal/retention.ts';
 import { parentOf, rootOf } from '../../verify/identity.ts';
 import { printable } from '../printable.ts';
 import { shownContent } from './content-text.ts';
@@ -57,7 +58,13 @@ async function showEvent(
   }
   const found = await eventsOf(history, { entityType, entityId }, seq - 1, seq).next();
   if (found.done === true) {
-    throw new StateferryError('OPERATION_REFUSED', `"${entityId}" of "${entityType}" has no event ${seq}.`);
+    const removed = await removedThrough(history.db, history.generation, { entityType, entityId });
+    throw new StateferryError(
+      'OPERATION_REFUSED',
+      seq <= removed
+        ? `event ${seq} of "${entityId}" is there no more: retention has removed its events up to ${removed}.`
+        : `"${entityId}" of "${entityType}" has no event ${seq}.`,
+    );
   }
   const { payload, ...event } = found.value;
   const [chunk] = await chunksOfEvents(history, [event]);

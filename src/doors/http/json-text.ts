@@ -23,7 +23,7 @@ export function checkedJson(bytes: Uint8Array, type: DescMessage, maxDepth: numb
     throw badRequest(`The body is not JSON: ${messageOf(cause)}.`, cause);
   }
   return exactIntegers(text, type, (integer) =>
-    badRequest(`The body has the integer ${integer}, which JSON numbers do not hold exactly; write it in quotes.`),
+    badRequest(`The body has the number ${integer}, which JSON numbers do not hold exactly; write it in quotes.`),
   );
 }
 

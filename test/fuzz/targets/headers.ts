@@ -1,3 +1,4 @@
+import { validateHeaderValue } from 'node:http';
 import { readHeaders, writeHeaders } from '../../../src/codec/cloudevents.ts';
 import { contentKind } from '../../../src/codec/content-type.ts';
 import { readGrpcTimeout } from '../../../src/doors/grpc-timeout.ts';
@@ -52,7 +53,7 @@ export function headers(): FuzzTarget {
         if (name.startsWith('stateferry-') || name.startsWith('_kalix')) throw new Broken(`${name} went through`);
       }
       for (const [name, values] of responseHeaders(metadata)) {
-        if (!isFieldName(name) || !values.every(isFieldValue))
+        if (!isFieldName(name) || !values.every(canBeSent))
           throw new Broken(`${name}: ${values.join()} cannot be sent`);
       }
       askedStatus(metadata);
@@ -70,4 +71,14 @@ export function headers(): FuzzTarget {
       }
     },
   };
+}
+
+/** By Node itself. */
+function canBeSent(value: string): boolean {
+  try {
+    validateHeaderValue('x', value);
+    return true;
+  } catch {
+    return false;
+  }
 }

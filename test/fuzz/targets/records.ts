@@ -187,7 +187,12 @@ export function records(): FuzzTarget {
         // Unknown fields and others that JSON has no place for are lost on the way there, so the way back is what holds.
         const json = orRefused(() => payloadToJson(descriptors, payload), hasCode('FUNCTION_BROKEN_REPLY'));
         if (json !== undefined) {
-          const once = jsonToPayload(descriptors, name, json);
+          // A double is written with all its digits up to 10^21, like an integer that its type could not keep.
+          const once = orRefused(
+            () => jsonToPayload(descriptors, name, json),
+            (error) => isReject(error) && /\d{16}/.test(json),
+          );
+          if (once === undefined) return;
           const again = payloadToJson(descriptors, { typeUrl: payload.typeUrl, value: once });
           if (again !== json) throw new Broken(`the JSON ${json} comes back as ${again}`);
         }

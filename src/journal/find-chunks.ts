@@ -1,6 +1,12 @@
-import { positionsFromJson } from '../journal/positions.ts';
+import type pg from 'pg';
 import type { Positions } from '../model/record.ts';
-import type { History } from './scope.ts';
+import { positionsFromJson } from './positions.ts';
+
+/** A generation of a journal, and what its queries are sent to. */
+export interface ChunkHistory {
+  readonly db: Pick<pg.ClientBase, 'query'>;
+  readonly generation: number;
+}
 
 /** A chunk as the journal remembers it, and where its shard stood before. */
 export interface FoundChunk {
@@ -25,6 +31,7 @@ const REACHED = {
   event: 'c.shard_seq >= f.wanted::bigint',
   time: 'c.at >= f.wanted::timestamptz',
   record: 'coalesce((c.positions ->> f.topic)::bigint, 0) > f.wanted::bigint',
+  position: 'coalesce((c.positions ->> f.topic)::bigint, 0) > f.wanted::bigint',
 };
 
 /**
@@ -78,7 +85,7 @@ type Found = (FoundChunk | undefined)[];
 
 /** The chunks that have these events, in order; undefined where the journal does not reach back to it. */
 export function chunksOfEvents(
-  history: Pick<History, 'db' | 'generation'>,
+  history: ChunkHistory,
   events: readonly { readonly shard: number; readonly shardSeq: number }[],
 ): Promise<Found> {
   return find(
@@ -89,11 +96,7 @@ export function chunksOfEvents(
 }
 
 /** The first chunk that each shard journaled at this time or later; undefined where there is none. */
-export function chunksFrom(
-  history: Pick<History, 'db' | 'generation'>,
-  at: Date,
-  shards: readonly number[],
-): Promise<Found> {
+export function chunksFrom(history: ChunkHistory, at: Date, shards: readonly number[]): Promise<Found> {
   return find(
     history,
     'time',
@@ -103,7 +106,7 @@ export function chunksFrom(
 
 /** The chunks that applied these records, in order: each of the partition with the shard's number. */
 export function chunksOfRecords(
-  history: Pick<History, 'db' | 'generation'>,
+  history: ChunkHistory,
   records: readonly { readonly topic: string; readonly partition: number; readonly offset: bigint }[],
 ): Promise<Found> {
   return find(
@@ -113,12 +116,24 @@ export function chunksOfRecords(
   );
 }
 
+/** The first remembered chunk of its shard that leads beyond a position of a topic, for each, in order; undefined where none does. */
+export function chunksBeyond(
+  history: ChunkHistory,
+  positions: readonly { readonly shard: number; readonly topic: string; readonly offset: bigint }[],
+): Promise<Found> {
+  return find(
+    history,
+    'position',
+    positions.map(({ shard, topic, offset }) => ({ shard, wanted: String(offset), topic })),
+  );
+}
+
 /**
  * The first chunk of its shard that reaches what is wanted, for each, in order. Undefined where none does, and where the
  * journal does not reach back to the chunk that did.
  */
 async function find(
-  { db, generation }: Pick<History, 'db' | 'generation'>,
+  { db, generation }: ChunkHistory,
   by: keyof typeof REACHED,
   wanted: readonly { readonly shard: number; readonly wanted: string; readonly topic?: string }[],
 ): Promise<Found> {
@@ -133,7 +148,7 @@ async function find(
   for (const row of rows) {
     const isKnown = row.positions_before !== null && row.shard_seq_before !== null;
     // The first that is remembered, of a journal that is older: it may have been any before it.
-    if (!isKnown && row.chunk > 1 && by !== 'time') continue;
+    if (!isKnown && row.chunk > 1 && (by === 'event' || by === 'record')) continue;
     found[row.n - 1] = {
       shard: row.shard,
       chunk: row.chunk,
@@ -154,7 +169,7 @@ async function find(
 
 /** Chunks by their numbers, in no order; those that the journal does not remember are missing. */
 export async function chunksNumbered(
-  history: Pick<History, 'db' | 'generation'>,
+  history: ChunkHistory,
   places: readonly { readonly shard: number; readonly chunk: number }[],
 ): Promise<FoundChunk[]> {
   if (places.length === 0) return [];
