@@ -12,7 +12,7 @@ import type { ServerCertificates, ServerTls } from './server-tls.ts';
 const PEM_CERTIFICATE = /-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g;
 
 /** A file that the configuration names, and where it does. */
-interface Named {
+export interface Named {
   readonly where: string;
   readonly file: string;
 }
@@ -134,7 +134,7 @@ export function readClientTls(
 }
 
 /** A certificate that is valid now, and the key that it is for. What could not be read is told already. */
-function checkPair(certificate: Loaded, key: Loaded, faults: string[]): void {
+export function checkPair(certificate: Loaded, key: Loaded, faults: string[]): void {
   if (certificate.text === '' || key.text === '') return;
   const before = faults.length;
   const [first] = certificatesIn(certificate, faults);
@@ -151,14 +151,15 @@ function checkPair(certificate: Loaded, key: Loaded, faults: string[]): void {
 }
 
 /** Certificates of CAs of which at least one is valid now. */
-function checkAuthorities(authorities: Loaded, faults: string[]): void {
+export function checkAuthorities(authorities: Loaded, faults: string[]): void {
   if (authorities.text === '') return;
   const found = certificatesIn(authorities, faults);
   const [first] = found;
   if (first !== undefined && found.every((one) => validity(one) !== undefined)) mustBeValid(authorities, first, faults);
 }
 
-function readText({ where, file }: Named, faults: string[]): string {
+/** The text of a file; empty, with a line in `faults`, where it cannot be read or is empty. */
+export function readText({ where, file }: Named, faults: string[]): string {
   try {
     const text = readFileSync(file, 'utf8');
     if (text.trim() !== '') return text;

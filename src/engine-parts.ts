@@ -11,7 +11,7 @@ import type { EngineOptions } from './engine/engine.ts';
 import { createFailures } from './engine/failures.ts';
 import { feedCommand } from './engine/feed-command.ts';
 import { createIdempotencyKeys } from './engine/idempotency-key.ts';
-import { createIntake } from './engine/intake.ts';
+import { createIntake, originOf } from './engine/intake.ts';
 import { createLivingOwners } from './engine/living-owners.ts';
 import { repeated } from './engine/refusal.ts';
 import { createRoutes, type RoutePlan } from './engine/routes.ts';
@@ -29,6 +29,7 @@ import { loadHeads, loadTails, loadValues } from './journal/load.ts';
 import { heldShards, openShards, releaseShard, settleShards } from './journal/open.ts';
 import { readOutbox } from './journal/outbox.ts';
 import { type Log, scoped } from './observe/log.ts';
+import type { Schemas } from './schemas.ts';
 import { createConsumption } from './topics/consumption.ts';
 import { partitionCounts } from './topics/ensure.ts';
 import { fenceProducers } from './topics/fence.ts';
@@ -70,17 +71,19 @@ export interface Surroundings {
   readonly routePlan: RoutePlan;
   readonly place: EnginePlace;
   readonly signals: EngineOptions['signals'];
+  /** Absent: no topic has schemas in the registry. */
+  readonly schemas?: Schemas | undefined;
   /** As `AppendOptions.outboxRetention`; absent: as the configuration says. */
   readonly outboxRetention?: number;
 }
 
 /** All parts of an engine, wired in one place. Nothing is started. */
 export function engineParts(surroundings: Surroundings): EngineOptions {
-  const { config, kafka, newKafka, admin, pool, link, routePlan, place, signals, log } = surroundings;
+  const { config, kafka, newKafka, admin, pool, link, routePlan, place, signals, log, schemas } = surroundings;
   const { dialect, spec, descriptors } = surroundings.function;
   const { outboxRetention = config.journal.outboxRetentionChunks } = surroundings;
   const { generation, groupId, consumed, internal, shards, partitions, messageBytes } = place;
-  const routes = createRoutes(spec, routePlan, partitions);
+  const routes = createRoutes(spec, routePlan, partitions, schemas?.writers);
   const { compression } = config.kafka;
   const messageBytesOf = (topic: string) => {
     const most = messageBytes.get(topic) ?? DEFAULT_MESSAGE_BYTES;
@@ -91,6 +94,7 @@ export function engineParts(surroundings: Surroundings): EngineOptions {
     anyUrls: dialect.anyUrls,
     subscriptions: routePlan.inputs,
     maxBytes: config.engine.maxRecordBytes,
+    ...(schemas && { readers: schemas.readers }),
   });
   const commandTopics = new Set([
     internal.commands,
@@ -165,6 +169,11 @@ export function engineParts(surroundings: Surroundings): EngineOptions {
       shards,
       idempotencyKey: createIdempotencyKeys(config.idempotency.keys),
     }),
+    // A record that was put back is read as what it was first.
+    awaits:
+      schemas &&
+      ((record) =>
+        schemas.awaits(commandTopics.has(record.topic) ? (originOf(record, record.topic)?.origin ?? record) : record)),
     entities: {
       client: link.client,
       dialect,

@@ -16,6 +16,7 @@ import { replay } from './commands/replay.ts';
 import { reprocess } from './commands/reprocess.ts';
 import { retention } from './commands/retention.ts';
 import { run } from './commands/run.ts';
+import { schemas } from './commands/schemas.ts';
 import { snapshots } from './commands/snapshots.ts';
 import { topics } from './commands/topics.ts';
 import { verify } from './commands/verify.ts';
@@ -65,6 +66,7 @@ const code = await runCli({
     dev,
     demo,
     topics,
+    schemas,
     acl,
     operate,
     controlled,

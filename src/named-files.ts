@@ -9,6 +9,8 @@ import type { PostgresServer } from './journal/connection.ts';
 import { type KafkaSecurity, readKafkaSecurity } from './kafka-connection.ts';
 import type { Log } from './observe/log.ts';
 import { readPostgresServer } from './postgres-connection.ts';
+import type { RegistryAccess } from './registry/client.ts';
+import { readRegistryAccess } from './registry-access.ts';
 import { secretSource } from './secret-files.ts';
 import type { ServerTls } from './server-tls.ts';
 
@@ -16,6 +18,7 @@ import type { ServerTls } from './server-tls.ts';
 export interface NamingFiles {
   readonly doors: Pick<Config['doors'], 'withoutAcl' | 'services' | 'jwtKeys' | 'tls' | 'selfTokenFile'>;
   readonly function: Pick<Config['function'], 'url' | 'tls'>;
+  readonly registry: Pick<Config['registry'], 'urls' | 'tls' | 'auth'>;
   readonly kafka: Pick<Config['kafka'], 'tls' | 'sasl' | 'requestTimeoutMs'>;
   readonly postgres: Pick<Config['postgres'], 'url' | 'tls' | 'passwordFile'>;
   readonly http: Pick<Config['http'], 'token' | 'tokenFile' | 'tls'>;
@@ -30,6 +33,7 @@ export interface NamedFiles {
   readonly doorTls: DoorTls | undefined;
   /** Undefined: the function speaks clear text. */
   readonly functionTls: FunctionTls | undefined;
+  readonly registry: RegistryAccess;
   readonly kafka: KafkaSecurity;
   readonly postgres: PostgresServer;
   /** Undefined: the server for metrics, health and status asks for none. */
@@ -47,6 +51,7 @@ export function readNamedFiles(config: NamingFiles, log?: Log): NamedFiles {
       selfToken,
       doorTls: readDoorTls(config.doors, faults),
       functionTls: readFunctionTls(config.function, faults),
+      registry: readRegistryAccess(config.registry, faults),
       kafka: readKafkaSecurity(config.kafka, faults, log),
       postgres: readPostgresServer(config.postgres, faults, log),
       httpToken: readHttpToken(config.http, faults),
@@ -58,6 +63,11 @@ export function readNamedFiles(config: NamingFiles, log?: Log): NamedFiles {
 /** Only those that a client of the function needs. @throws as `readNamedFiles` */
 export function readFunctionFiles(config: Pick<NamingFiles, 'function'>): FunctionTls | undefined {
   return withoutFaults((faults) => readFunctionTls(config.function, faults));
+}
+
+/** Only those that a client of the schema registry needs. @throws as `readNamedFiles` */
+export function readRegistryFiles(config: Pick<NamingFiles, 'registry'>): RegistryAccess {
+  return withoutFaults((faults) => readRegistryAccess(config.registry, faults));
 }
 
 /** Undefined where there is none. */

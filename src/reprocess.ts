@@ -24,8 +24,10 @@ import type { Positions } from './model/record.ts';
 import { readFunctionFiles } from './named-files.ts';
 import type { Log } from './observe/log.ts';
 import { createSignals } from './observe/signals.ts';
+import { persist } from './persist.ts';
 import { postgresServer } from './postgres-connection.ts';
 import { descriptorSetOf } from './protocol/descriptors.ts';
+import { openSchemas, planSchemas } from './schemas.ts';
 import { registerCodecs } from './topics/codecs.ts';
 import { partitionCounts } from './topics/ensure.ts';
 import { onlyTo } from './topics/held-back.ts';
@@ -137,6 +139,11 @@ export async function reprocess(options: ReprocessOptions, signal: AbortSignal):
       internal: plan.internal,
       sourceCommands,
     };
+    const schemas = await openSchemas(config, planSchemas(routePlan, discovered.descriptors), {
+      log,
+      persist: (attempt) => persist({ log, signal }, 'the schema registry', 'REGISTRY_UNAVAILABLE', attempt),
+      signal,
+    });
     const parts = engineParts({
       config,
       log,
@@ -149,6 +156,7 @@ export async function reprocess(options: ReprocessOptions, signal: AbortSignal):
       routePlan,
       place,
       signals: createSignals().signals,
+      schemas,
       outboxRetention: KEEP_ALL,
     });
     const history = historyOf(pool, generation, logs, new Map(reach.map(({ shard, start }) => [shard, start])));

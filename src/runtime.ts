@@ -1,4 +1,3 @@
-import { setTimeout as delay } from 'node:timers/promises';
 import type { Admin, Kafka } from 'kafkajs';
 import type pg from 'pg';
 import { aborted } from './abort.ts';
@@ -7,7 +6,7 @@ import { planDeployment } from './deployment-plan.ts';
 import { Engine, type EngineOptions } from './engine/engine.ts';
 import { shardStatuses } from './engine/status.ts';
 import { engineParts } from './engine-parts.ts';
-import { messageOf, StateferryError } from './errors.ts';
+import { messageOf, type StateferryError } from './errors.ts';
 import { linkFunction } from './function-link.ts';
 import type { Discovered } from './functions/discovery.ts';
 import type { FunctionLink } from './functions/link.ts';
@@ -28,9 +27,11 @@ import { placeShards, type ShardPlace } from './observe/places.ts';
 import { createSignals } from './observe/signals.ts';
 import { healthOf, type Status } from './observe/status.ts';
 import { createTally, totalsOf } from './observe/tally.ts';
+import { persist } from './persist.ts';
 import { type DoorLog, openDoors, type ProcessDoors } from './process-doors.ts';
 import { descriptorSetOf } from './protocol/descriptors.ts';
 import { keepRetained, retentionScopes } from './retention.ts';
+import { openSchemas, planSchemas } from './schemas.ts';
 import { registerCodecs } from './topics/codecs.ts';
 import { DEFAULT_MESSAGE_BYTES } from './topics/limits.ts';
 import { assignedMembers } from './topics/members.ts';
@@ -39,8 +40,6 @@ import { type TopicWatch, watchTopics } from './topics/watch.ts';
 
 /** Of a journal that is made anew. */
 const FIRST_GENERATION = 1;
-const WAIT_MIN_MS = 200;
-const WAIT_MAX_MS = 5_000;
 
 /** A runtime in this process: the function's link, the engine, and the server for metrics, health and status. */
 export interface Runtime {
@@ -297,6 +296,11 @@ async function buildEngine(
   const { internal } = topics;
   for (const what of routePlan.unserved) log.warn({ what }, 'Part of the function is not served');
   const deps = { log, signal };
+  const schemas = await openSchemas(config, planSchemas(routePlan, descriptors), {
+    log: scoped(log, 'registry'),
+    persist: (attempt) => persist(deps, 'the schema registry', 'REGISTRY_UNAVAILABLE', attempt),
+    signal,
+  });
   const { shards, partitions, messageBytes } = await persist(deps, 'Kafka', 'KAFKA_UNAVAILABLE', () =>
     ensureTopics(admin, topics, {
       createOutputs: options.createTopics,
@@ -329,6 +333,7 @@ async function buildEngine(
     routePlan,
     place: { generation, groupId, consumed, internal, shards, partitions, messageBytes },
     signals,
+    schemas,
   });
   const watch = watchTopics({
     admin,
@@ -385,26 +390,4 @@ function logDiscovery(log: Log, { dialect, spec, unserved }: Pick<Discovered, 'd
     'Discovered the function',
   );
   for (const what of unserved) log.warn({ what }, 'Part of the function is not served');
-}
-
-/** Tries until it works; says once why it waits, and again when the reason changes. Only `stop` failures end it. */
-async function persist<T>(
-  { log, signal }: { log: Log; signal: AbortSignal },
-  what: string,
-  code: 'KAFKA_UNAVAILABLE' | 'POSTGRES_UNAVAILABLE',
-  attempt: () => Promise<T>,
-): Promise<T> {
-  let said = '';
-  for (let pause = WAIT_MIN_MS; ; pause = Math.min(pause * 2, WAIT_MAX_MS)) {
-    try {
-      return await attempt();
-    } catch (error) {
-      if (error instanceof StateferryError && error.fate === 'stop') throw error;
-      // Some libraries put a stack into the message of what they throw.
-      const [reason = ''] = messageOf(error).split('\n', 1);
-      if (reason !== said) log.warn({ code, reason }, `Waiting for ${what}`);
-      said = reason;
-    }
-    await delay(pause, undefined, { signal });
-  }
 }

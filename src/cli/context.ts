@@ -52,6 +52,8 @@ export interface DemoOptions {
   readonly keep: boolean;
   /** Show what another version of the function would have done, and let it serve, instead. */
   readonly history: boolean;
+  /** All topics are Avro, with schemas in a local registry. */
+  readonly avro: boolean;
 }
 
 /** What `topics` is told besides the configuration. */
@@ -60,6 +62,16 @@ export interface TopicsOptions {
   readonly create: boolean;
   /** Of input topics that are missing; absent: as many as the others have, or a default. */
   readonly partitions?: number;
+}
+
+/** What `schemas` is told besides the configuration. */
+export interface SchemasOptions {
+  /** Print the report as JSON. */
+  readonly json: boolean;
+  /** Register what is missing. */
+  readonly push: boolean;
+  /** Of input topics, too, of this format; absent: they are left alone. */
+  readonly inputs?: 'avro' | 'json-schema' | 'registry-protobuf';
 }
 
 /** What `acl` is told besides the configuration. */
@@ -312,6 +324,8 @@ export interface Commands {
   demo(request: LocalRequest, options: DemoOptions, io: Io): Promise<number>;
   /** Prints the topics that the deployment needs and whether they are there; creates the missing ones if asked. */
   topics(config: Config, options: TopicsOptions, io: Io): Promise<number>;
+  /** Holds the schemas of the registry against the function, and prints what it finds; registers what is missing if asked. */
+  schemas(config: Config, options: SchemasOptions, io: Io): Promise<number>;
   /** Prints the rights that the deployment needs. */
   acl(config: Config, options: AclOptions, io: Io): Promise<number>;
   /** Asks the owner of a shard to do something, and prints what came of it. */

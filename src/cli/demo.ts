@@ -1,4 +1,4 @@
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
 import { loadConfig } from '../config/load.ts';
 import type { CommandContext, Commands } from './context.ts';
 import { localRequest } from './local-request.ts';
@@ -19,19 +19,38 @@ export function demoCommand(program: Command, context: CommandContext, demo: Com
       '--history',
       'show the other thing instead: give the past to a second version of the function, compare, let it serve, go back',
     )
+    .addOption(
+      new Option(
+        '--avro',
+        'with Avro in and Avro out, over a local schema registry (it is fetched the first time, 140 MB)',
+      ).conflicts('history'),
+    )
     .option('--keep', 'leave everything running after the check, until Ctrl-C, to try things by hand')
-    .addHelpText('after', '\nExamples:\n  $ stateferry demo\n  $ stateferry demo --keep\n  $ stateferry demo --history')
-    .action(async ({ keep = false, history = false }: { keep?: boolean; history?: boolean }) => {
-      const { KAFKA_BROKERS, DATABASE_URL } = context.env;
-      const request = localRequest((assumed) =>
-        loadConfig({
-          argvFlags: {},
-          env: { KAFKA_BROKERS, DATABASE_URL },
-          cwd: context.cwd,
-          readFile: () => undefined,
-          assumed,
-        }),
-      );
-      context.exitWith(await demo(request, { env: context.env, keep, history }, context));
-    });
+    .addHelpText(
+      'after',
+      '\nExamples:\n  $ stateferry demo\n  $ stateferry demo --keep\n  $ stateferry demo --avro\n  $ stateferry demo --history',
+    )
+    .action(
+      async ({
+        keep = false,
+        history = false,
+        avro = false,
+      }: {
+        keep?: boolean;
+        history?: boolean;
+        avro?: boolean;
+      }) => {
+        const { KAFKA_BROKERS, DATABASE_URL } = context.env;
+        const request = localRequest((assumed) =>
+          loadConfig({
+            argvFlags: {},
+            env: { KAFKA_BROKERS, DATABASE_URL },
+            cwd: context.cwd,
+            readFile: () => undefined,
+            assumed,
+          }),
+        );
+        context.exitWith(await demo(request, { env: context.env, keep, history, avro }, context));
+      },
+    );
 }

@@ -17,6 +17,7 @@ import { promoteCommand } from './promote.ts';
 import { replayCommand } from './replay.ts';
 import { reprocessCommand } from './reprocess.ts';
 import { runCommand } from './run.ts';
+import { schemasCommand } from './schemas.ts';
 import { shardCommand } from './shard.ts';
 import { statusCommand } from './status.ts';
 import { topicsCommand } from './topics.ts';
@@ -79,6 +80,7 @@ Exit codes: 0 done, 1 failed, 2 a fault in the command line or the configuration
   if (commands.dev) devCommand(program, context, commands.dev);
   if (commands.run) runCommand(program, context, commands.run);
   if (commands.topics) topicsCommand(program, context, commands.topics);
+  if (commands.schemas) schemasCommand(program, context, commands.schemas);
   if (commands.acl) aclCommand(program, context, commands.acl);
   if (commands.operate && commands.controlled) {
     const { operate, controlled, entityHistory, entityDebug } = commands;

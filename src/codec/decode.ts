@@ -2,6 +2,7 @@ import { isUtf8 } from 'node:buffer';
 import { messageOf, StateferryError } from '../errors.ts';
 import type { Caller, CommandId, StreamControl } from '../model/command.ts';
 import type { Method } from '../model/component.ts';
+import type { FramedReader } from '../model/framed.ts';
 import { type Metadata, metadataValue, type Payload, typeNameOf } from '../model/payload.ts';
 import type { InputRecord } from '../model/record.ts';
 import type { AnyUrls } from '../protocol/any-urls.ts';
@@ -33,9 +34,10 @@ const NOWHERE: readonly string[] = Object.freeze([]);
 
 /**
  * How the records of a topic are read. `auto`: by each one's content type; see content-type.ts. `cloudevents`: as that, and
- * what is no CloudEvent 1.0 is refused. The others hold whatever the record says of itself.
+ * what is no CloudEvent 1.0 is refused. `registry`: by the schema that the value is framed with (`readers`), whose name
+ * decides the method, too. The others hold whatever the record says of itself.
  */
-export type InputFormat = 'auto' | 'protobuf' | 'json' | 'text' | 'bytes' | 'cloudevents';
+export type InputFormat = 'auto' | 'protobuf' | 'json' | 'text' | 'bytes' | 'cloudevents' | 'registry';
 
 /** Which methods take the records of a topic, and how the records are read. */
 export interface Subscription {
@@ -106,6 +108,7 @@ interface Plan {
   /** The one that a record without a type must be for. */
   readonly only: Target | undefined;
   readonly ignored: ReadonlySet<string>;
+  readonly reader: FramedReader | undefined;
 }
 
 /**
@@ -125,6 +128,7 @@ export function createDecoder({
   anyUrls,
   subscriptions,
   maxBytes = DEFAULT_MAX_BYTES,
+  readers = new Map(),
 }: {
   readonly descriptors: Descriptors;
   /** The dialect's, of ANY_URLS. */
@@ -132,6 +136,8 @@ export function createDecoder({
   readonly subscriptions: readonly Subscription[];
   /** Largest value of a record, in bytes. */
   readonly maxBytes?: number;
+  /** By topic, for subscriptions with the format `registry`. */
+  readonly readers?: ReadonlyMap<string, FramedReader>;
 }): Decoder {
   const wellFormedOf = createWellFormed();
   const plans = new Map<string, Plan>();
@@ -175,6 +181,7 @@ export function createDecoder({
       any: byType.get(ANY),
       only: byType.size === 1 && ignored.size === 0 ? first : undefined,
       ignored,
+      reader: subscription.format === 'registry' ? readers.get(subscription.topic) : undefined,
     };
   }
 
@@ -190,6 +197,15 @@ export function createDecoder({
     try {
       const { format } = plan.subscription;
       let headers = readHeaders(record.headers);
+      if (plan.reader !== undefined) {
+        const read = plan.reader.read(presentValue(record, plan.maxBytes));
+        target = plan.byType.get(read.typeName);
+        if (target === undefined || read.value === undefined) {
+          if (isIgnored(plan, read.typeName)) return { kind: 'ignore' };
+          return { kind: 'reject', error: unknownType(plan, read.typeName) };
+        }
+        return commandOf(plan, target.method, record, { typeUrl: target.typeUrl, value: read.value }, headers.metadata);
+      }
       let content = contentOf(format, headers.contentType);
       let value: Buffer | undefined;
       if (content === 'structured') {
@@ -207,9 +223,7 @@ export function createDecoder({
         target.wellFormed === undefined
           ? anyPayload(content, value, ceType)
           : typedPayload(target, target.wellFormed, content, contentType, value);
-      const { method } = target;
-      const entityId = method.component.kind === 'action' ? '' : entityIdOf(plan.subscription, method, record, payload);
-      return { kind: 'command', method, entityId, payload, metadata, replyTo: NOWHERE };
+      return commandOf(plan, target.method, record, payload, metadata);
     } catch (error) {
       if (!(error instanceof StateferryError) || error.fate !== 'reject') throw error;
       return { kind: 'reject', error, ...(target === undefined ? {} : { method: target.method }) };
@@ -271,6 +285,11 @@ export function createDecoder({
   return { decode };
 }
 
+function commandOf(plan: Plan, method: Method, record: InputRecord, payload: Payload, metadata: Metadata): Decoded {
+  const entityId = method.component.kind === 'action' ? '' : entityIdOf(plan.subscription, method, record, payload);
+  return { kind: 'command', method, entityId, payload, metadata, replyTo: NOWHERE };
+}
+
 function presentValue(record: InputRecord, maxBytes: number): Buffer {
   const { value } = record;
   if (value === null) {
@@ -316,7 +335,9 @@ function unknownType(plan: Plan, ceType: string | undefined): StateferryError {
 }
 
 function contentOf(format: InputFormat, contentType: string | undefined): ContentKind {
-  return format === 'auto' || format === 'cloudevents' ? contentKind(contentType) : format;
+  // A topic of the registry has a reader, and does not come here.
+  const isTold = format === 'auto' || format === 'cloudevents' || format === 'registry';
+  return isTold ? contentKind(contentType) : format;
 }
 
 /** That a record is a CloudEvent 1.0 in binary mode. */

@@ -1,6 +1,7 @@
 import { asBuffer } from '../bytes.ts';
 import { messageOf, StateferryError } from '../errors.ts';
 import type { CommandId } from '../model/command.ts';
+import type { FramedWriter, SchemaFormat } from '../model/framed.ts';
 import type { Metadata, Payload } from '../model/payload.ts';
 import type { OutputRecord } from '../model/record.ts';
 import type { Descriptors } from '../protocol/descriptors.ts';
@@ -12,7 +13,7 @@ import { payloadToJson } from './json.ts';
 import { EVENT_JSON, writeStructuredEvent } from './structured-event.ts';
 
 /** How values are written: see `Encode`. */
-export type OutputFormat = 'protobuf' | 'json' | 'text' | 'bytes';
+export type OutputFormat = 'protobuf' | 'json' | 'text' | 'bytes' | SchemaFormat;
 
 /**
  * Where a record says of itself what CloudEvents 1.0 has an event say: `binary`, in its headers; `structured`, in its value,
@@ -27,6 +28,8 @@ export interface Destination {
   /** Absent: `binary`. */
   readonly events?: EventMode;
   readonly partitions: number;
+  /** With a format of the schema registry. */
+  readonly writer?: FramedWriter;
 }
 
 /** One message to publish. */
@@ -61,6 +64,8 @@ const EVENT = ['content-type', EVENT_JSON] as const;
  * Of the destination's formats, `text` takes what has one: a string, JSON, a google.protobuf.StringValue. `bytes` takes all,
  * as application/octet-stream: what is in a google.protobuf.BytesValue, else what would have been written as protobuf.
  *
+ * What the destination has a writer for, protobuf messages alone, is written as that frames it.
+ *
  * The data is the value, but for CloudEvents in structured mode. Where no ce_id header says which output a record is,
  * one of ours does.
  *
@@ -73,7 +78,7 @@ export type Encode = (output: Output) => OutputRecord;
 export function createEncoder({ descriptors }: { readonly descriptors: Descriptors }): Encode {
   return ({ destination, key, partition, payload, metadata, passed, ce, origin }) => {
     const content = readAny(payload);
-    const { contentType, data } = written(descriptors, destination.format, content, payload);
+    const { contentType, data } = written(descriptors, destination, content, payload);
     const attributes = { id: ce.id, type: ce.type ?? eventType(content), source: ce.source, subject: ce.subject };
     const { events = 'binary' } = destination;
     let value = data;
@@ -125,7 +130,13 @@ interface Written {
   readonly data: Uint8Array;
 }
 
-function written(descriptors: Descriptors, format: OutputFormat, content: AnyContent, payload: Payload): Written {
+function written(
+  descriptors: Descriptors,
+  { format, writer }: Destination,
+  content: AnyContent,
+  payload: Payload,
+): Written {
+  if (writer !== undefined) return framed(writer, content, payload);
   if (content.kind === 'protobuf') {
     if (format === 'json') return { contentType: JSON_TEXT, data: Buffer.from(payloadToJson(descriptors, payload)) };
     if (format === 'text' || format === 'bytes') return unwrapped(format, content.typeName, payload);
@@ -137,6 +148,16 @@ function written(descriptors: Descriptors, format: OutputFormat, content: AnyCon
     return { contentType: PLAIN_TEXT, data: bytesOf(content, payload) };
   }
   return { contentType: contentTypeOf(content), data: bytesOf(content, payload) };
+}
+
+function framed(writer: FramedWriter, content: AnyContent, { value }: Payload): Written {
+  if (content.kind === 'protobuf') {
+    return { contentType: ['content-type', writer.contentType], data: writer.write(content.typeName, value) };
+  }
+  throw new StateferryError(
+    'FUNCTION_BROKEN_REPLY',
+    `A payload of the kind ${content.kind} cannot be written with a schema of the registry, which is for protobuf messages. Give a message, or write the topic in another format.`,
+  );
 }
 
 /** What is in a message that is nothing but a text or bytes. */

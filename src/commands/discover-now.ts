@@ -32,7 +32,7 @@ export async function discoverNow(config: Config, io: Io): Promise<Discovered> {
     throw new StateferryError(
       'FUNCTION_UNAVAILABLE',
       `no function answered at ${config.function.url} within ${FUNCTION_WITHIN_MS / 1000} s (${reason}). ` +
-        'Its annotations name the topics: start it, or correct function.url.',
+        'It names the topics and their types: start it, or correct function.url.',
       { cause: error },
     );
   } finally {

@@ -12,6 +12,7 @@ import { type ConfiguredFailurePolicy, failurePoliciesSchema } from './failures.
 import { type IdempotencyKeySource, idempotencyKeysSchema } from './idempotency.ts';
 import { choice, integer, type Kind, list, structure, text, toggle } from './kinds.ts';
 import { isPassRule } from './pass-rules.ts';
+import { REGISTRY_SECRETS, type RegistryAuthConfig, registryAuthSchema } from './registry-auth.ts';
 import { type RetentionRule, retentionRulesSchema } from './retention.ts';
 import { type Destinations, destinationsSchema, type Subscription, subscriptionsSchema, TOPIC_NAME } from './routes.ts';
 import { type KafkaSaslConfig, kafkaSaslSchema, SASL_SECRETS } from './sasl.ts';
@@ -24,6 +25,8 @@ import {
   httpTlsSchema,
   kafkaTlsSchema,
   postgresTlsSchema,
+  type RegistryTlsConfig,
+  registryTlsSchema,
   type ServerTlsConfig,
 } from './tls.ts';
 
@@ -105,6 +108,18 @@ const functionUrl = text({
       url.pathname === '/' && url.search === '' && url.hash === '' && url.username === '' && url.password === '';
     return (url.protocol === 'http:' || url.protocol === 'https:') && url.hostname !== '' && bare;
   },
+});
+
+const registryUrls = list({
+  label: 'list of URLs',
+  expected: 'http://host:port/path or https://host:port/path without a user, for example http://127.0.0.1:8081',
+  accepts: (item) => {
+    if (!URL.canParse(item)) return false;
+    const url = new URL(item);
+    const bare = url.search === '' && url.hash === '' && url.username === '' && url.password === '';
+    return (url.protocol === 'http:' || url.protocol === 'https:') && url.hostname !== '' && bare;
+  },
+  mayBeEmpty: true,
 });
 
 /**
@@ -381,6 +396,33 @@ export const OPTIONS = {
     doc: 'Headers of a command that go on to its replies, events, forwards and side effects, 32 and 8 KiB at most.',
   }),
 
+  'registry.urls': option({
+    kind: registryUrls,
+    default: [],
+    doc: 'Where the schema registry answers, with the path of its API if it has one; of several, the next is asked where one does not answer.',
+  }),
+  'registry.auth': option<RegistryAuthConfig>({
+    kind: structure('map', registryAuthSchema),
+    default: {},
+    secret: REGISTRY_SECRETS,
+    doc: 'Who this process is for the registry. An empty map says nothing.',
+  }),
+  'registry.tls': option<RegistryTlsConfig>({
+    kind: structure('map of files', registryTlsSchema),
+    default: {},
+    doc: 'Whom to trust and what to show where a URL of the registry begins with https. The files are read once, at the start.',
+  }),
+  'registry.timeoutMs': option({
+    kind: ms(1),
+    default: 5_000,
+    doc: 'How long an answer of the registry may take.',
+  }),
+  'registry.register': option({
+    kind: toggle(),
+    default: false,
+    doc: 'Whether a subject of an output topic whose latest schema does not fit, or that has none, gets the one that the function’s descriptor makes, if it is compatible; otherwise the start is refused.',
+  }),
+
   'failures.policies': option<readonly ConfiguredFailurePolicy[]>({
     kind: structure('list of policies', failurePoliciesSchema),
     default: [],
@@ -540,6 +582,7 @@ export const GROUPS: Readonly<Record<OptionGroup, string>> = {
   function: 'Function',
   engine: 'Engine',
   topics: 'Topics',
+  registry: 'Schema registry',
   failures: 'Failures',
   idempotency: 'Idempotency',
   deadLetters: 'Dead letters',

@@ -3,11 +3,19 @@ import { doorServiceFields, jwtKeyFields } from './access.ts';
 import { failurePolicyFields } from './failures.ts';
 import { idempotencyKeyFields } from './idempotency.ts';
 import { defaultText, GROUP_NAMES, GROUPS, type OptionGroup, optionOf, optionsOf, variableOf } from './options.ts';
+import { registryAuthFields } from './registry-auth.ts';
 import { RELATIONS } from './relations.ts';
 import { retentionRuleFields } from './retention.ts';
 import { eventSchema, replySchema, subscriptionSchema } from './routes.ts';
 import { kafkaSaslFields } from './sasl.ts';
-import { doorTlsFields, functionTlsFields, httpTlsFields, kafkaTlsFields, postgresTlsFields } from './tls.ts';
+import {
+  doorTlsFields,
+  functionTlsFields,
+  httpTlsFields,
+  kafkaTlsFields,
+  postgresTlsFields,
+  registryTlsFields,
+} from './tls.ts';
 
 const INTRODUCTION = `# Configuration
 
@@ -68,6 +76,8 @@ export function configurationPage(): string {
     fieldTable('`postgres.tls`', postgresTlsFields),
     fieldTable('Each of `journal.retention`', retentionRuleFields),
     fieldTable('`function.tls`', functionTlsFields),
+    fieldTable('`registry.auth`', registryAuthFields),
+    fieldTable('`registry.tls`', registryTlsFields),
     fieldTable('`doors.tls`', doorTlsFields),
     fieldTable('`http.tls`', httpTlsFields),
     fieldTable('Each of `doors.services`', doorServiceFields),
@@ -96,7 +106,7 @@ function groupSection(group: OptionGroup): string {
   return `## ${GROUPS[group]}\n\n${table(['option', 'variable, flag', 'type', 'default', 'what it does'], rows)}`;
 }
 
-const TYPE_NAMES: Readonly<Record<string, string>> = { integer: 'number', boolean: 'true | false' };
+const TYPE_NAMES: Readonly<Record<string, string>> = { integer: 'number', boolean: 'true | false', array: 'list' };
 
 function fieldTable(title: string, schema: z.ZodType): string {
   const { properties = {}, required = [] } = z.toJSONSchema(schema, { io: 'input' });

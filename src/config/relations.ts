@@ -1,5 +1,6 @@
 import { type Config, internalTopics } from './config.ts';
 import type { OptionName } from './options.ts';
+import { isSchemaFormat } from './registry.ts';
 import { isLoopback, showsSecret } from './sasl.ts';
 import { speaksTls } from './tls.ts';
 
@@ -91,6 +92,19 @@ export const RELATIONS: readonly Relation[] = [
     options: ['deadLetters.topic', 'deployment.name'],
     rule: 'the dead-letter topic must not be one of the deployment’s own (`<name>-commands` and `<name>-answers`)',
     holds: (config) => !ownTopics(config).includes(config.deadLetters.topic),
+  },
+  {
+    options: ['topics.subscriptions', 'registry.urls'],
+    rule: 'the format `registry` needs the address of the registry',
+    holds: ({ topics, registry }) =>
+      registry.urls.length > 0 || topics.subscriptions.every(({ format }) => format !== 'registry'),
+  },
+  {
+    options: ['topics.destinations', 'registry.urls'],
+    rule: 'the formats `avro`, `json-schema` and `registry-protobuf` need the address of the registry',
+    holds: ({ topics: { destinations }, registry }) =>
+      registry.urls.length > 0 ||
+      [...destinations.replies, ...destinations.events].every(({ format }) => !isSchemaFormat(format)),
   },
   {
     options: ['doors.services', 'doors.tls'],

@@ -1,9 +1,10 @@
 import { z } from 'zod';
+import { onlyOfRegistry, SCHEMA_FORMATS, schemaFields, subjectFields, typesOfRegistry } from './registry.ts';
 import { suggest } from './suggest.ts';
 
 /** How the payload of a record is read, and how it is written. */
-const INPUT_FORMATS = ['auto', 'protobuf', 'json', 'text', 'bytes', 'cloudevents'] as const;
-const OUTPUT_FORMATS = ['auto', 'protobuf', 'json', 'text', 'bytes'] as const;
+const INPUT_FORMATS = ['auto', 'protobuf', 'json', 'text', 'bytes', 'cloudevents', 'registry'] as const;
+const OUTPUT_FORMATS = ['auto', 'protobuf', 'json', 'text', 'bytes', ...SCHEMA_FORMATS] as const;
 
 /** Where a record says what CloudEvents has an event say of itself. */
 const EVENT_MODES = ['binary', 'structured', 'none'] as const;
@@ -30,7 +31,11 @@ const choiceOf = <const T extends readonly string[]>(values: T, what: string) =>
     .enum(values, { error: `one of ${values.join(', ')}` })
     .default(values[0] as T[number])
     .describe(what);
-const writtenAs = () => choiceOf(OUTPUT_FORMATS, 'How the payload is written; `auto` keeps what the function gave.');
+const writtenAs = () =>
+  choiceOf(
+    OUTPUT_FORMATS,
+    'How the payload is written; `auto` keeps what the function gave. The last three are framed for the schema registry.',
+  );
 const eventMode = () =>
   choiceOf(
     EVENT_MODES,
@@ -68,7 +73,7 @@ export const subscriptionSchema = fields({
   method: methodName().describe('The method that takes the records.'),
   format: choiceOf(
     INPUT_FORMATS,
-    'How the payload is read; `auto` goes by the headers of the record, and so does `cloudevents`, which takes nothing else.',
+    'How the payload is read; `auto` goes by the headers of the record, and so does `cloudevents`, which takes nothing else; `registry` by the schema of the registry that it is framed with.',
   ),
   entityId: z
     .enum(ENTITY_ID_SOURCES, { error: `one of ${ENTITY_ID_SOURCES.join(', ')}` })
@@ -76,7 +81,8 @@ export const subscriptionSchema = fields({
     .describe(
       'Where the entity id comes from: the record key, or the marked field of the message; `auto` takes the key, and the field where there is no key.',
     ),
-});
+  ...subjectFields,
+}).superRefine(onlyOfRegistry);
 
 export const replySchema = fields({
   service: serviceName().describe('Full name of the gRPC service.'),
@@ -84,7 +90,8 @@ export const replySchema = fields({
   topic: topicName().describe('The output topic.'),
   format: writtenAs(),
   cloudevents: eventMode(),
-});
+  ...schemaFields,
+}).superRefine(onlyOfRegistry);
 
 export const eventSchema = fields({
   entityType: z
@@ -96,9 +103,13 @@ export const eventSchema = fields({
   topic: topicName().describe('The topic for state events.'),
   format: writtenAs(),
   cloudevents: eventMode(),
-}).refine((event) => (event.entityType === undefined) !== (event.service === undefined), {
-  error: 'a map with either entityType or service, and not both',
-});
+  ...schemaFields,
+})
+  .refine((event) => (event.entityType === undefined) !== (event.service === undefined), {
+    error: 'a map with either entityType or service, and not both',
+  })
+  .superRefine(onlyOfRegistry)
+  .superRefine(typesOfRegistry);
 
 /** A method that takes its commands from a topic, besides what the function's own annotations say. */
 export type Subscription = z.output<typeof subscriptionSchema>;

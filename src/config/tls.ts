@@ -71,6 +71,12 @@ export const functionTlsFields = fields({
     .describe('The name that the function’s certificate must have, where it is not the one in `function.url`.'),
 });
 
+export const registryTlsFields = fields({
+  caFile: filePath('CAs in PEM that the registry’s certificate must be of; without it those that Node.js knows.'),
+  certificateFile: filePath('A certificate in PEM that is shown to the registry.'),
+  keyFile: filePath('Its private key in PEM, without a pass phrase.'),
+});
+
 type Entry = Readonly<Record<string, unknown>>;
 
 /** `name` alone says nothing: it is refused where `other` is not set. */
@@ -89,6 +95,10 @@ export const doorTlsSchema = doorTlsFields
   .superRefine(needs('plainPort', 'certificateFile'));
 
 export const functionTlsSchema = functionTlsFields
+  .superRefine(needs('certificateFile', 'keyFile'))
+  .superRefine(needs('keyFile', 'certificateFile'));
+
+export const registryTlsSchema = registryTlsFields
   .superRefine(needs('certificateFile', 'keyFile'))
   .superRefine(needs('keyFile', 'certificateFile'));
 
@@ -119,5 +129,7 @@ export type ServerTlsConfig = z.output<typeof httpTlsSchema>;
 
 /** TLS at the doors; without a `certificateFile` they speak clear text. */
 export type DoorTlsConfig = z.output<typeof doorTlsSchema>;
+/** TLS to the schema registry, where a URL of it begins with https. */
+export type RegistryTlsConfig = z.output<typeof registryTlsSchema>;
 /** TLS to the function, where its URL begins with https. */
 export type FunctionTlsConfig = z.output<typeof functionTlsSchema>;

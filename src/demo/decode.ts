@@ -8,13 +8,18 @@ import { EXAMPLE } from './flights.ts';
 
 /** Reads the example's messages as its own descriptor describes them. */
 export interface Decode {
+  /** A value of the topics of statuses and alerts. */
+  output(typeName: string, value: Buffer): Fields;
+  /** A value of the topic of events. */
+  event(typeName: string, value: Buffer): Fields;
   /** Throws for bytes that are not of that type. */
   protobuf(typeName: string, bytes: Uint8Array): Fields;
   /** Throws for text that is not the JSON of that type. */
   json(typeName: string, text: string): Fields;
 }
 
-export function createDecode(): Decode {
+/** `framed`: reads the values of all topics, where they have schemas of a registry; else they are protobuf and JSON. */
+export function createDecode(framed?: (value: Buffer) => Fields): Decode {
   const descriptor = readFileSync(packagePath(path.join(EXAMPLE, 'user-function.desc')));
   const registry = createFileRegistry(fromBinary(FileDescriptorSetSchema, descriptor));
   const typeOf = (name: string): DescMessage => {
@@ -26,7 +31,9 @@ export function createDecode(): Decode {
     const values = message as Message & Fields;
     return Object.fromEntries(type.fields.map(({ localName }) => [localName, values[localName]]));
   };
-  return {
+  const decode: Decode = {
+    output: (typeName, value) => framed?.(value) ?? decode.protobuf(typeName, value),
+    event: (typeName, value) => framed?.(value) ?? decode.json(typeName, value.toString()),
     protobuf(typeName, bytes) {
       const type = typeOf(typeName);
       return fieldsOf(type, fromBinary(type, bytes));
@@ -36,4 +43,5 @@ export function createDecode(): Decode {
       return fieldsOf(type, fromJsonString(type, text));
     },
   };
+  return decode;
 }

@@ -1,5 +1,6 @@
 import type { DemoOptions, Io, LocalRequest } from '../cli/context.ts';
 import { formatFindings, summaryLines } from '../verify/report.ts';
+import { createFramedDecode } from './avro.ts';
 import { createDecode, type Decode } from './decode.ts';
 import { type Expected, expectedOf } from './expected.ts';
 import { gatherFacts } from './facts.ts';
@@ -25,8 +26,9 @@ export async function demo(request: LocalRequest, options: DemoOptions, io: Io):
   try {
     const flights = loadFlights();
     const expected = expectedOf(flights);
-    scene = await openScene({ request, env: options.env, signal: io.signal, say: progress.say });
-    const decode = createDecode();
+    scene = await openScene({ request, env: options.env, avro: options.avro, signal: io.signal, say: progress.say });
+    const { registry } = scene.addresses;
+    const decode = createDecode(registry === undefined ? undefined : await createFramedDecode(registry));
     if (options.history) {
       const ok = await showHistory(scene, { flights, decode, progress, out: io.out, began });
       if (options.keep) {

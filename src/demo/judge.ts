@@ -81,13 +81,13 @@ export function judge(options: {
   counted('messages in', flights, facts.published);
   counted('commands', flights + sizeOf(expected.alerts), facts.published + facts.commands.length);
   published('statuses out', expected.statuses, facts.statuses, (record) =>
-    statusItem(decode.protobuf('flights.AirportStatus', record.value)),
+    statusItem(decode.output('flights.AirportStatus', record.value)),
   );
   published('state events out', expected.events, facts.events, ({ type, value }) =>
-    eventItem(type, decode.json(type, value.toString())),
+    eventItem(type, decode.event(type, value)),
   );
   published('alerts out', expected.alerts, facts.alerts, (record) =>
-    alertItem(decode.protobuf('flights.Alert', record.value)),
+    alertItem(decode.output('flights.Alert', record.value)),
   );
   compared('events in Postgres', expected.events, journaledEvents(facts.journal, decode));
   tally('dead letters', 0, facts.deadLetters.length, { lost: 0, duplicated: 0 });

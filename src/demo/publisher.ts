@@ -7,7 +7,7 @@ import type { Flight } from './flights.ts';
 const BATCH = 500;
 const HEADERS = { 'content-type': 'application/json' };
 
-/** Publishes flights as JSON, keyed by the airport of departure, once each and in order. */
+/** Publishes flights, keyed by the airport of departure, once each and in order. */
 export interface Publisher {
   start(): Promise<void>;
   /** How many the broker has acknowledged so far. */
@@ -22,18 +22,23 @@ export interface Publisher {
   stop(): Promise<void>;
 }
 
+/** `encode`: how a flight is written; absent: as JSON, which its content type says. */
 export function createPublisher(options: {
   readonly kafka: Kafka;
   readonly topic: string;
   readonly partitions: number;
+  readonly encode?: ((flight: Flight) => Buffer) | undefined;
 }): Publisher {
-  const { topic, partitions } = options;
+  const { topic, partitions, encode } = options;
   // Idempotent: a request that is sent again after a lost answer doubles nothing.
   const producer = options.kafka.producer({ idempotent: true, maxInFlightRequests: 1, allowAutoTopicCreation: false });
 
   const messageOf = (flight: Flight): Message => {
     const key = Buffer.from(flight.origin);
-    return { key, partition: partitionFor(key, partitions), value: JSON.stringify(flight), headers: HEADERS };
+    const to = { key, partition: partitionFor(key, partitions) };
+    return encode === undefined
+      ? { ...to, value: JSON.stringify(flight), headers: HEADERS }
+      : { ...to, value: encode(flight) };
   };
   let published = 0;
   async function send(flights: readonly Flight[]): Promise<void> {

@@ -124,7 +124,7 @@ function latenciesOf(scene: Scene, flights: readonly Flight[], due: readonly num
   const began = due[0] as number;
   return scene.reader.seen(TOPICS.statuses).flatMap(({ key, value, at }) => {
     if (at < began) return [];
-    const dueAt = dueOf.get(`${key} ${String(decode.protobuf('flights.AirportStatus', value).flights)}`);
+    const dueAt = dueOf.get(`${key} ${String(decode.output('flights.AirportStatus', value).flights)}`);
     return dueAt === undefined ? [] : [at - dueAt];
   });
 }

@@ -17,8 +17,10 @@ import { messageOf, StateferryError } from '../errors.ts';
 import { startGuard } from '../local/guard.ts';
 import type { Host } from '../local/host.ts';
 import { freePorts } from '../local/ports.ts';
+import { startRegistry } from '../local/registry.ts';
 import { startStack } from '../local/stack.ts';
 import { packagePath } from '../package-path.ts';
+import { avroSettings, registerFlights } from './avro.ts';
 import { EXAMPLE } from './flights.ts';
 import { clearKafka, clearPostgres, DEPLOYMENT, PARTITIONS, SCHEMA, TOPICS, takeGround } from './ground.ts';
 import { type JournalReader, openJournal } from './journal.ts';
@@ -58,6 +60,8 @@ export interface Scene {
     readonly http: string;
     /** Of the function's services. */
     readonly doors: string;
+    /** Of the schema registry; absent: there is none. */
+    readonly registry?: string;
   };
   /** From now on, a process that ends is started again. Resolves when the user wants the end. */
   keep(): Promise<void>;
@@ -72,6 +76,8 @@ export interface Scene {
 export async function openScene(options: {
   readonly request: LocalRequest;
   readonly env: Environment;
+  /** All topics are Avro, with a schema registry of the demo's own. */
+  readonly avro: boolean;
   readonly signal: AbortSignal;
   readonly say: (line: string) => void;
 }): Promise<Scene> {
@@ -124,6 +130,9 @@ export async function openScene(options: {
     });
     closing.push(() => stack.stop());
     await building;
+    const registry = options.avro ? await startRegistry({ dir: path.join(folder, 'registry'), host }) : undefined;
+    if (registry !== undefined) closing.push(() => registry.stop());
+    const encode = registry && (await registerFlights(registry.url));
     const { kafka: brokersOf, postgres } = request.configWith({
       'kafka.brokers': stack.brokers,
       'postgres.url': stack.databaseUrl,
@@ -195,6 +204,7 @@ export async function openScene(options: {
       STATEFERRY_TOPICS_DESTINATIONS: JSON.stringify({
         events: [{ entityType: 'airports', topic: TOPICS.events, format: 'json' }],
       }),
+      ...(registry && avroSettings(registry.url)),
       STATEFERRY_HTTP_PORT: String(httpPort),
       HTTP_PORT: String(doorPort),
       STATEFERRY_LOG_FORMAT: 'json',
@@ -224,7 +234,7 @@ export async function openScene(options: {
       onCrash: (error) =>
         trouble.abort(new StateferryError('DEMO_FAILED', `the reader of the outputs gave up (${messageOf(error)})`)),
     });
-    const publisher = createPublisher({ kafka, topic: TOPICS.flights, partitions: PARTITIONS });
+    const publisher = createPublisher({ kafka, topic: TOPICS.flights, partitions: PARTITIONS, encode });
     closing.push(
       () => reader.stop(),
       () => publisher.stop(),
@@ -250,6 +260,7 @@ export async function openScene(options: {
         ...(stack.postgres !== undefined && { databaseUrl: postgres.url }),
         http,
         doors,
+        ...(registry && { registry: registry.url }),
       },
       keep() {
         kept = true;

@@ -65,6 +65,11 @@ export interface EngineOptions
   /** Those that are subscribed to events and values, and what the journal tells of them. */
   readonly feeds: Pick<FeederOptions, 'store' | 'command'> & { readonly all: readonly Feed[] };
   readonly intake: (record: InputRecord) => Arrival;
+  /**
+   * What must be known before a record can be taken in; undefined: nothing. Its shard stands until then. Never rejects.
+   * Absent: no record waits.
+   */
+  readonly awaits?: ((record: InputRecord) => Promise<void> | undefined) | undefined;
   readonly entities: Omit<EntitiesOptions, 'reject' | 'onDecided' | 'onPublished' | 'onLoadFailed' | 'signals'>;
   readonly append: JournalingOptions['append'];
   /** The steps of opening for one transactional id. */
@@ -581,8 +586,8 @@ export class Engine {
     const shard = this.#shards.get(batch.partition);
     if (shard === undefined || shard.state !== 'running') return;
     shard.end.set(batch.topic, batch.highWatermark);
-    // It is fetched again when the gate opens (`#regulate`).
-    if (shard.gated && batch.topic !== this.#options.commandTopic.name) return;
+    // It is fetched again when the gate opens (`#regulate`), or what it waits for is there (`#standUntil`).
+    if (shard.awaits > 0 || (shard.gated && batch.topic !== this.#options.commandTopic.name)) return;
     let expected = shard.next.get(batch.topic) ?? 0n;
     const first = batch.records[0];
     if (first !== undefined && first.offset < expected && batch.highWatermark < expected) {
@@ -594,7 +599,9 @@ export class Engine {
       return;
     }
     const newest = shard.newest.get(batch.topic);
+    const { awaits } = this.#options;
     let skipped = 0;
+    let taken = 0;
     for (const record of batch.records) {
       // Applied already, or in the window: the consumer was sent back to the committed offset by a rebalance.
       if (record.offset < expected) {
@@ -605,24 +612,41 @@ export class Engine {
         skipped++;
         continue;
       }
+      const waiting = awaits?.(record);
+      if (waiting !== undefined) {
+        this.#standUntil(shard, waiting);
+        break;
+      }
       expected = record.offset + 1n;
+      taken++;
       this.#accept(shard, record);
     }
     const last = batch.records.at(-1);
     if (last !== undefined && last.offset + 1n === expected) {
       shard.newest.set(batch.topic, { offset: last.offset, timestamp: last.timestamp });
     }
-    this.#signals.recordsIn(batch.topic, batch.records.length - skipped);
+    this.#signals.recordsIn(batch.topic, taken);
     if (skipped > 0) this.#signals.skipped(skipped);
     if (shard.isReady()) this.#incarnation?.journaling.wake();
     this.#regulate(shard);
+  }
+
+  /** Nothing more comes in before it is settled; then all of it is fetched again. */
+  #standUntil(shard: Shard, settled: Promise<void>): void {
+    shard.awaits++;
+    void settled.then(() => {
+      shard.awaits--;
+      if (this.#shards.get(shard.number) !== shard || shard.state !== 'running' || shard.awaits > 0) return;
+      this.#follow(shard);
+      this.#regulate(shard);
+    });
   }
 
   /** Stops and starts the consumption of a shard, by the room that it has and by what it waits for. */
   #regulate(shard: Shard): void {
     if (shard.state !== 'running') return;
     const full = shard.paused ? !shard.hasRoom() : shard.isFull();
-    const hold = full || shard.unknownToGroup || shard.halts.size > 0;
+    const hold = full || shard.unknownToGroup || shard.halts.size > 0 || shard.awaits > 0;
     const gated = this.#held || shard.control.isGated(performance.now());
     const opens = shard.gated && !gated;
     shard.gated = gated;

@@ -4,6 +4,7 @@ import type { Destination, EventMode, OutputFormat } from '../codec/encode.ts';
 import { StateferryError } from '../errors.ts';
 import type { Component, FunctionSpec, Method } from '../model/component.ts';
 import type { Feed } from '../model/feed.ts';
+import { type FramedWriter, isSchemaFormat, type SubjectStrategy, type Subjects } from '../model/framed.ts';
 import { planFeeds } from './feed-plan.ts';
 
 /** In the configuration, `auto` keeps what the function gave, as `protobuf` does. */
@@ -11,32 +12,43 @@ type ConfiguredFormat = OutputFormat | 'auto';
 /** Where a record's entity id is: its key, the entity-key field, or the key and, without one, the field. */
 export type EntityIdFrom = 'auto' | 'key' | 'field';
 
+/** Where a topic's schemas are, with a format of the registry. */
+interface ConfiguredSubjects {
+  readonly subjectNameStrategy?: SubjectStrategy | undefined;
+  readonly subject?: string | undefined;
+}
+
+interface ConfiguredSchemas extends ConfiguredSubjects {
+  readonly schemaVersion?: number | undefined;
+  readonly types?: readonly string[] | undefined;
+}
+
 /** The wishes of the configuration, beside the SDK's annotations. */
 export interface RouteConfig {
-  readonly subscriptions: readonly {
+  readonly subscriptions: readonly (ConfiguredSubjects & {
     readonly topic: string;
     readonly service: string;
     readonly method: string;
     readonly format: InputFormat;
     readonly entityId: EntityIdFrom;
-  }[];
-  readonly replies: readonly {
+  })[];
+  readonly replies: readonly (ConfiguredSchemas & {
     readonly service: string;
     readonly method: string;
     readonly topic: string;
     readonly format: ConfiguredFormat;
     /** Absent: `binary`. */
     readonly cloudevents?: EventMode;
-  }[];
+  })[];
   /** Named by entity type, or by the service whose entities are meant. */
-  readonly events: readonly {
+  readonly events: readonly (ConfiguredSchemas & {
     readonly entityType?: string | undefined;
     readonly service?: string | undefined;
     readonly topic: string;
     readonly format: ConfiguredFormat;
     /** Absent: `binary`. */
     readonly cloudevents?: EventMode;
-  }[];
+  })[];
   /** The function's methods are served at the doors: it needs no topic. */
   readonly doors: boolean;
 }
@@ -50,9 +62,14 @@ export interface TopicRoute {
   readonly methods: readonly Method[];
   /** Types whose records are passed over. */
   readonly ignored: readonly string[];
+  /** With the format `registry`. */
+  readonly subjects?: Subjects;
 }
 
-export type OutputRoute = Omit<Destination, 'partitions'>;
+export type OutputRoute = Omit<Destination, 'partitions' | 'writer'> & {
+  /** With a format of the schema registry; `types`: what the route writes. */
+  readonly schemas?: Subjects & { readonly version: number | undefined; readonly types: readonly string[] };
+};
 
 /** Topic → methods, reply → topics, state events → topics: annotations and configuration in one. Pure. */
 export interface RoutePlan {
@@ -131,10 +148,11 @@ export function planRoutes(spec: FunctionSpec, config: RouteConfig): RoutePlan {
   };
 
   // The configuration comes first: where it speaks of the same topic as an annotation, it decides the format.
-  for (const { topic, service, method: name, format, entityId } of config.subscriptions) {
+  for (const { topic, service, method: name, format, entityId, ...given } of config.subscriptions) {
     const where = `topics.subscriptions (topic "${topic}")`;
     const method = find(service, name, where);
-    if (method !== undefined) feed(method, { topic, format, entityId, ignoreUnknown: false }, where);
+    const subjects = format === 'registry' ? { subjects: subjectsOf(given) } : {};
+    if (method !== undefined) feed(method, { topic, format, entityId, ignoreUnknown: false, ...subjects }, where);
   }
   for (const { service, method: name, topic, ...how } of config.replies) {
     const where = `topics.destinations.replies (topic "${topic}")`;
@@ -144,7 +162,7 @@ export function planRoutes(spec: FunctionSpec, config: RouteConfig): RoutePlan {
       faults.push(
         `${where} writes the replies of ${methodKey(method)} as text, and they are ${method.outputType}, where ${STRING_VALUE} or ${ANY} is right`,
       );
-    } else publish(replies, methodKey(method), outputRoute(topic, how));
+    } else publish(replies, methodKey(method), outputRoute(topic, how, [method.outputType]));
   }
   const entities = [...spec.components.values()].filter((component) => component.kind !== 'action');
   for (const { entityType, service, topic, ...how } of config.events) {
@@ -156,7 +174,7 @@ export function planRoutes(spec: FunctionSpec, config: RouteConfig): RoutePlan {
         `topics.destinations.events (topic "${topic}") names ${entityType ?? service}, which is a replicated entity, whose changes are not ` +
           'published; publish the replies of its methods instead (topics.destinations.replies)',
       );
-    } else if (component !== undefined) publish(events, component.entityType, outputRoute(topic, how));
+    } else if (component !== undefined) publish(events, component.entityType, outputRoute(topic, how, []));
     else {
       const known = entities.map((c) => (entityType === undefined ? c.service : c.entityType)).join(', ') || 'none';
       faults.push(
@@ -177,6 +195,7 @@ export function planRoutes(spec: FunctionSpec, config: RouteConfig): RoutePlan {
           format: before?.format ?? 'auto',
           entityId: before?.entityId ?? 'auto',
           ignoreUnknown: source.ignoreUnknown,
+          ...(before?.subjects !== undefined && { subjects: before.subjects }),
         },
         `the annotation of ${methodKey(method)}`,
       );
@@ -210,14 +229,24 @@ export function planRoutes(spec: FunctionSpec, config: RouteConfig): RoutePlan {
   return { inputs: [...inputs.values()], replies, events, feeds, unserved };
 }
 
+function subjectsOf({ subjectNameStrategy: strategy = 'TopicNameStrategy', subject }: ConfiguredSubjects): Subjects {
+  return { strategy, subject };
+}
+
+/** `types`: what goes there whatever the configuration says. */
 function outputRoute(
   topic: string,
-  { format, cloudevents = 'binary' }: { readonly format: ConfiguredFormat; readonly cloudevents?: EventMode },
+  how: ConfiguredSchemas & { readonly format: ConfiguredFormat; readonly cloudevents?: EventMode },
+  types: readonly string[],
 ): OutputRoute {
+  const { format, cloudevents = 'binary', schemaVersion: version, types: others = [] } = how;
   return {
     topic,
     format: format === 'auto' ? 'protobuf' : format,
     ...(cloudevents !== 'binary' && { events: cloudevents }),
+    ...(isSchemaFormat(format) && {
+      schemas: { ...subjectsOf(how), version, types: [...new Set([...types, ...others])] },
+    }),
   };
 }
 
@@ -247,11 +276,18 @@ export interface Routes {
 const NOWHERE: readonly Destination[] = [];
 const NO_FEEDS: readonly Feed[] = [];
 
-export function createRoutes(spec: FunctionSpec, plan: RoutePlan, partitions: ReadonlyMap<string, number>): Routes {
+/** `writers`: by topic, of those that are written with schemas of the registry. */
+export function createRoutes(
+  spec: FunctionSpec,
+  plan: RoutePlan,
+  partitions: ReadonlyMap<string, number>,
+  writers: ReadonlyMap<string, FramedWriter> = new Map(),
+): Routes {
   const byTopic = new Map<string, Destination>();
-  const toDestination = (route: OutputRoute): Destination => {
+  const toDestination = ({ schemas: _, ...route }: OutputRoute): Destination => {
     const { topic } = route;
-    const destination = { ...route, partitions: partitions.get(topic) ?? 1 };
+    const writer = writers.get(topic);
+    const destination = { ...route, partitions: partitions.get(topic) ?? 1, ...(writer && { writer }) };
     if (!byTopic.has(topic)) byTopic.set(topic, destination);
     return destination;
   };

@@ -67,6 +67,8 @@ export class Shard implements ItemOwner {
   readonly halts = new Map<Item, Halt>();
   /** A record to itself is on its way to the command topic (codec/put-back.ts). */
   nudging = false;
+  /** So many records are not taken before something about them is known (`EngineOptions.awaits`). */
+  awaits = 0;
   /** What the input topics bring is not taken (`ShardControl.isGated`). */
   gated = false;
 

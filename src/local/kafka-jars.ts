@@ -1,106 +1,17 @@
-import { randomUUID } from 'node:crypto';
-import { mkdir, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
-import { homedir } from 'node:os';
+import { readdir } from 'node:fs/promises';
 import path from 'node:path';
-import { messageOf, StateferryError } from '../errors.ts';
-import { packagePath } from '../package-path.ts';
-import { hash } from './hash.ts';
 import type { Host } from './host.ts';
-import { findCommand, localStackRefusal } from './java.ts';
-import { runTool } from './launch.ts';
-
-/** What a download or an archive of classes that was cut short leaves behind is removed after so long. */
-const LEFTOVER_MS = 60 * 60 * 1000;
+import { type MavenFolder, mavenFolder } from './maven-folder.ts';
 
 /** Kafka's jars on this machine. */
-export interface KafkaJars {
-  /** "4.4.0" */
-  readonly version: string;
-  readonly folder: string;
+export interface KafkaJars extends MavenFolder {
   /** For `java -cp`; the same string for as long as the folder stays where it is. */
   readonly classPath: string;
 }
 
-/** Where the local stack keeps what it fetched: $XDG_CACHE_HOME/stateferry, else ~/.cache/stateferry. */
-export function cacheFolder(env: NodeJS.ProcessEnv): string {
-  return path.join(env.XDG_CACHE_HOME || path.join(env.HOME || homedir(), '.cache'), 'stateferry');
-}
-
-/**
- * The jars that deploy/kafka/pom.xml names, fetched by Maven if this machine does not have them. They are fetched into a
- * folder of their own that gets its final name when it is complete, so any number of first starts may run at once.
- */
+/** The jars that deploy/kafka/pom.xml names. */
 export async function kafkaJars(host: Host): Promise<KafkaJars> {
-  const { env, log } = host;
-  const pomFile = packagePath('deploy/kafka/pom.xml');
-  const pom = await readFile(pomFile, 'utf8');
-  const version = /<kafka\.version>([\w.-]+)<\/kafka\.version>/.exec(pom)?.[1];
-  if (version === undefined) throw new StateferryError('LOCAL_STACK', `${pomFile} has no property kafka.version`);
-
-  const cache = cacheFolder(env);
-  const folder = path.join(cache, `kafka-${version}-${hash(pom)}`);
-  await mkdir(cache, { recursive: true });
-  await removeLeftovers(cache);
-  if (!(await exists(folder))) {
-    const maven = await findCommand('mvn', env);
-    if (maven === undefined) {
-      throw localStackRefusal(
-        `The local Kafka's jars are not in ${cache} yet, and Maven, which fetches them, is not on PATH.`,
-      );
-    }
-    const began = Date.now();
-    log(`fetching Kafka ${version} (43 MB, the first time only)`);
-    const fetching = path.join(cache, leftoverName());
-    try {
-      await runTool({
-        name: 'mvn, which fetches Kafka from Maven Central,',
-        command: maven,
-        args: ['-q', '-B', '-f', pomFile, 'dependency:copy-dependencies', `-DoutputDirectory=${fetching}`],
-        env,
-        cwd: cache,
-        host,
-      });
-      await rename(fetching, folder);
-    } catch (error) {
-      // Another first start may have been quicker; then what it brought is what we wanted.
-      if (!(await exists(folder))) {
-        host.signal.throwIfAborted();
-        throw localStackRefusal(`The local Kafka's jars could not be fetched: ${messageOf(error)}`, { cause: error });
-      }
-    } finally {
-      await rm(fetching, { recursive: true, force: true });
-    }
-    log(`Kafka ${version} is in ${folder} (${((Date.now() - began) / 1000).toFixed(1)} s)`);
-  }
-  const jars = (await readdir(folder)).filter((name) => name.endsWith('.jar')).sort();
-  return { version, folder, classPath: jars.map((jar) => path.join(folder, jar)).join(path.delimiter) };
-}
-
-/** A name in the cache for something that is not complete yet. */
-export function leftoverName(): string {
-  return `incomplete-${randomUUID()}`;
-}
-
-async function removeLeftovers(cache: string): Promise<void> {
-  for (const name of await readdir(cache)) {
-    if (!name.startsWith('incomplete-')) continue;
-    const leftover = path.join(cache, name);
-    const age = await stat(leftover).then((found) => Date.now() - found.mtimeMs, goneIsYoung);
-    if (age > LEFTOVER_MS) await rm(leftover, { recursive: true, force: true });
-  }
-}
-
-function goneIsYoung(error: NodeJS.ErrnoException): number {
-  if (error.code === 'ENOENT') return 0;
-  throw error;
-}
-
-async function exists(file: string): Promise<boolean> {
-  return stat(file).then(
-    () => true,
-    (error: NodeJS.ErrnoException) => {
-      if (error.code === 'ENOENT') return false;
-      throw error;
-    },
-  );
+  const found = await mavenFolder(host, { name: 'Kafka', key: 'kafka', size: '43 MB', goal: 'copy-dependencies' });
+  const jars = (await readdir(found.folder)).filter((name) => name.endsWith('.jar')).sort();
+  return { ...found, classPath: jars.map((jar) => path.join(found.folder, jar)).join(path.delimiter) };
 }

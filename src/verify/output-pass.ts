@@ -2,6 +2,7 @@ import { createEncoder } from '../codec/encode.ts';
 import { decodeOutbox } from '../codec/outbox.ts';
 import { isNudge } from '../codec/put-back.ts';
 import { messageOf } from '../errors.ts';
+import { isSchemaFormat } from '../model/framed.ts';
 import type { InputRecord, OutputRecord } from '../model/record.ts';
 import { partitionFor } from '../topics/partition.ts';
 import { beyondApplied } from './check-sequences.ts';
@@ -46,8 +47,16 @@ export function checkOutputs(ground: Ground): OutputCheck {
   const encode = createEncoder({ descriptors: ground.descriptors });
   const laneIds = new Map<string, number>();
   const lanes: Lane[] = [];
-  const eventTypes = [...ground.eventDestinations.keys()];
-  const eventTopics = new Set([...ground.eventDestinations.values()].flat().map(({ topic }) => topic));
+  // Which version of a schema an event was written with is known of the outbox alone.
+  const framedTopics = new Set<string>();
+  const eventDestinations = new Map(
+    [...ground.eventDestinations].map(([entityType, list]) => {
+      for (const { topic, format } of list) if (isSchemaFormat(format)) framedTopics.add(topic);
+      return [entityType, list.filter(({ format }) => !isSchemaFormat(format))] as const;
+    }),
+  );
+  const eventTypes = [...eventDestinations.keys()];
+  const eventTopics = new Set([...eventDestinations.values()].flat().map(({ topic }) => topic));
   const covered = coverageOf(ground);
   /** Commands that an operator, or the end of a pause, had handled once more: they are not in the order of their records. */
   const putBacks = new Set<string>();
@@ -100,7 +109,7 @@ export function checkOutputs(ground: Ground): OutputCheck {
 
   /** What the event must look like on each topic that its entity's events go to; `which` output of its command it is. */
   function* eventOutputs(event: EventWithPayload, which: string): Generator<OutputRecord> {
-    for (const destination of ground.eventDestinations.get(event.entityType) ?? []) {
+    for (const destination of eventDestinations.get(event.entityType) ?? []) {
       try {
         yield encode({
           destination,
@@ -259,6 +268,11 @@ export function checkOutputs(ground: Ground): OutputCheck {
         counts.unordered,
       );
       note('event outputs of types that the function has no more, not judged', counts.unrendered);
+      for (const topic of framedTopics) {
+        reach.push(
+          `"${topic}" has schemas of the registry: events that are older than the outbox keeps are judged by their headers alone`,
+        );
+      }
       for (const topic of topics.compacted) {
         if (topics.outputs.includes(topic)) reach.push(`"${topic}" is compacted: what is not there is not judged`);
       }
@@ -536,7 +550,7 @@ export function checkOutputs(ground: Ground): OutputCheck {
     if (missingEvents.size > 0) {
       for await (const { event, index } of numberedEvents()) {
         const id = `${event.commandId}/event-${index}`;
-        for (const { topic } of ground.eventDestinations.get(event.entityType) ?? []) {
+        for (const { topic } of eventDestinations.get(event.entityType) ?? []) {
           if (!missingEvents.has(textOf(printOf(topic, id)))) continue;
           found.find({
             what: 'an event was never published',

@@ -25,6 +25,10 @@ function recordingCommands(calls: unknown[][]): Commands {
       calls.push(['topics', config, options]);
       return 7;
     },
+    schemas: async (config, options) => {
+      calls.push(['schemas', config, options]);
+      return 7;
+    },
     acl: async (config, options) => {
       calls.push(['acl', config, options]);
       return 7;
@@ -222,6 +226,15 @@ describe('configuration flags', () => {
   });
 });
 
+describe('schemas', () => {
+  test('checks or pushes, without a broker or a database', async () => {
+    expect((await cli(['schemas', 'check', '--json'], { env: {} })).calls[0]?.[2]).toEqual({ json: true, push: false });
+    const argv = ['schemas', 'push', '--inputs', 'avro'];
+    expect((await cli(argv, { env: {} })).calls[0]?.[2]).toEqual({ json: false, push: true, inputs: 'avro' });
+    expect(await cli(['schemas', 'push', '--inputs', 'xml'], { env: {} })).toMatchObject({ code: 2, calls: [] });
+  });
+});
+
 describe('acl', () => {
   test('is told who it is for, and needs neither a broker nor a database', async () => {
     const argv = ['acl', '--principal', 'User:CN=carts', '--role', 'carts', '--json'];
@@ -311,7 +324,9 @@ describe('dev and demo', () => {
   });
 
   test('demo is told whether to leave everything running', async () => {
-    expect((await cli(['demo'])).calls[0]?.[2]).toMatchObject({ keep: false, history: false });
+    expect((await cli(['demo'])).calls[0]?.[2]).toMatchObject({ keep: false, history: false, avro: false });
+    expect((await cli(['demo', '--avro'])).calls[0]?.[2]).toMatchObject({ history: false, avro: true });
+    expect(await cli(['demo', '--avro', '--history'])).toMatchObject({ code: 2, calls: [] });
     expect((await cli(['demo', '--keep'])).calls[0]?.[2]).toMatchObject({ keep: true, history: false });
   });
 });

@@ -20,8 +20,12 @@ interface Airport {
 const rules = (await import(packagePath('examples/flights/airport.js'))) as Rules;
 
 /** Payloads are JSON text here, whatever they are on the wire. */
+const asJson = (_type: string, bytes: Uint8Array) =>
+  JSON.parse(Buffer.from(bytes).toString()) as Record<string, unknown>;
 export const decode: Decode = {
-  protobuf: (_type, bytes) => JSON.parse(Buffer.from(bytes).toString()) as Record<string, unknown>,
+  output: asJson,
+  event: asJson,
+  protobuf: asJson,
   json: (_type, text) => JSON.parse(text) as Record<string, unknown>,
 };
 

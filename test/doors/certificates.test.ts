@@ -8,6 +8,7 @@ function refusal(doors: Partial<NamingFiles['doors']>, fn: Partial<NamingFiles['
     readNamedFiles({
       doors: { withoutAcl: 'closed', services: [], jwtKeys: [], tls: {}, selfTokenFile: '', ...doors },
       function: { url: 'https://127.0.0.1:1', tls: {}, ...fn },
+      registry: { urls: [], tls: {}, auth: {} },
       kafka: { tls: {}, sasl: {}, requestTimeoutMs: 1_000 },
       postgres: { url: 'postgres://127.0.0.1/x', tls: {}, passwordFile: '' },
       http: { token: '', tokenFile: '', tls: {} },

@@ -14,6 +14,7 @@ const ARROWS: Readonly<Record<string, readonly string[]>> = {
   topics: ['model'],
   journal: ['model'],
   codec: ['model', 'protocol', 'topics/partition.ts'],
+  registry: ['model', 'codec/exact-integers.ts', 'codec/well-formed.ts'],
   functions: ['model', 'protocol'],
   engine: ['model', 'replicated', 'codec', 'functions', 'journal', 'topics', 'protocol', 'observe'],
   history: ['model', 'codec', 'engine', 'inspect/payloads.ts', 'journal', 'protocol', 'topics', 'verify/identity.ts'],
@@ -51,6 +52,8 @@ const ARROWS: Readonly<Record<string, readonly string[]>> = {
     'reprocess.ts',
     'retention.ts',
     'runtime.ts',
+    'schemas.ts',
+    'registry',
   ],
   demo: ['cli', 'config', 'commands', 'history/difference.ts', 'local', 'observe', 'promote.ts', 'topics', 'verify'],
 };

@@ -23,6 +23,7 @@ function refusal(given: Partial<Config['doors']>): string {
     readNamedFiles({
       doors: { ...doors(given), selfTokenFile: '', tls: {} },
       function: { url: 'http://127.0.0.1:1', tls: {} },
+      registry: { urls: [], tls: {}, auth: {} },
       kafka: { tls: {}, sasl: {}, requestTimeoutMs: 1_000 },
       postgres: { url: 'postgres://127.0.0.1/x', tls: {}, passwordFile: '' },
       http: { token: '', tokenFile: '', tls: {} },

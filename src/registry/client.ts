@@ -1,0 +1,232 @@
+import http from 'node:http';
+import https from 'node:https';
+import { messageOf, StateferryError } from '../errors.ts';
+import type { LoadedSchema, SchemaReference, SchemaText, SchemaType } from './schema.ts';
+
+/** In PEM: whom to trust, and what to show. */
+export interface RegistryTls {
+  readonly ca?: string;
+  readonly cert?: string;
+  readonly key?: string;
+}
+
+/** How to be let in. */
+export interface RegistryAccess {
+  /** Empty: none. */
+  readonly user: string;
+  readonly password: string;
+  /** For `Authorization: Bearer`; empty: none. */
+  readonly token: string;
+  readonly tls: RegistryTls;
+}
+
+/** Where a registry is. */
+export interface RegistryAddress extends RegistryAccess {
+  /** Of one registry: they are tried in turn. Their paths are kept. */
+  readonly urls: readonly string[];
+  /** How long an answer may take, in ms. */
+  readonly timeoutMs: number;
+}
+
+/** A registered version of a subject. */
+export interface SubjectVersion {
+  readonly id: number;
+  readonly version: number;
+}
+
+/**
+ * The API of Confluent's schema registry, as others have it, too. Every call throws StateferryError REGISTRY_UNAVAILABLE
+ * where no answer comes, or none that is the registry's own; and CONFIG_INVALID where it lets nobody in.
+ */
+export interface RegistryClient {
+  /** Undefined: the registry does not know the id. */
+  schema(id: number): Promise<LoadedSchema | undefined>;
+  /** Undefined: the subject has no such version, or none at all. */
+  version(subject: string, version: number | 'latest'): Promise<(LoadedSchema & SubjectVersion) | undefined>;
+  /** What keeps it from being the subject's next version; empty: nothing. A subject without versions takes everything. */
+  incompatibilities(subject: string, schema: SchemaText): Promise<readonly string[]>;
+  /** Adds a version, or finds the one that is the same. @throws StateferryError SCHEMA_MISFIT where the registry refuses it */
+  register(subject: string, schema: SchemaText): Promise<number>;
+  close(): void;
+}
+
+const CONTENT_TYPE = 'application/vnd.schemaregistry.v1+json';
+/** No schema is larger; an answer that is comes from somebody else. */
+const MAX_ANSWER_BYTES = 16 * 1024 * 1024;
+/** Codes of the registry's own 404s: subject, version, schema. */
+const NOT_FOUND: ReadonlySet<unknown> = new Set([404, 40401, 40402, 40403]);
+const INVALID: ReadonlySet<number> = new Set([400, 409, 422]);
+
+interface Answer {
+  readonly status: number;
+  readonly body: Readonly<Record<string, unknown>>;
+}
+
+export function createRegistryClient(address: RegistryAddress): RegistryClient {
+  const plain = new http.Agent({ keepAlive: true });
+  const secure = new https.Agent({ keepAlive: true, ...address.tls });
+  let first = 0;
+
+  /** Asks the one that answered last, then the others. */
+  async function call(method: 'GET' | 'POST', path: string, body?: object): Promise<Answer> {
+    const { urls } = address;
+    const failures: string[] = [];
+    for (let turn = 0; turn < urls.length; turn += 1) {
+      const at = (first + turn) % urls.length;
+      const url = urls[at] as string;
+      try {
+        const answer = await ask(url, method, path, body);
+        first = at;
+        return answer;
+      } catch (error) {
+        if (error instanceof StateferryError) throw error;
+        failures.push(`${url}: ${messageOf(error)}`);
+      }
+    }
+    throw new StateferryError('REGISTRY_UNAVAILABLE', `the schema registry does not answer (${failures.join('; ')})`);
+  }
+
+  async function ask(base: string, method: 'GET' | 'POST', path: string, body?: object): Promise<Answer> {
+    const url = new URL(`${base.replace(/\/+$/, '')}${path}`);
+    const { status, text } = await request(url, method, body === undefined ? undefined : JSON.stringify(body));
+    if (status === 401 || status === 403) {
+      throw new StateferryError(
+        'CONFIG_INVALID',
+        `the schema registry at ${base} refuses ${method} ${url.pathname} with status ${status}. Check registry.auth, and what it may do.`,
+      );
+    }
+    let parsed: unknown;
+    try {
+      parsed = JSON.parse(text);
+    } catch {
+      throw new Error(
+        `${method} ${url.pathname} is answered with status ${status} and no JSON; is it a schema registry's address?`,
+      );
+    }
+    if (typeof parsed !== 'object' || parsed === null)
+      throw new Error(`${method} ${url.pathname} is answered with ${typeof parsed}`);
+    const answer = { status, body: parsed as Answer['body'] };
+    const isOwn = status === 200 || INVALID.has(status) || (status === 404 && NOT_FOUND.has(answer.body.error_code));
+    if (!isOwn)
+      throw new Error(
+        `${method} ${url.pathname} is answered with status ${status}: ${String(answer.body.message ?? '')}`,
+      );
+    return answer;
+  }
+
+  function request(url: URL, method: string, body: string | undefined): Promise<{ status: number; text: string }> {
+    return new Promise((resolve, reject) => {
+      const isSecure = url.protocol === 'https:';
+      const { user, password, token } = address;
+      const sent = (isSecure ? https : http).request(url, {
+        method,
+        agent: isSecure ? secure : plain,
+        signal: AbortSignal.timeout(address.timeoutMs),
+        headers: {
+          accept: `${CONTENT_TYPE}, application/json`,
+          ...(body !== undefined && { 'content-type': CONTENT_TYPE, 'content-length': Buffer.byteLength(body) }),
+          ...(token !== '' && { authorization: `Bearer ${token}` }),
+          ...(user !== '' && { authorization: `Basic ${Buffer.from(`${user}:${password}`).toString('base64')}` }),
+        },
+      });
+      sent.on('error', (error) =>
+        reject(error.name === 'AbortError' ? new Error(`no answer within ${address.timeoutMs} ms`) : error),
+      );
+      sent.on('response', (response) => {
+        const parts: Buffer[] = [];
+        let bytes = 0;
+        response.on('data', (part: Buffer) => {
+          bytes += part.length;
+          if (bytes > MAX_ANSWER_BYTES) sent.destroy(new Error(`the answer has more than ${MAX_ANSWER_BYTES} bytes`));
+          else parts.push(part);
+        });
+        response.on('error', reject);
+        response.on('end', () =>
+          resolve({ status: response.statusCode ?? 0, text: Buffer.concat(parts).toString('utf8') }),
+        );
+      });
+      sent.end(body);
+    });
+  }
+
+  async function found(path: string): Promise<Answer['body'] | undefined> {
+    const { status, body } = await call('GET', path);
+    if (status === 200) return body;
+    if (status === 404) return undefined;
+    throw new StateferryError(
+      'REGISTRY_UNAVAILABLE',
+      `the schema registry answers GET ${path} with status ${status}: ${String(body.message ?? '')}`,
+    );
+  }
+
+  async function load(id: number, body: Answer['body']): Promise<LoadedSchema> {
+    const schema = textOf(body);
+    const imports: { name: string; text: string }[] = [];
+    const seen = new Set<string>();
+    const visit = async (references: readonly SchemaReference[]): Promise<void> => {
+      for (const { name, subject, version } of references) {
+        if (seen.has(name)) continue;
+        seen.add(name);
+        const imported = await found(`/subjects/${encodeURIComponent(subject)}/versions/${version}`);
+        if (imported === undefined) {
+          throw new StateferryError(
+            'REGISTRY_UNAVAILABLE',
+            `schema ${id} refers to version ${version} of the subject "${subject}", which the registry does not have`,
+          );
+        }
+        const { references: further, text } = textOf(imported);
+        await visit(further);
+        imports.push({ name, text });
+      }
+    };
+    await visit(schema.references);
+    return { ...schema, id, imports };
+  }
+
+  const subjectPath = (subject: string) => `/subjects/${encodeURIComponent(subject)}`;
+  return {
+    async schema(id) {
+      const body = await found(`/schemas/ids/${id}`);
+      return body && load(id, body);
+    },
+    async version(subject, wanted) {
+      const body = await found(`${subjectPath(subject)}/versions/${wanted}`);
+      if (body === undefined) return undefined;
+      return { ...(await load(Number(body.id), body)), version: Number(body.version) };
+    },
+    async incompatibilities(subject, schema) {
+      const path = `/compatibility${subjectPath(subject)}/versions/latest?verbose=true`;
+      const { status, body } = await call('POST', path, requestOf(schema));
+      if (status === 404 || body.is_compatible === true) return [];
+      const { messages } = body;
+      if (Array.isArray(messages) && messages.length > 0) return messages.map(String);
+      return [String(body.message ?? body.reason ?? 'the registry says that it is not compatible, and not why')];
+    },
+    async register(subject, schema) {
+      const { status, body } = await call('POST', `${subjectPath(subject)}/versions`, requestOf(schema));
+      if (status === 200) return Number(body.id);
+      throw new StateferryError(
+        'SCHEMA_MISFIT',
+        `the registry refuses the schema for the subject "${subject}" with status ${status}: ${String(body.message ?? '')}`,
+      );
+    },
+    close() {
+      plain.destroy();
+      secure.destroy();
+    },
+  };
+}
+
+function requestOf({ type, text, references }: SchemaText): object {
+  return {
+    schema: text,
+    // Old registries know Avro alone, and no such field.
+    ...(type !== 'AVRO' && { schemaType: type }),
+    ...(references.length > 0 && { references }),
+  };
+}
+
+function textOf(body: Answer['body']): SchemaText {
+  const { schema, schemaType = 'AVRO', references = [] } = body;
+  return { type: schemaType as SchemaType, text: String(schema), references: references as SchemaReference[] };
+}

@@ -1,0 +1,283 @@
+import { randomUUID } from 'node:crypto';
+import path from 'node:path';
+import { create, toBinary } from '@bufbuild/protobuf';
+import { SchemaRegistry, SchemaType } from '@kafkajs/confluent-schema-registry';
+import { expect, inject, it } from 'vitest';
+import { schemas } from '../../src/commands/schemas.ts';
+import { judge } from '../../src/commands/verify.ts';
+import { loadConfig } from '../../src/config/load.ts';
+import { alertItem, eventItem, expectedOf, type Item, statusItem } from '../../src/demo/expected.ts';
+import { type Flight, loadFlights } from '../../src/demo/flights.ts';
+import type { SchemaFormat } from '../../src/model/framed.ts';
+import { packagePath } from '../../src/package-path.ts';
+import { createRegistryClient } from '../../src/registry/client.ts';
+import { createReaders } from '../../src/registry/inputs.ts';
+import { prepareSchemas, type SubjectReport } from '../../src/registry/prepare.ts';
+import { createTopics } from '../../src/topics/ensure.ts';
+import { formatFindings } from '../../src/verify/report.ts';
+import { copyFlights } from '../support/flights-copy.ts';
+import { follow } from '../support/follow.ts';
+import { startFunction } from '../support/function-process.ts';
+import { createTopic, produce, type ReadRecord, withAdmin } from '../support/kafka.ts';
+import { createDatabase } from '../support/postgres.ts';
+import { eventually } from '../support/processes.ts';
+import { createRegistry } from '../support/registry.ts';
+import { fileScope } from '../support/scope.ts';
+import { deploymentName, startRuntime } from '../support/start-runtime.ts';
+import { shopType } from './messages.ts';
+
+/** A schema that a team had before: another name, another spelling, a field that the function does not know. */
+const LEGACY = {
+  type: 'record',
+  name: 'Departure',
+  namespace: 'airline',
+  fields: [
+    { name: 'origin', type: 'string' },
+    { name: 'destination', type: 'string' },
+    { name: 'date', type: 'string' },
+    { name: 'delay', type: ['null', 'int'], default: null },
+    { name: 'distance', type: 'int' },
+    { name: 'gate', type: ['null', 'string'], default: null },
+  ],
+} as const;
+/** The same a year later. */
+const LATER = { ...LEGACY, fields: [...LEGACY.fields, { name: 'crew', type: 'int', default: 0 }] };
+const UNFIT = { ...LEGACY, name: 'Arrival', fields: [{ name: 'origin', type: 'long' }] };
+
+const file = fileScope();
+const registry = await createRegistry(file);
+/** An independent client, as producers and consumers have it. */
+const others = new SchemaRegistry({ host: registry.url }, { [SchemaType.AVRO]: { wrapUnions: true } });
+const copy = await copyFlights(file, { ownTopics: true });
+const { flights: input, statuses, alerts } = copy.topics;
+const name = deploymentName(file);
+
+const flights = loadFlights().slice(0, 1_500);
+const expected = expectedOf(flights);
+
+const register = async (schema: object, subject: string): Promise<number> =>
+  (await others.register({ type: SchemaType.AVRO, schema: JSON.stringify(schema) } as never, { subject })).id;
+const departure = ({ delay, ...flight }: Flight) => ({ ...flight, delay: { int: delay }, gate: null, crew: 3 });
+
+async function send(id: number, list: readonly Flight[]): Promise<void> {
+  const messages = await Promise.all(
+    list.map(async (flight) => ({ key: flight.origin, value: await others.encode(id, departure(flight)) })),
+  );
+  await produce(input, messages);
+}
+
+it('an Avro topic feeds a function that knows protobuf alone, and Avro comes out of it, by schemas old and new', async () => {
+  const fn = await startFunction(file, {
+    source: {
+      folder: path.relative(packagePath('.'), copy.folder),
+      sdk: '@kalix-io/kalix-javascript-sdk',
+      dialect: 'kalix',
+    },
+  });
+  const events = await createTopic(file, { partitions: 4, name: 'airport-events' });
+  const named = [input, statuses, alerts];
+  await withAdmin((admin) =>
+    createTopics(
+      admin,
+      named.map((topic) => ({ topic, numPartitions: 4, replicationFactor: 1 })),
+    ),
+  );
+  file.onTestFinished(() => withAdmin((admin) => admin.deleteTopics({ topics: named })));
+  const database = await createDatabase(file);
+  const config = {
+    'deployment.name': name,
+    'postgres.url': database,
+    'function.url': `http://${fn.url}`,
+    'registry.urls': [registry.url],
+    'registry.timeoutMs': 1_000,
+    'registry.register': true,
+    'topics.subscriptions': [{ topic: input, service: 'flights.AirportService', method: 'Record', format: 'registry' }],
+    'topics.destinations': {
+      replies: [
+        { service: 'flights.AirportService', method: 'Record', topic: statuses, format: 'avro' },
+        { service: 'flights.AlertService', method: 'Raise', topic: alerts, format: 'avro' },
+      ],
+      events: [
+        {
+          entityType: 'airports',
+          topic: events,
+          format: 'avro',
+          subjectNameStrategy: 'TopicRecordNameStrategy',
+          types: ['flights.FlightRecorded', 'flights.CongestionStarted', 'flights.CongestionEnded'],
+        },
+      ],
+    },
+  };
+
+  // What is there before does not fit: nothing is started, and all of it is told.
+  const subject = `${input}-value`;
+  await register(UNFIT, subject);
+  const refused = startRuntime(file, config);
+  expect(await refused.failure).toMatchObject({
+    code: 'SCHEMA_MISFIT',
+    message: expect.stringMatching(
+      new RegExp(`input topic "${input}", subject "${subject}" version 1:\\n    - origin: Avro long`),
+    ),
+  });
+  await fetch(`${registry.url}/subjects/${subject}`, { method: 'DELETE' });
+
+  const legacy = await register(LEGACY, subject);
+  const runtime = startRuntime(file, config);
+  await runtime.ready();
+  const deadLetters = `${name}-dead-letters`;
+  const follower = await follow(file, { topics: [statuses, events, alerts, deadLetters] });
+  await send(legacy, flights.slice(0, 500));
+  await eventually('the first are out', () => follower.of(statuses).length === 500);
+
+  // The registry does not answer, and the next records are of a schema that nobody has asked for yet: they wait.
+  const later = await register(LATER, subject);
+  const middle = flights.slice(500, 1_000);
+  registry.kill('SIGSTOP');
+  await send(later, middle.slice(0, 250));
+  await send(legacy, middle.slice(250));
+  await runtime.logged('Waiting for the schema registry');
+  expect(follower.of(deadLetters)).toEqual([]);
+  registry.kill('SIGCONT');
+  await eventually('what waited is out', () => follower.of(statuses).length === 1_000);
+
+  // What nobody can read is a dead letter each; what comes after it is not.
+  const unfit = await register(UNFIT, 'elsewhere');
+  const id = Buffer.alloc(4);
+  id.writeUInt32BE(unfit);
+  await produce(input, [
+    { key: 'ORD', value: Buffer.from('007fffffff00', 'hex') },
+    { key: 'ORD', value: Buffer.concat([Buffer.of(0), id, Buffer.of(2)]) },
+    { key: 'ORD', value: '{}' },
+  ]);
+  await send(later, flights.slice(1_000));
+  await eventually(
+    'all is out',
+    () => follower.of(statuses).length === flights.length && follower.of(deadLetters).length === 3,
+  );
+  await eventually('all events are out', () => follower.of(events).length === sizeOf(expected.events));
+  await eventually('all alerts are out', () => follower.of(alerts).length === sizeOf(expected.alerts));
+  const letters = follower.of(deadLetters).map(({ headers }) => headers);
+  expect(letters.map((headers) => headers['stateferry-error-code']).sort()).toEqual([
+    'RECORD_UNDECODABLE',
+    'RECORD_UNDECODABLE',
+    'RECORD_UNKNOWN_SCHEMA',
+  ]);
+  expect(letters.map((headers) => headers['stateferry-error']).join()).toContain(
+    'origin: Avro long; expected something that string takes',
+  );
+
+  expect(await itemsOf(follower.of(statuses), (_, fields) => statusItem(fields))).toEqual(expected.statuses);
+  expect(await itemsOf(follower.of(alerts), (_, fields) => alertItem(fields))).toEqual(expected.alerts);
+  expect(
+    await itemsOf(follower.of(events), (record, fields) => eventItem(record.headers.ce_type ?? '', fields)),
+  ).toEqual(expected.events);
+
+  const { config: checked } = loadConfig({
+    argvFlags: {},
+    env: {},
+    cwd: '/',
+    readFile: () => undefined,
+    assumed: { 'kafka.brokers': inject('brokers'), ...config, 'registry.register': false },
+  });
+  // The unfit schema of before is gone: all that there is fits.
+  const written: string[] = [];
+  const io = {
+    out: { write: (text: string) => written.push(text) },
+    err: { write: () => undefined },
+    signal: new AbortController().signal,
+  };
+  expect(await schemas(checked, { json: true, push: false }, io as never)).toBe(0);
+  const report = JSON.parse(written.join('')) as { held: boolean; subjects: { state: string; subject: string }[] };
+  expect(report.held).toBe(true);
+  expect(report.subjects.map(({ subject: of, state }) => `${of} ${state}`)).toEqual([
+    `${subject} fits`,
+    `${statuses}-value fits`,
+    `${alerts}-value fits`,
+    `${events}-flights.FlightRecorded fits`,
+    `${events}-flights.CongestionStarted fits`,
+    `${events}-flights.CongestionEnded fits`,
+  ]);
+
+  await runtime.stop();
+  const verified = await judge(checked, { sample: 10, probes: [], shared: [] }, io as never);
+  expect(formatFindings(verified)).toEqual([]);
+});
+
+const item = shopType('Priced');
+const client = createRegistryClient({
+  urls: ['http://127.0.0.1:1', registry.url],
+  user: '',
+  password: '',
+  token: '',
+  tls: {},
+  timeoutMs: 10_000,
+});
+file.onTestFinished(async () => client.close());
+
+it.each<SchemaFormat>(['avro', 'json-schema', 'registry-protobuf'])(
+  'schemas of the kind %s are registered, found again, and refused where they do not fit',
+  async (format) => {
+    const topic = `t-${randomUUID()}`;
+    const output = {
+      topic,
+      format,
+      types: [item],
+      strategy: 'TopicNameStrategy',
+      subject: undefined,
+      version: undefined,
+    } as const;
+    const prepare = (outputs: boolean, types = [item]) => {
+      const readers = createReaders([{ topic, types, only: types[0] }]);
+      return prepareSchemas({
+        client,
+        readers,
+        inputs: [{ topic, types, strategy: 'TopicNameStrategy', subject: undefined }],
+        outputs: [{ ...output, types }],
+        register: { outputs, inputs: undefined },
+      }).then((prepared) => ({ ...prepared, reader: readers.get(topic) }));
+    };
+    const states = ({ reports }: { reports: readonly SubjectReport[] }) => reports.map(({ state }) => state);
+    expect(states(await prepare(false))).toEqual(['missing', 'missing']);
+    expect(states(await prepare(true))).toEqual(['missing', 'registered']);
+    const again = await prepare(true);
+    expect(states(again)).toEqual(['fits', 'fits']);
+    const bytes = toBinary(
+      item,
+      create(item, { id: 'a', totalCents: 2n ** 50n, kind: 2, what: { case: 'text', value: 't' } } as never),
+    );
+    const value = Buffer.from(again.writers.get(topic)?.write(item.typeName, bytes) ?? []);
+    expect(again.reader?.lacks(value)).toBeUndefined();
+    expect(Buffer.from(again.reader?.read(value).value ?? []).toString('hex')).toBe(Buffer.from(bytes).toString('hex'));
+    // Another function with another type of the same name.
+    const other = await prepare(false, [shopType('Removed')]);
+    expect(states(other)[1]).toBe('misfit');
+    // What others read of it, those kinds whose frame they know.
+    if (format !== 'registry-protobuf') {
+      expect(await others.decode(value)).toMatchObject({ id: 'a' });
+    }
+  },
+);
+
+/** As an independent client reads them, by key. */
+async function itemsOf(
+  records: readonly ReadRecord[],
+  itemOf: (record: ReadRecord, fields: Record<string, unknown>) => Item,
+): Promise<Map<string, Item[]>> {
+  const items = new Map<string, Item[]>();
+  for (const record of records) {
+    const fields = (await others.decode(record.value ?? Buffer.alloc(0))) as Record<string, unknown>;
+    const camel = Object.fromEntries(
+      Object.entries(fields).map(([key, value]) => [
+        key.replace(/_(\w)/g, (_, letter: string) => letter.toUpperCase()),
+        value,
+      ]),
+    );
+    const key = String(record.key);
+    items.set(key, [...(items.get(key) ?? []), itemOf(record, camel)]);
+  }
+  return items;
+}
+
+function sizeOf(items: ReadonlyMap<string, readonly Item[]>): number {
+  return [...items.values()].reduce((sum, list) => sum + list.length, 0);
+}
