@@ -223,7 +223,7 @@ export const OPTIONS = {
   }),
 
   'kafka.compression': option({
-    kind: choice(['none', 'gzip', 'snappy', 'lz4']),
+    kind: choice(['none', 'gzip', 'snappy', 'lz4', 'zstd']),
     default: 'none',
     doc: 'How batches are compressed that go to the topics; gzip, snappy, lz4 and zstd are read whatever this says.',
   }),

@@ -6,8 +6,8 @@ import { unzstd } from './zstd.ts';
 
 const { CompressionCodecs, CompressionTypes } = kafkajs;
 
-/** What batches can be written in. zstd is read only: there is no compressor of it that npm alone brings to Node 20. */
-export const COMPRESSIONS = ['none', 'gzip', 'snappy', 'lz4'] as const;
+/** What batches can be written in. */
+export const COMPRESSIONS = ['none', 'gzip', 'snappy', 'lz4', 'zstd'] as const;
 export type Compression = (typeof COMPRESSIONS)[number];
 
 const TYPES: Readonly<Record<Compression, kafkajs.CompressionTypes>> = {
@@ -15,6 +15,7 @@ const TYPES: Readonly<Record<Compression, kafkajs.CompressionTypes>> = {
   gzip: CompressionTypes.GZIP,
   snappy: CompressionTypes.Snappy,
   lz4: CompressionTypes.LZ4,
+  zstd: CompressionTypes.ZSTD,
 };
 
 /** kafkajs' name of a codec. */
@@ -84,8 +85,10 @@ export function registerCodecs(limitBytes = MAX_BATCH_BYTES): void {
     decompress: (buffer: Buffer) => lz4.decompressFrame(buffer),
   });
   CompressionCodecs[CompressionTypes.ZSTD] = () => ({
-    compress: () => {
-      throw new TypeError('batches are read in zstd here, and never written in it');
+    async compress(encoder: { buffer: Buffer }) {
+      // Only whoever writes in it needs the WebAssembly.
+      const { Zstd } = await import('@hpcc-js/wasm-zstd');
+      return Buffer.from((await Zstd.load()).compress(encoder.buffer));
     },
     decompress: async (buffer: Buffer) =>
       unzstd(buffer, limitBytes, () => {

@@ -1,4 +1,4 @@
-import pg from 'pg';
+import type pg from 'pg';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { encodeAnswer } from '../../src/codec/answer-record.ts';
 import { asProtobuf } from '../../src/codec/any.ts';
@@ -497,8 +497,8 @@ describe('the views', () => {
   });
 
   it('are the same whatever schema a connection is in', async () => {
-    const client = new pg.Client({ ...(pool.options as pg.ClientConfig), options: '-c search_path=public' });
-    await client.connect();
+    const client = await pool.connect();
+    await client.query('set search_path = public');
     try {
       const event = await client.query(
         "select data from journal.events where generation = 1 and entity_id = 'c7' limit 1",
@@ -506,7 +506,8 @@ describe('the views', () => {
       const command = await client.query('select value from journal.commands where shard = 2 and chunk = 1500');
       expect([event.rows, command.rows]).toEqual([[{ data: { text: 'a' } }], [{ value: { text: 'a' } }]]);
     } finally {
-      await client.end();
+      // It is not like the others any more.
+      client.release(true);
     }
   });
 });

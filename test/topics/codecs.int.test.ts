@@ -53,7 +53,7 @@ async function expectRead(topic: string): Promise<void> {
   expect(read.map(({ value }) => value?.toString('hex'))).toEqual(VALUES.map((value) => value.toString('hex')));
 }
 
-it.each<Exclude<Compression, 'none'>>(['gzip', 'snappy', 'lz4'])(
+it.each<Exclude<Compression, 'none'>>(['gzip', 'snappy', 'lz4', 'zstd'])(
   'the broker and others read what is written in %s',
   async (compression) => {
     const topic = await createTopic(t, { partitions: 1 });

@@ -10,10 +10,9 @@ interface Codec {
 /** Batches that others compressed: they are bytes, or an error; what is compressed here comes back. */
 export async function codecs(): Promise<FuzzTarget> {
   registerCodecs();
-  const { CompressionCodecs, CompressionTypes } = kafkajs;
+  const { CompressionCodecs } = kafkajs;
   const table = CompressionCodecs as unknown as Readonly<Record<number, () => Codec>>;
   const known = COMPRESSIONS.filter((name) => name !== 'none').map((name) => (table[codecOf(name)] as () => Codec)());
-  const all = [...known, (table[CompressionTypes.ZSTD] as () => Codec)()];
   const text = Buffer.from('{"cartId":"cart-1","quantity":2}'.repeat(20));
   const made = await Promise.all(known.map((codec) => codec.compress({ buffer: text })));
   const block = made[1] as Buffer;
@@ -36,7 +35,7 @@ export async function codecs(): Promise<FuzzTarget> {
     maxBytes: 2_048,
     async run(input) {
       const cursor = new Cursor(input);
-      const codec = cursor.pick(all);
+      const codec = cursor.pick(known);
       const bytes = cursor.rest();
       let read: Buffer;
       try {
@@ -44,7 +43,7 @@ export async function codecs(): Promise<FuzzTarget> {
       } catch {
         return;
       }
-      if (known.includes(codec) && read.length < 65_536) {
+      if (read.length < 65_536) {
         same(await codec.decompress(await codec.compress({ buffer: read })), read, 'what is compressed');
       }
     },
