@@ -343,7 +343,7 @@ describe('faults', () => {
       'topics.destinations',
       '{"events":[{"topic":"t","entityType":"a","format":"avro","types":["a.B"],"cloudevents":"structured"}]}',
     ],
-    ['kafka.compression', 'zstd'],
+    ['kafka.compression', 'brotli'],
     ['topics.passHeaders', '*'],
     ['topics.passHeaders', 'x-*-y'],
     ['topics.passHeaders', 'ce_id'],
