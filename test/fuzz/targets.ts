@@ -11,6 +11,7 @@ import { journal } from './targets/journal.ts';
 import { letters } from './targets/letters.ts';
 import { pathTemplates } from './targets/path-templates.ts';
 import { records } from './targets/records.ts';
+import { registry, schemas } from './targets/registry.ts';
 import { replies } from './targets/replies.ts';
 
 /** What is fuzzed, by name; a parser of foreign bytes that is new belongs here. */
@@ -21,6 +22,8 @@ export const targets: Readonly<Record<string, () => FuzzTarget | Promise<FuzzTar
   commands,
   journal,
   letters,
+  registry,
+  schemas,
   replies,
   descriptors,
   http,
