@@ -58,7 +58,7 @@ export async function stateSourceAt(
        s.seq as snapshot_seq, s.type_url, s.payload, s.at
      from (select at from event where generation = $1 and entity_type = $2 and entity_id = $3 order by seq limit 1) f
      cross join (select seq from event where generation = $1 and entity_type = $2 and entity_id = $3 order by seq desc limit 1) l
-     left join deletion d on d.generation = $1 and d.entity_type = $2 and d.entity_id = $3 and d.due_at <= now()
+     left join voided d on d.generation = $1 and d.entity_type = $2 and d.entity_id = $3
      left join snapshot s on s.generation = $1 and s.entity_type = $2 and s.entity_id = $3`,
     [generation, key.entityType, key.entityId],
   );

@@ -57,7 +57,8 @@ with given as (
   from unnest($30::int[], $31::text[], $32::text[], $33::bigint[], $34::float8[])
     as d(shard, entity_type, entity_id, seq, after_ms)
   join moved m using (shard)
-  on conflict (generation, entity_type, entity_id) do update set seq = excluded.seq, due_at = excluded.due_at
+  on conflict (generation, entity_type, entity_id) do update
+    set void_through = case when t.due_at <= now() then t.seq else t.void_through end, seq = excluded.seq, due_at = excluded.due_at
 ), queued as (
   insert into outbox (generation, shard, chunk, positions, records, inputs)
   select $1, o.shard, o.chunk, o.positions, o.records, o.inputs

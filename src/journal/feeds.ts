@@ -108,8 +108,7 @@ interface ChangeRow {
 const EVENTS = `
 select e.entity_id, e.seq as number, e.shard_seq, e.command_id, e.type_url, e.payload
 from event e
-left join deletion d on d.generation = e.generation and d.entity_type = e.entity_type and d.entity_id = e.entity_id
-  and d.due_at <= now()
+left join voided d on d.generation = e.generation and d.entity_type = e.entity_type and d.entity_id = e.entity_id
 where e.generation = $1 and e.shard = $2 and e.entity_type = $3 and e.shard_seq > $4 and e.shard_seq <= $5
   and e.seq > coalesce(d.seq, 0)`;
 

@@ -29,7 +29,7 @@ select k.n - 1 as n, s.seq as snapshot_seq, s.type_url, s.payload, coalesce(e.se
   coalesce(s.removed_through, 0) as removed_through
 from unnest($2::text[], $3::text[]) with ordinality as k(entity_type, entity_id, n)
 left join snapshot s on s.generation = $1 and s.entity_type = k.entity_type and s.entity_id = k.entity_id
-left join deletion d on d.generation = $1 and d.entity_type = k.entity_type and d.entity_id = k.entity_id and d.due_at <= now()
+left join voided d on d.generation = $1 and d.entity_type = k.entity_type and d.entity_id = k.entity_id
 left join lateral (
   select seq from event e
   where e.generation = $1 and e.entity_type = k.entity_type and e.entity_id = k.entity_id

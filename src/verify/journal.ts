@@ -142,8 +142,7 @@ export async function viewJournal(pool: pg.Pool): Promise<JournalView | undefine
   const EVENT_COLUMNS =
     'entity_type as "entityType", entity_id as "entityId", seq, shard, shard_seq as "shardSeq", epoch, command_id as "commandId"';
   const SNAPSHOTS = `from snapshot s
-    left join deletion d on d.generation = s.generation and d.entity_type = s.entity_type and d.entity_id = s.entity_id
-      and d.due_at <= now()
+    left join voided d on d.generation = s.generation and d.entity_type = s.entity_type and d.entity_id = s.entity_id
     where s.generation = $1 and s.seq > coalesce(d.seq, 0)`;
   const SERVED =
     'from outbox o join shard s using (generation, shard) where generation = $1 and o.chunk > s.held_chunk';

@@ -229,6 +229,23 @@ describe('journaling a chunk', () => {
     );
     expect(await loadHeads(pool, 1, [key])).toEqual([{ seq: 2, snapshot: undefined, voidThrough: 2 }]);
   });
+
+  it('keeps a first life away from the second one, which asks for its deletion in its turn', async () => {
+    const opened = await open('a');
+    const key = { entityType: 'cart', entityId: `c${shard}` };
+    const deleted = async (number: number, cleanupAfterMs: number): Promise<number | undefined> => {
+      const at = (n: number) => ({ in: 10n + BigInt(n) });
+      const more = { number, from: at(number - 1), to: at(number), firstShardSeq: number };
+      const changes = { events: [event(number)], deletions: [{ ...key, seq: number, cleanupAfterMs }] };
+      const given = { chunk: chunk(opened, { ...more, ...changes }), outbox: Buffer.alloc(0) };
+      await appendChunks(pool, 1, [given], { outboxRetention: 0 });
+      return (await loadHeads(pool, 1, [key]))[0]?.voidThrough;
+    };
+    expect(await deleted(1, 0)).toBe(1);
+    expect(await deleted(2, 3_600_000)).toBe(1);
+    expect(await deleted(3, 3_600_000)).toBe(1);
+    expect(await deleted(4, 0)).toBe(4);
+  });
 });
 
 describe('owning a shard', () => {
