@@ -71,8 +71,8 @@ export async function judge(
   const steps = createSteps(io.err);
   const closing: (() => unknown)[] = [() => pool.end(), () => steps.end()];
   try {
-    await reachable('POSTGRES_UNAVAILABLE', 'the journal cannot be read', () => pool.query('select 1 from deployment'));
-    const config = await servingConfig(pool, configured);
+    // Where the journal cannot be read, this is not what there is to say first.
+    const config = await servingConfig(pool, configured).catch(() => configured);
     const client = createFunctionClient(new URL(config.function.url), readFunctionFiles(config));
     closing.push(() => client.close());
     const found = await discoverOnce(client, config);
@@ -80,6 +80,7 @@ export async function judge(
       admin.connect(),
     );
     closing.push(() => admin.disconnect());
+    await reachable('POSTGRES_UNAVAILABLE', 'the journal cannot be read', () => pool.query('select 1 from deployment'));
 
     const { routes, topics } = planDeployment(config, found.spec);
     const inputs = [...topics.inputs, topics.internal.commands];
