@@ -14,10 +14,11 @@ import type { History as InputHistory } from '../history/history.ts';
 import { GENERATION_METADATA } from '../history/reprocess-intake.ts';
 import { eventsOf } from '../inspect/events.ts';
 import { readContent } from '../inspect/records.ts';
-import { entityNamed, type History, openHistory } from '../inspect/scope.ts';
+import { entityNamed, type History } from '../inspect/scope.ts';
 import { stateSourceAt } from '../inspect/state-at.ts';
 import { chunksOfEvents } from '../journal/find-chunks.ts';
 import { removedThrough } from '../journal/retention.ts';
+import { servingConfig } from '../live-generation.ts';
 import type { Command } from '../model/command.ts';
 import type { Component } from '../model/component.ts';
 import type { EntityKey } from '../model/entity.ts';
@@ -30,6 +31,7 @@ import { partitionCounts } from '../topics/ensure.ts';
 import { openPartitionLogs } from '../topics/partition-log.ts';
 import { discoverOnce } from './ask-function.ts';
 import { shownContent } from './inspect/content-text.ts';
+import { openHistoryOf } from './inspect/with-history.ts';
 import { printable } from './printable.ts';
 import { quietKafka } from './quiet-kafka.ts';
 import { reachable } from './reachable.ts';
@@ -51,21 +53,17 @@ export async function entityDebug(config: Config, request: EntityDebugRequest, i
     );
   }
   registerCodecs();
-  const url = request.functionUrl ?? config.function.url;
-  const own: Config = { ...config, function: { ...config.function, url } };
-  const client = createFunctionClient(new URL(url), readFunctionFiles(own));
   const admin = quietKafka(config).admin();
+  const closing: (() => void)[] = [];
   try {
     return await withJournal(config, async (journal) => {
-      const { commands, answers } = internalTopics(config);
-      const history = await openHistory(journal.pool, {
-        deployment: config.deployment.name,
-        shards: journal.shards,
-        topics: { commands, answers },
-        liveGeneration: journal.generation,
-        generation: undefined,
-      });
+      const { pool, shards, generation: liveGeneration } = journal;
+      const history = await openHistoryOf(config, pool, { shards, liveGeneration });
       const stretch = await stretchOf(history, request);
+      const own = await functionOf(config, pool, request);
+      const { url } = own.function;
+      const client = createFunctionClient(new URL(url), readFunctionFiles(own));
+      closing.push(() => client.close());
       const found = await discoverOnce(client, own);
       const component = [...found.spec.components.values()].find(
         ({ entityType, kind }) => entityType === stretch.key.entityType && kind === 'event-sourced',
@@ -105,9 +103,15 @@ export async function entityDebug(config: Config, request: EntityDebugRequest, i
     io.err.write('stateferry: stopped before the end\n');
     return DIFFERS;
   } finally {
-    client.close();
+    for (const close of closing) close();
     await admin.disconnect().catch(() => undefined);
   }
+}
+
+/** The configuration with the function that was asked for, or that of the generation that serves. */
+async function functionOf(config: Config, pool: Journal['pool'], { functionUrl }: EntityDebugRequest): Promise<Config> {
+  if (functionUrl === undefined) return servingConfig(pool, config);
+  return { ...config, function: { ...config.function, url: functionUrl } };
 }
 
 /** Where the commands are that are wanted. */

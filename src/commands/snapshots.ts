@@ -1,13 +1,14 @@
 import { status } from '@grpc/grpc-js';
 import type { Io, SnapshotsRequest } from '../cli/context.ts';
 import { decodeReplicatedDelta, encodeReplicatedDelta } from '../codec/replicated-record.ts';
-import { type Config, internalTopics } from '../config/config.ts';
+import type { Config } from '../config/config.ts';
 import { messageOf, StateferryError } from '../errors.ts';
 import { createFunctionClient } from '../functions/client.ts';
 import { entityIds } from '../inspect/events.ts';
-import { componentNamed, entityNamed, type History, type KnownComponent, openHistory } from '../inspect/scope.ts';
+import { componentNamed, entityNamed, type History, type KnownComponent } from '../inspect/scope.ts';
 import { type EntityHead, loadHeads, loadTails, type StoredEvent } from '../journal/load.ts';
 import { dropSnapshots, putSnapshot } from '../journal/snapshots.ts';
+import { servingConfig } from '../live-generation.ts';
 import type { EntityKey } from '../model/entity.ts';
 import type { Payload } from '../model/payload.ts';
 import { readFunctionFiles } from '../named-files.ts';
@@ -16,6 +17,7 @@ import { fromNothing } from '../replicated/merge.ts';
 import { askForState, type Observation } from '../verify/observe-entity.ts';
 import { discoverOnce } from './ask-function.ts';
 import { createProgress, type Progress } from './inspect/progress.ts';
+import { openHistoryOf } from './inspect/with-history.ts';
 import { printable } from './printable.ts';
 import { type Journal, withJournal } from './with-journal.ts';
 
@@ -29,18 +31,12 @@ export async function snapshots(config: Config, request: SnapshotsRequest, io: I
   const progress = createProgress(io.err);
   try {
     return await withJournal(config, async (journal) => {
-      const { commands, answers } = internalTopics(config);
-      const history = await openHistory(journal.pool, {
-        deployment: config.deployment.name,
-        shards: journal.shards,
-        topics: { commands, answers },
-        liveGeneration: journal.generation,
-        generation: undefined,
-      });
+      const { pool, shards, generation: liveGeneration } = journal;
+      const history = await openHistoryOf(config, pool, { shards, liveGeneration });
       const components = await componentsOf(history, request);
       const left = createLeft(io);
       if (request.kind === 'drop') await drop(journal, components, request, left, io, progress);
-      else await rebuild(config, history, journal, components, request, left, io, progress);
+      else await rebuild(await servingConfig(pool, config), history, journal, components, request, left, io, progress);
       return left.end();
     });
   } finally {

@@ -40,15 +40,7 @@ export async function withHistory(
           };
           io.signal.addEventListener('abort', cancel, { once: true });
           try {
-            const { commands, answers } = internalTopics(config);
-            const history = await openHistory(client, {
-              deployment: config.deployment.name,
-              shards,
-              topics: { commands, answers },
-              liveGeneration,
-              generation,
-            });
-            return await use(history);
+            return await use(await openHistoryOf(config, client, { shards, liveGeneration, generation }));
           } finally {
             io.signal.removeEventListener('abort', cancel);
           }
@@ -74,4 +66,19 @@ export async function withHistory(
       { cause: error },
     );
   }
+}
+
+/** The history of a generation, absent: the live one, in the journal that `db` leads to. @throws StateferryError as `openHistory` does */
+export function openHistoryOf(
+  config: Config,
+  db: History['db'],
+  given: { readonly shards: number; readonly liveGeneration: number; readonly generation?: number | undefined },
+): Promise<History> {
+  const { commands, answers } = internalTopics(config);
+  return openHistory(db, {
+    deployment: config.deployment.name,
+    topics: { commands, answers },
+    generation: undefined,
+    ...given,
+  });
 }
