@@ -2,6 +2,7 @@ import { writeFile } from 'node:fs/promises';
 import { aborted } from '../src/abort.ts';
 import { buildDescriptor } from './functions.ts';
 import { type Ground, prepareGround } from './ground.ts';
+import { machine } from './report.ts';
 
 /** As a shell reports Ctrl-C. */
 const INTERRUPTED = 130;
@@ -27,6 +28,37 @@ export async function tellResults(told: {
   process.stdout.write(told.text);
   if (told.file !== undefined) await writeFile(told.file, told.json());
   return told.problems.length === 0 ? 0 : 1;
+}
+
+/** A benchmark of one table: what was measured is told and kept with the options that it was measured with. */
+export function tabled<
+  Options extends {
+    readonly json?: string;
+    readonly brokers?: readonly string[] | undefined;
+    readonly databaseUrl?: string | undefined;
+  },
+  Results extends { readonly problems: readonly string[] },
+>(
+  options: Options,
+  of: {
+    readonly measure: (ground: Ground, options: Options) => Promise<Results>;
+    readonly table: (options: Options, results: Results) => string;
+  },
+): Benchmark<Results> {
+  const { brokers, databaseUrl, ...job } = options;
+  return {
+    servers: { brokers, databaseUrl },
+    measure: (ground) => of.measure(ground, options),
+    report(results) {
+      const all = { at: new Date().toISOString(), machine: machine(), job, ...results };
+      return tellResults({
+        text: of.table(options, results),
+        file: options.json,
+        json: () => `${JSON.stringify(all, undefined, 2)}\n`,
+        problems: results.problems,
+      });
+    },
+  };
 }
 
 async function main<Results>(prepare: () => Promise<Benchmark<Results>>, signal: AbortSignal): Promise<number> {

@@ -2,7 +2,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import * as grpc from '@grpc/grpc-js';
 import { freePorts } from '../src/local/ports.ts';
-import { runBenchmark, tellResults } from './benchmark.ts';
+import { runBenchmark, tabled } from './benchmark.ts';
 import { METHOD, SERVICE, totalOf } from './counter.ts';
 import { ownsShards, startEngine } from './engine-process.ts';
 import { startCounter } from './functions.ts';
@@ -192,20 +192,4 @@ function table(options: DoorsOptions, { transaction, grpc: byGrpc, http, problem
   return `${options.rate} calls/s, ${options.entities} entities, after ${options.warmUp} s of the same at each door\n${machine()}\n\n${align(rows)}\n\n${wrong}\n`;
 }
 
-await runBenchmark(async () => {
-  const options = readDoors(process.argv.slice(2));
-  return {
-    servers: { brokers: options.brokers, databaseUrl: options.databaseUrl },
-    measure: (ground) => measure(ground, options),
-    report(results) {
-      const { brokers: _, databaseUrl: __, ...job } = options;
-      const all = { at: new Date().toISOString(), machine: machine(), job, ...results };
-      return tellResults({
-        text: table(options, results),
-        file: options.json,
-        json: () => `${JSON.stringify(all, undefined, 2)}\n`,
-        problems: results.problems,
-      });
-    },
-  };
-});
+await runBenchmark(async () => tabled(readDoors(process.argv.slice(2)), { measure, table }));

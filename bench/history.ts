@@ -5,7 +5,7 @@ import { type History, openHistory } from '../src/inspect/scope.ts';
 import { stateSourceAt } from '../src/inspect/state-at.ts';
 import { createPool } from '../src/journal/pool.ts';
 import { createTopics } from '../src/topics/ensure.ts';
-import { runBenchmark, tellResults } from './benchmark.ts';
+import { runBenchmark, tabled } from './benchmark.ts';
 import { ENTITY_TYPE } from './counter.ts';
 import { engineSettings, startEngine } from './engine-process.ts';
 import { startCounter } from './functions.ts';
@@ -229,20 +229,4 @@ function table(options: HistoryOptions, { liveRate, ran, inspect, problems }: Re
   );
 }
 
-await runBenchmark(async () => {
-  const options = readHistory(process.argv.slice(2));
-  return {
-    servers: { brokers: options.brokers, databaseUrl: options.databaseUrl },
-    measure: (ground) => measure(ground, options),
-    report(results) {
-      const { brokers: _, databaseUrl: __, ...job } = options;
-      const all = { at: new Date().toISOString(), machine: machine(), job, ...results };
-      return tellResults({
-        text: table(options, results),
-        file: options.json,
-        json: () => `${JSON.stringify(all, undefined, 2)}\n`,
-        problems: results.problems,
-      });
-    },
-  };
-});
+await runBenchmark(async () => tabled(readHistory(process.argv.slice(2)), { measure, table }));

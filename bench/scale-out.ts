@@ -1,7 +1,7 @@
 /** `npm run bench:scale-out`: argv in; a table and the exit code out, 1 when the outputs were wrong, however short the pauses. */
 import { OPTIONS } from '../src/config/options.ts';
 import type { Status } from '../src/observe/status.ts';
-import { runBenchmark, tellResults } from './benchmark.ts';
+import { runBenchmark, tabled } from './benchmark.ts';
 import { checkJournal } from './engine-case.ts';
 import { startEngine } from './engine-process.ts';
 import { type RunningFunction, startCounter } from './functions.ts';
@@ -179,20 +179,4 @@ function median(values: readonly number[]): number {
   return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? Number.NaN;
 }
 
-await runBenchmark(async () => {
-  const options = readScaleOut(process.argv.slice(2));
-  return {
-    servers: { brokers: options.brokers, databaseUrl: options.databaseUrl },
-    measure: (ground) => measure(ground, options),
-    report(results) {
-      const { brokers: _, databaseUrl: __, ...job } = options;
-      const all = { at: new Date().toISOString(), machine: machine(), job, ...results };
-      return tellResults({
-        text: table(options, results),
-        file: options.json,
-        json: () => `${JSON.stringify(all, undefined, 2)}\n`,
-        problems: results.problems,
-      });
-    },
-  };
-});
+await runBenchmark(async () => tabled(readScaleOut(process.argv.slice(2)), { measure, table }));

@@ -146,23 +146,10 @@ async function find(
     wanted.map(({ topic }) => topic ?? null),
   ]);
   for (const row of rows) {
-    const isKnown = row.positions_before !== null && row.shard_seq_before !== null;
+    const chunk = foundOf(row);
     // The first that is remembered, of a journal that is older: it may have been any before it.
-    if (!isKnown && row.chunk > 1 && (by === 'event' || by === 'record')) continue;
-    found[row.n - 1] = {
-      shard: row.shard,
-      chunk: row.chunk,
-      at: row.at,
-      function: row.function,
-      positions: positionsFromJson(row.positions),
-      shardSeq: row.shard_seq,
-      records: row.records,
-      inputOrder: row.input_order,
-      parked: row.parked,
-      before: isKnown
-        ? { positions: positionsFromJson(row.positions_before), shardSeq: row.shard_seq_before as number }
-        : undefined,
-    };
+    if (chunk.before === undefined && row.chunk > 1 && (by === 'event' || by === 'record')) continue;
+    found[row.n - 1] = chunk;
   }
   return found;
 }
@@ -180,7 +167,12 @@ export async function chunksNumbered(
      join chunk c on c.generation = $1 and c.shard = p.shard and c.chunk = p.chunk`,
     [history.generation, places.map(({ shard }) => shard), places.map(({ chunk }) => chunk)],
   );
-  return rows.map((row) => ({
+  return rows.map(foundOf);
+}
+
+function foundOf(row: Row): FoundChunk {
+  const { positions_before: positions, shard_seq_before: shardSeq } = row;
+  return {
     shard: row.shard,
     chunk: row.chunk,
     at: row.at,
@@ -190,6 +182,6 @@ export async function chunksNumbered(
     records: row.records,
     inputOrder: row.input_order,
     parked: row.parked,
-    before: undefined,
-  }));
+    before: positions === null || shardSeq === null ? undefined : { positions: positionsFromJson(positions), shardSeq },
+  };
 }

@@ -17,11 +17,10 @@ interface Codec {
 }
 
 /**
- * Puts a bound to what batches in gzip, snappy and lz4 come to when they are decompressed: a few kilobytes can be written so that they come to
+ * Puts a bound to what batches in gzip and lz4 come to when they are decompressed: a few kilobytes can be written so that they come to
  * gigabytes. Each codec is asked for the size first where that is told, and else stopped on the way.
  */
 export function boundDecompression(limitBytes: number): void {
-  bound(CompressionTypes.Snappy, (buffer) => refuseOver(snappySize(buffer), limitBytes));
   bound(CompressionTypes.LZ4, (buffer) => refuseOver(lz4Size(buffer), limitBytes));
   replace(CompressionTypes.GZIP, async (buffer) => {
     try {
@@ -72,33 +71,6 @@ export function tooLarge(limitBytes: number): StateferryError {
   );
   // What kafkajs looks at: to fetch it again would not make it smaller.
   return Object.assign(error, { retriable: false });
-}
-
-/** What Java's snappy stream begins with, and the length of its header. */
-const XERIAL_MAGIC = Buffer.from([0x82, 0x53, 0x4e, 0x41, 0x50, 0x50, 0x59, 0x00]);
-const XERIAL_HEADER = 16;
-
-/** The sum of what the blocks say that they come to; each begins with it as a varint (snappy's format description, 1). */
-function snappySize(buffer: Buffer): number {
-  if (!buffer.subarray(0, XERIAL_MAGIC.length).equals(XERIAL_MAGIC)) return varint(buffer, 0);
-  let sum = 0;
-  for (let at = XERIAL_HEADER; at + 4 <= buffer.length; ) {
-    const size = buffer.readInt32BE(at);
-    if (size <= 0) break;
-    sum += varint(buffer, at + 4);
-    at += 4 + size;
-  }
-  return sum;
-}
-
-function varint(buffer: Buffer, at: number): number {
-  let value = 0;
-  for (let shift = 0; shift < 35; shift += 7) {
-    const byte = buffer[at++] ?? 0;
-    value += (byte & 0x7f) * 2 ** shift;
-    if (byte < 0x80) break;
-  }
-  return value;
 }
 
 /** Of a frame's descriptor (LZ4's frame format description). */
