@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { type Admin, Kafka, logLevel, type Message, type RecordMetadata } from 'kafkajs';
 import { inject } from 'vitest';
 import { createTopics } from '../../src/topics/ensure.ts';
+import { openPartitionLogs } from '../../src/topics/partition-log.ts';
 import { eventually } from './processes.ts';
 import type { Scope } from './scope.ts';
 
@@ -88,10 +89,19 @@ export async function produce(
   }
 }
 
-/** The next offset of every partition. Markers of transactions have offsets too: it is not a count of records. */
+/**
+ * The high watermark of every partition. Not the last stable offset, as kafkajs's admin client answers: a broker
+ * acknowledges a commit before its markers are written, and what was just committed would be left out. Markers of
+ * transactions have offsets too: it is not a count of records.
+ */
 export async function endOffsets(topic: string, brokers?: readonly string[]): Promise<Map<number, bigint>> {
-  const offsets = await withAdmin((admin) => admin.fetchTopicOffsets(topic), brokers);
-  return new Map(offsets.map(({ partition, high }) => [partition, BigInt(high)]));
+  const logs = await openPartitionLogs(createClient(brokers), [topic]);
+  try {
+    const ranges = await logs.ranges([topic]);
+    return new Map([...(ranges.get(topic) ?? [])].map(([partition, { high }]) => [partition, high]));
+  } finally {
+    await logs.close();
+  }
 }
 
 /**
