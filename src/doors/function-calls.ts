@@ -1,10 +1,11 @@
-import { type ServiceError, status } from '@grpc/grpc-js';
+import { status } from '@grpc/grpc-js';
 import { asBuffer } from '../bytes.ts';
 import { asProtobuf } from '../codec/any.ts';
 import { entityIdFromPayload } from '../codec/entity-key.ts';
 import { createWellFormed, type WellFormed } from '../codec/well-formed.ts';
 import { messageOf, StateferryError } from '../errors.ts';
 import type { FunctionClient } from '../functions/client.ts';
+import { GrpcError } from '../functions/grpc-error.ts';
 import type { Method } from '../model/component.ts';
 import type { Call, Effect } from '../model/effect.ts';
 import { statusOf } from '../model/grpc-status.ts';
@@ -152,7 +153,7 @@ export function createFunctionCalls(options: FunctionCallsOptions): Calls {
     }
   }
 
-  function lost(method: Method, error: ServiceError | null): CallFailure {
+  function lost(method: Method, error: GrpcError | null): CallFailure {
     const code = error?.code ?? status.UNKNOWN;
     const details = error?.details ?? 'no answer';
     if (code === status.UNAVAILABLE) options.onLost(details);
@@ -215,7 +216,7 @@ export function createFunctionCalls(options: FunctionCallsOptions): Calls {
         throw new CallFailure(status.CANCELLED, `the input broke off: ${messageOf(inputFailure)}`);
       if (error instanceof CallFailure) throw error;
       if (signal.aborted) throw new CallFailure(status.CANCELLED, 'the caller is gone');
-      throw lost(method, error as ServiceError);
+      throw lost(method, error instanceof GrpcError ? error : null);
     } finally {
       signal.removeEventListener('abort', onAbort);
       stream.cancel();

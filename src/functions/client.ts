@@ -1,31 +1,29 @@
-import * as grpc from '@grpc/grpc-js';
+import { status } from '@grpc/grpc-js';
 import { asBuffer } from '../bytes.ts';
+import { encodeHeaders } from '../http2/hpack.ts';
+import { type Address, Channel } from './channel.ts';
+import { GrpcError } from './grpc-error.ts';
+import { RawStream } from './raw-stream.ts';
 
 /** A message limit for answers of functions; Kalix' SDKs accept 12 MiB themselves (PROTOCOLS 10). */
 const MAX_MESSAGE_BYTES = 64 * 1024 * 1024;
 
 /**
- * Connections that streams and calls take in turn. A command that does not fit into what a connection's window has left
- * (65,535 bytes, unless the function says otherwise) is sent in two parts, and HTTP/2 of Node.js sends the second part when
- * there is nothing else to send: under load it was the last of thousands to be answered. More windows, fewer of those.
+ * Connections that streams and calls take in turn. A connection's window (65,535 bytes, unless the function says otherwise) is what
+ * may be on its way to the function at once, of all its streams together.
  */
 const CONNECTIONS = 4;
 
-const identity = (bytes: Buffer): Buffer => bytes;
-
-/** A stream of raw messages to and from a function. */
-export type RawStream = grpc.ClientDuplexStream<Buffer, Buffer>;
-
 /** Raw gRPC to one function: bytes in, bytes out; what they mean is the dialect's matter. */
 export interface FunctionClient {
-  /** Resolves with the answer's bytes; rejects with the gRPC ServiceError. */
+  /** Resolves with the answer's bytes; rejects with a GrpcError. */
   unary(path: string, request: Uint8Array, deadlineMs: number): Promise<Buffer>;
   /** One call without a promise: for the way of a record. Returns a function that cancels the call. */
   call(
     path: string,
     request: Uint8Array,
     deadlineMs: number,
-    done: (error: grpc.ServiceError | null, answer?: Buffer) => void,
+    done: (error: GrpcError | null, answer?: Buffer) => void,
   ): () => void;
   stream(path: string): RawStream;
   /** Calls `lost` once, when the connection that is there now is lost; at once where there is none. Not after `close`. */
@@ -46,70 +44,86 @@ export interface FunctionTls {
 /** `tls` counts where the URL begins with https. */
 export function createFunctionClient(url: URL, tls: FunctionTls = {}): FunctionClient {
   const isSecure = url.protocol === 'https:';
-  const port = url.port || (isSecure ? '443' : '80');
-  const credentials = isSecure ? secureCredentials(tls) : grpc.credentials.createInsecure();
-  const connect = () =>
-    new grpc.Client(`dns:${url.hostname}:${port}`, credentials, {
-      ...(tls.serverName !== undefined && {
-        'grpc.ssl_target_name_override': tls.serverName,
-        'grpc.default_authority': tls.serverName,
-      }),
-      'grpc.max_receive_message_length': MAX_MESSAGE_BYTES,
-      'grpc.max_send_message_length': -1,
-      'grpc.initial_reconnect_backoff_ms': 100,
-      'grpc.min_reconnect_backoff_ms': 100,
-      'grpc.max_reconnect_backoff_ms': 1_000,
-      'grpc.use_local_subchannel_pool': 1,
-      'grpc.enable_retries': 0,
-      // No keepalive: Go and Python functions answer pings with GOAWAY (PROTOCOLS 10).
-    });
-  const clients = Array.from({ length: CONNECTIONS }, connect);
-  const [client] = clients as [grpc.Client];
+  const port = Number(url.port || (isSecure ? '443' : '80'));
+  // A URL has brackets around an IPv6 address.
+  const host = url.hostname.replace(/^\[(.*)\]$/, '$1');
+  const address: Address = { host, port, ...(isSecure && { tls: secureOptions(tls) }) };
+  const authority = tls.serverName ?? `${url.hostname}:${port}`;
+  const channels = Array.from({ length: CONNECTIONS }, () => new Channel(address));
+  const [first] = channels as [Channel];
+  const blocks = new Map<string, Buffer>();
   let turn = 0;
-  const next = () => clients[turn++ % CONNECTIONS] as grpc.Client;
+  const next = (): Channel => channels[turn++ % CONNECTIONS] as Channel;
+
+  function blockOf(path: string): Buffer {
+    let block = blocks.get(path);
+    if (block === undefined) {
+      block = encodeHeaders([
+        [':method', 'POST'],
+        [':scheme', isSecure ? 'https' : 'http'],
+        [':path', path],
+        [':authority', authority],
+        ['te', 'trailers'],
+        ['content-type', 'application/grpc'],
+        ['user-agent', 'stateferry'],
+      ]);
+      blocks.set(path, block);
+    }
+    return block;
+  }
+
+  function call(
+    channel: Channel,
+    path: string,
+    request: Uint8Array,
+    deadlineMs: number,
+    done: (error: GrpcError | null, answer?: Buffer) => void,
+  ): () => void {
+    const timeout = encodeHeaders([['grpc-timeout', `${Math.max(1, Math.ceil(deadlineMs))}m`]]);
+    const stream = new RawStream(channel, Buffer.concat([blockOf(path), timeout]), MAX_MESSAGE_BYTES);
+    let answer: Buffer | undefined;
+    let failure: GrpcError | undefined;
+    const late = setTimeout(() => {
+      failure = new GrpcError(status.DEADLINE_EXCEEDED, `no answer within ${Math.ceil(deadlineMs)} ms`);
+      stream.cancel();
+    }, deadlineMs);
+    stream.on('data', (message) => {
+      answer = message;
+    });
+    stream.on('error', (error) => {
+      clearTimeout(late);
+      done(failure ?? error);
+    });
+    stream.on('end', () => {
+      clearTimeout(late);
+      if (answer === undefined) done(new GrpcError(status.INTERNAL, 'the call ended well, without an answer'));
+      else done(null, answer);
+    });
+    stream.write(asBuffer(request));
+    stream.end();
+    return () => stream.cancel();
+  }
+
   return {
     unary: (path, request, deadlineMs) =>
       new Promise((resolve, reject) => {
-        client.makeUnaryRequest(
-          path,
-          identity,
-          identity,
-          asBuffer(request),
-          new grpc.Metadata(),
-          { deadline: Date.now() + deadlineMs },
-          (error, answer) => (error === null && answer !== undefined ? resolve(answer) : reject(error)),
+        call(first, path, request, deadlineMs, (error, answer) =>
+          error === null && answer !== undefined ? resolve(answer) : reject(error),
         );
       }),
-    call(path, request, deadlineMs, done) {
-      const call = next().makeUnaryRequest(
-        path,
-        identity,
-        identity,
-        asBuffer(request),
-        new grpc.Metadata(),
-        { deadline: Date.now() + deadlineMs },
-        (error, answer) => done(error, answer),
-      );
-      return () => call.cancel();
-    },
-    stream: (path) => next().makeBidiStreamRequest(path, identity, identity),
-    onceLost(lost) {
-      const channel = client.getChannel();
-      const look = (): void => {
-        const state = channel.getConnectivityState(false);
-        if (state === grpc.connectivityState.SHUTDOWN) return;
-        if (state === grpc.connectivityState.READY) channel.watchConnectivityState(state, Infinity, look);
-        else lost();
-      };
-      look();
-    },
+    call: (path, request, deadlineMs, done) => call(next(), path, request, deadlineMs, done),
+    stream: (path) => new RawStream(next(), blockOf(path), MAX_MESSAGE_BYTES),
+    onceLost: (lost) => first.onceLost(lost),
     close() {
-      for (const one of clients) one.close();
+      for (const channel of channels) channel.close();
     },
   };
 }
 
-function secureCredentials({ ca, client }: FunctionTls): grpc.ChannelCredentials {
-  const bytes = (text: string | undefined): Buffer | null => (text === undefined ? null : Buffer.from(text));
-  return grpc.credentials.createSsl(bytes(ca), bytes(client?.key), bytes(client?.certificate));
+function secureOptions({ ca, client, serverName }: FunctionTls): NonNullable<Address['tls']> {
+  return {
+    ...(ca !== undefined && { ca }),
+    ...(client !== undefined && { cert: client.certificate, key: client.key }),
+    ...(serverName !== undefined && { servername: serverName }),
+  };
 }

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { type ServiceError, status } from '@grpc/grpc-js';
+import { status } from '@grpc/grpc-js';
 import { messageOf, StateferryError } from '../errors.ts';
 import type { Component, FunctionSpec, Method } from '../model/component.ts';
 import { locationOf } from '../protocol/declarations.ts';
@@ -8,6 +8,7 @@ import { describeComponent } from '../protocol/describe-component.ts';
 import { type Descriptors, readDescriptors } from '../protocol/descriptors.ts';
 import type { Dialect, ProxyInfo, RawSpec } from '../protocol/dialect.ts';
 import type { FunctionClient } from './client.ts';
+import { GrpcError } from './grpc-error.ts';
 
 /** One successful discovery. */
 export interface Discovered {
@@ -38,8 +39,9 @@ export async function discover(options: {
     try {
       answer = await client.unary(path, family[0].encodeProxyInfo(proxy), timeoutMs);
     } catch (error) {
-      if ((error as ServiceError).code === status.UNIMPLEMENTED) continue;
-      throw unavailable(error as ServiceError);
+      if (!(error instanceof GrpcError)) throw error;
+      if (error.code === status.UNIMPLEMENTED) continue;
+      throw unavailable(error);
     }
     try {
       return readSpec(family, answer);
@@ -75,18 +77,15 @@ function choose(family: Family, raw: RawSpec): Dialect {
   return family.reduce((best, dialect) => (score(dialect) > score(best) ? dialect : best));
 }
 
-/** What grpc-js adds to a reason: when it was, which makes each time another sentence, and an empty note. */
-const ADDED = / \(\d{4}-\d\d-\d\dT[\d:.]+Z\)| Resolution note: $/g;
-
-function unavailable(error: ServiceError): StateferryError {
-  const named = error.code === undefined ? '' : `${status[error.code]}: `;
-  const reason = (error.details ?? error.message)
-    .replaceAll(/\s*\n\s*/g, ' ')
-    .replaceAll(ADDED, '')
-    .trimEnd();
-  return new StateferryError('FUNCTION_UNAVAILABLE', `the function does not answer (${named}${reason})`, {
-    cause: error,
-  });
+function unavailable(error: GrpcError): StateferryError {
+  const reason = error.details.replaceAll(/\s*\n\s*/g, ' ').trimEnd();
+  return new StateferryError(
+    'FUNCTION_UNAVAILABLE',
+    `the function does not answer (${status[error.code]}: ${reason})`,
+    {
+      cause: error,
+    },
+  );
 }
 
 /** Tells the function why it is refused, so that its developer reads it in the function's own log. */

@@ -7,7 +7,8 @@ import type { Metadata, Payload } from '../model/payload.ts';
 import type { ReplicatedDelta } from '../model/replicated.ts';
 import type { Dialect, EntityInit, EntityProtocol, StreamedMessage } from '../protocol/dialect.ts';
 import { type Cancellations, createCancellations } from './cancellations.ts';
-import type { FunctionClient, RawStream } from './client.ts';
+import type { FunctionClient } from './client.ts';
+import type { RawStream } from './raw-stream.ts';
 
 /** A function has so long to end its side of a stream that the runtime has ended. */
 const ENDED_WITHIN_MS = 1_000;
@@ -172,12 +173,11 @@ export function openEntitySession(options: {
         return;
     }
   });
-  stream.on('error', (error: Error & { code?: number; details?: string }) => {
-    const named = error.code === undefined ? '' : `${status[error.code]}: `;
-    // An answer that grpc-js itself refuses is the command's doing; sending it again would end the same way.
+  stream.on('error', (error) => {
+    // An answer that the client itself refuses is the command's doing; sending it again would end the same way.
     if (error.code === status.RESOURCE_EXHAUSTED && pending !== undefined && !over) {
-      breakOff(`sent an answer that is too large (${error.details ?? error.message})`, error);
-    } else ended(`${named}${error.details ?? error.message}`);
+      breakOff(`sent an answer that is too large (${error.details})`, error);
+    } else ended(`${status[error.code]}: ${error.details}`);
   });
   stream.on('end', () => ended('the function ended the stream'));
 
@@ -212,7 +212,7 @@ export function openEntitySession(options: {
       stream.end();
       // The first Cloudstate SDK in JavaScript never ends the stream of a CRDT.
       const late = setTimeout(() => stream.cancel(), ENDED_WITHIN_MS).unref();
-      stream.once('status', () => clearTimeout(late));
+      stream.once('close', () => clearTimeout(late));
     },
     cancel() {
       stop();

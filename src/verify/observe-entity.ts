@@ -50,7 +50,7 @@ export function askForState(client: FunctionClient, dialect: Dialect, deadlineMs
         stream.write(asBuffer(eventSourced.encodeInit(init)));
         for await (const { seq, payload } of events) {
           const isTaken = stream.write(asBuffer(eventSourced.encodeEvent(seq, payload)));
-          if (!isTaken) await Promise.race([new Promise((resolve) => stream.once('drain', resolve)), answered]);
+          if (!isTaken) await Promise.race([new Promise<void>((resolve) => stream.once('drain', resolve)), answered]);
         }
         stream.write(asBuffer(state.encodeRequest(1)));
         return await answered;

@@ -2,6 +2,7 @@ import { status } from '@grpc/grpc-js';
 import { describe, expect, it } from 'vitest';
 import type { FunctionClient } from '../../src/functions/client.ts';
 import { discover } from '../../src/functions/discovery.ts';
+import { GrpcError } from '../../src/functions/grpc-error.ts';
 import { allDialects } from '../../src/protocol/dialects.ts';
 import { loadWire } from '../../src/protocol/wire.ts';
 import { compileProtos } from '../support/compile-protos.ts';
@@ -49,7 +50,7 @@ async function discovered(given: {
       if (path.endsWith('/discover'))
         return Buffer.from(wire.lookupType('cloudstate.EntitySpec').encode(spec).finish());
       if (path.endsWith('/reportError')) return Buffer.alloc(0);
-      throw Object.assign(new Error('no such method'), { code: status.UNIMPLEMENTED });
+      throw new GrpcError(status.UNIMPLEMENTED, 'no such method');
     },
   } as unknown as FunctionClient;
   const proxy = { name: 'test', version: '1', hostname: 'h', port: 9, devMode: false };
@@ -173,7 +174,7 @@ it('a Kalix function with a view is told of it by its methods, and served withou
   const client = {
     async unary(path: string) {
       if (path === '/kalix.protocol.Discovery/Discover') return Buffer.from(answer);
-      throw Object.assign(new Error('no such method'), { code: status.UNIMPLEMENTED });
+      throw new GrpcError(status.UNIMPLEMENTED, 'no such method');
     },
   } as unknown as FunctionClient;
   const proxy = { name: 'test', version: '1', hostname: 'h', port: 9, devMode: false };

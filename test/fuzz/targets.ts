@@ -7,6 +7,7 @@ import { descriptors } from './targets/descriptors.ts';
 import { grpcWeb } from './targets/grpc-web.ts';
 import { headers } from './targets/headers.ts';
 import { http } from './targets/http.ts';
+import { http2 } from './targets/http2.ts';
 import { journal } from './targets/journal.ts';
 import { letters } from './targets/letters.ts';
 import { pathTemplates } from './targets/path-templates.ts';
@@ -27,6 +28,7 @@ export const targets: Readonly<Record<string, () => FuzzTarget | Promise<FuzzTar
   replies,
   descriptors,
   http,
+  http2,
   'path-templates': pathTemplates,
   'grpc-web': grpcWeb,
   headers,

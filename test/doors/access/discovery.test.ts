@@ -2,6 +2,7 @@ import { status } from '@grpc/grpc-js';
 import { expect, it } from 'vitest';
 import type { FunctionClient } from '../../../src/functions/client.ts';
 import { discover } from '../../../src/functions/discovery.ts';
+import { GrpcError } from '../../../src/functions/grpc-error.ts';
 import { allDialects } from '../../../src/protocol/dialects.ts';
 import { loadWire } from '../../../src/protocol/wire.ts';
 import { compileProtos } from '../../support/compile-protos.ts';
@@ -27,7 +28,7 @@ async function discovered(selfIdentification?: { readonly header: string; readon
   const client = {
     async unary(path: string, request: Uint8Array) {
       if (path !== '/kalix.protocol.Discovery/Discover') {
-        throw Object.assign(new Error('no such method'), { code: status.UNIMPLEMENTED });
+        throw new GrpcError(status.UNIMPLEMENTED, 'no such method');
       }
       told = wire.lookupType('kalix.protocol.ProxyInfo').decode(request).toJSON();
       const component = { component_type: 'kalix.component.action.Actions', service_name: 'app.Api' };
