@@ -35,13 +35,15 @@ const isMembers = (value: Json | undefined): value is Members =>
 /**
  * The ways between values of a JSON Schema and canonical proto3 JSON of a message type, by the names of their members:
  * they differ in spellings, in integers that the schema has as numbers, and in the symbols of enums. What the schema says
- * of values besides (formats, ranges, alternatives) is for its validator. What cannot fit is put to `misfits`.
+ * of values besides (formats, ranges, alternatives) is for its validator. What cannot fit is put to `misfits`;
+ * of an output, that is a field without a place in an object that is closed (`additionalProperties: false`), too.
  */
 export function jsonShape(
   schema: Json,
   type: DescMessage,
   resolve: Resolve,
   misfits: Misfit[],
+  isOutput: boolean,
 ): { readonly read: Convert; readonly write: Convert } {
   const known = new Map<Json, Map<DescMessage, { read: Convert; write: Convert }>>();
   return messageOf(schema, type, '');
@@ -90,6 +92,16 @@ export function jsonShape(
         found: `the properties ${names.join(', ')}`,
         expected: `at least one field of ${desc.typeName}, which has ${desc.fields.map(({ name }) => name).join(', ')}`,
       });
+    }
+    if (isOutput && found.additionalProperties === false && found.patternProperties === undefined) {
+      for (const { name, jsonName } of desc.fields) {
+        if (writes.has(jsonName)) continue;
+        misfits.push({
+          path: path === '' ? name : `${path}.${name}`,
+          found: 'no such property, and no further ones allowed',
+          expected: `a place for the field of ${desc.typeName}`,
+        });
+      }
     }
     made.read = renaming(reads);
     made.write = renaming(writes);

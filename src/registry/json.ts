@@ -80,7 +80,7 @@ export function planJsonReading(
   const { branches, resolve } = parse(loaded);
   const ways = branches.map((branch) => {
     const desc = typeNamed(branch.name, types) ?? (branches.length === 1 ? only : undefined);
-    return { branch, desc, convert: desc && jsonShape(branch.schema, desc, resolve, misfits).read };
+    return { branch, desc, convert: desc && jsonShape(branch.schema, desc, resolve, misfits, false).read };
   });
   return {
     misfits,
@@ -122,7 +122,7 @@ export function planJsonWriting(loaded: LoadedSchema, types: readonly DescMessag
       });
       continue;
     }
-    const { write } = jsonShape(branch.schema, desc, resolve, misfits);
+    const { write } = jsonShape(branch.schema, desc, resolve, misfits, true);
     ways.set(desc.typeName, (value) => {
       const text = jsonText(write(toJson(desc, fromBinary(desc, value), { alwaysEmitImplicit: true }) as Json));
       const failure = branch.check(JSON.parse(text));

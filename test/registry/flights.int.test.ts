@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import path from 'node:path';
-import { create, toBinary } from '@bufbuild/protobuf';
+import { create, createFileRegistry, type DescMessage, fromBinary, toBinary } from '@bufbuild/protobuf';
+import { FileDescriptorSetSchema } from '@bufbuild/protobuf/wkt';
 import { SchemaRegistry, SchemaType } from '@kafkajs/confluent-schema-registry';
 import { expect, inject, it } from 'vitest';
 import { schemas } from '../../src/commands/schemas.ts';
@@ -15,6 +16,7 @@ import { createReaders } from '../../src/registry/inputs.ts';
 import { prepareSchemas, type SubjectReport } from '../../src/registry/prepare.ts';
 import { createTopics } from '../../src/topics/ensure.ts';
 import { formatFindings } from '../../src/verify/report.ts';
+import { compileProtos } from '../support/compile-protos.ts';
 import { copyFlights } from '../support/flights-copy.ts';
 import { follow } from '../support/follow.ts';
 import { startFunction } from '../support/function-process.ts';
@@ -255,6 +257,50 @@ it.each<SchemaFormat>(['avro', 'json-schema', 'registry-protobuf'])(
     if (format !== 'registry-protobuf') {
       expect(await others.decode(value)).toMatchObject({ id: 'a' });
     }
+  },
+);
+
+/** The message `grow.Order` with these fields, as one generation of a function has it. */
+function orderType(fields: string): DescMessage {
+  const proto = `syntax = "proto3"; package grow; message Order { ${fields} }`;
+  const set = fromBinary(FileDescriptorSetSchema, compileProtos({ 'grow/order.proto': proto }));
+  return createFileRegistry(set).getMessage('grow.Order') as DescMessage;
+}
+
+it.each<SchemaFormat>(['avro', 'json-schema', 'registry-protobuf'])(
+  'a subject of the kind %s that is BACKWARD grows by a compatible version, and takes no other',
+  async (format) => {
+    const topic = `t-${randomUUID()}`;
+    const subject = `${topic}-value`;
+    const versions = async () => (await fetch(`${registry.url}/subjects/${subject}/versions`)).json();
+    const prepare = async (type: DescMessage) => {
+      const output = { topic, format, types: [type], strategy: 'TopicNameStrategy', subject: undefined } as const;
+      const outputs = [{ ...output, version: undefined }];
+      const register = { outputs: true, inputs: undefined };
+      const { reports, writers } = await prepareSchemas({ client, readers: new Map(), inputs: [], outputs, register });
+      return { report: reports[0] as SubjectReport, writer: writers.get(topic) };
+    };
+    const first = await prepare(orderType('string id = 1;'));
+    expect(first.report).toMatchObject({ state: 'registered', version: 1, faults: [] });
+    const level = await fetch(`${registry.url}/config/${subject}`, {
+      method: 'PUT',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify({ compatibility: 'BACKWARD' }),
+    });
+    expect(level.status).toBe(200);
+
+    const grown = orderType('string id = 1; string note = 2;');
+    const second = await prepare(grown);
+    expect(second.report).toMatchObject({ state: 'registered', version: 2, faults: [] });
+    expect(second.report.id).not.toBe(first.report.id);
+    const bytes = toBinary(grown, create(grown, { id: 'a', note: 'n' } as never));
+    const value = Buffer.from(second.writer?.write('grow.Order', bytes) ?? []);
+    expect(value.readUInt32BE(1)).toBe(second.report.id);
+
+    const changed = await prepare(orderType('bool id = 1; string note = 2;'));
+    expect(changed.report).toMatchObject({ state: 'incompatible', version: 2, id: second.report.id });
+    expect(changed.report.faults.join()).toContain('the schema that would fit is not compatible with the latest one: ');
+    expect(await versions()).toEqual([1, 2]);
   },
 );
 

@@ -176,3 +176,12 @@ describe('Protobuf', () => {
     expect(() => reader.read(Buffer.from(hex, 'hex'))).toThrow(reason);
   });
 });
+
+it('a closed JSON Schema without a place for a field can be read, and not written', () => {
+  const closed = { title: 'shop.Item', type: 'object', properties: { name: { type: 'string' } } };
+  const item = shopType('Item');
+  const misfitsOf = (schema: object) => planWriting(schemaOf('JSON', schema), [item]).misfits.map(({ path }) => path);
+  expect(misfitsOf({ ...closed, additionalProperties: false })).toEqual(['count']);
+  expect(misfitsOf(closed)).toEqual([]);
+  expect(planReading(schemaOf('JSON', { ...closed, additionalProperties: false }), [item], item).misfits).toEqual([]);
+});
