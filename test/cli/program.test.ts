@@ -429,7 +429,56 @@ describe('what operators ask for', () => {
     });
   });
 
+  test('journal retention takes --dry-run and --json, and needs no broker', async () => {
+    expect(await asked(['journal', 'retention'])).toEqual({ dryRun: false, json: false });
+    expect(await asked(['journal', 'retention', '--dry-run', '--json'])).toEqual({ dryRun: true, json: true });
+    const { DATABASE_URL } = STORES;
+    expect((await cli(['journal', 'retention'], { env: { DATABASE_URL } })).code).toBe(7);
+  });
+
+  test('journal snapshots drop and rebuild take a component and an entity, and rebuild from how many events on', async () => {
+    const all = { component: undefined, entityId: undefined };
+    expect(await asked(['journal', 'snapshots', 'drop'])).toEqual({ ...all, kind: 'drop' });
+    expect(await asked(['journal', 'snapshots', 'rebuild'])).toEqual({ ...all, kind: 'rebuild', minEvents: 100 });
+    const one = ['--component', 'carts', '--entity', 'c-1'];
+    const named = { component: 'carts', entityId: 'c-1' };
+    expect(await asked(['journal', 'snapshots', 'drop', ...one])).toEqual({ ...named, kind: 'drop' });
+    expect(await asked(['journal', 'snapshots', 'rebuild', ...one, '--min-events', '5'])).toEqual({
+      ...named,
+      kind: 'rebuild',
+      minEvents: 5,
+    });
+  });
+
+  test('entity debug takes an id, from which event to which, and where the function listens', async () => {
+    expect(await asked(['entity', 'debug', 'c-1', '--from', '12'])).toEqual({
+      entityId: 'c-1',
+      component: undefined,
+      from: 12,
+      to: undefined,
+      step: false,
+      functionUrl: undefined,
+    });
+    const argv = ['--from', '12', '--to', '12', '--step', '--component', 'carts', '--function', 'http://fn:1'];
+    expect(await asked(['entity', 'debug', 'c-1', ...argv])).toEqual({
+      entityId: 'c-1',
+      component: 'carts',
+      from: 12,
+      to: 12,
+      step: true,
+      functionUrl: 'http://fn:1',
+    });
+  });
+
   test.each([
+    [['journal', 'retention', 'carts'], 'too many arguments'],
+    [['journal', 'snapshots', 'rebuild', '--min-events', '0'], 'not a number of events'],
+    [['journal', 'snapshots', 'drop', '--min-events', '5'], "unknown option '--min-events'"],
+    [['journal', 'snapshots', 'drop', '--entity', ''], 'It is empty'],
+    [['entity', 'debug', 'c-1'], "required option '--from <seq>' not specified"],
+    [['entity', 'debug', 'c-1', '--from', '0'], 'not the number of an event'],
+    [['entity', 'debug', 'c-1', '--from', '3', '--to', '2'], '--to is before --from'],
+    [['entity', 'debug', 'c-1', '--from', '3', '--function', 'fn:1'], 'not a URL'],
     [['entity', 'pause', 'carts'], "missing required argument 'id'"],
     [['entity', 'pause', 'carts', ''], "argument 'id'. It is empty"],
     [['entity', 'pause', 'carts', 'c', '--wait', 'long'], 'not a number of seconds'],

@@ -107,14 +107,21 @@ let fn: ReturnType<typeof scriptedFunction>;
 let entities: Entities;
 let decided: string[];
 let rejected: { readonly payload: string; readonly code: string }[];
+/** Their sentences, in the same order. */
+let refusals: string[];
 /** Entities whose state the journal was asked for, in order. */
 let loaded: string[];
 const shard = { isReady: () => true, publish: () => undefined };
 
-function create(maxStreams = 100, maxCommands = 100): void {
+function create(
+  maxStreams = 100,
+  maxCommands = 100,
+  given: Partial<ConstructorParameters<typeof Entities>[0]> = {},
+): void {
   fn = scriptedFunction();
   decided = [];
   rejected = [];
+  refusals = [];
   loaded = [];
   entities = new Entities({
     client: fn.client,
@@ -139,6 +146,7 @@ function create(maxStreams = 100, maxCommands = 100): void {
     onPublished: () => undefined,
     reject: (item: Item, error: StateferryError): Decision => {
       rejected.push({ payload: payloadOf(item), code: error.code });
+      refusals.push(error.message);
       return publishing([]);
     },
     onDecided: (item) => decided.push(payloadOf(item)),
@@ -148,6 +156,7 @@ function create(maxStreams = 100, maxCommands = 100): void {
     },
     findDuplicates: async (items) => items.map(() => false),
     signals: createSignals().signals,
+    ...given,
   });
 }
 
@@ -224,6 +233,47 @@ describe('the commands of one entity', () => {
     await settle();
     expect(loaded).toEqual(['a', 'b', 'a']);
     expect(fn.sent.at(-1)).toBe('2');
+  });
+});
+
+describe('an entity whose first events retention has removed', () => {
+  const LEDGERS: Component = { ...CARTS, kind: 'event-sourced', entityType: 'ledgers' } as Component;
+  const ADD = { name: 'Add', component: LEDGERS } as Method;
+  const createWith = (ignoreSnapshots: boolean) =>
+    create(100, 100, {
+      ignoreSnapshots,
+      dialect: { value: protocol, eventSourced: protocol } as Dialect,
+      store: {
+        heads: async (keys) =>
+          keys.map(({ entityId }) => ({
+            seq: 9,
+            snapshot: { seq: 9, payload: { typeUrl: 'text', value: Buffer.from('state') } },
+            voidThrough: 0,
+            ...(entityId === 'cut' && { removedThrough: 7 }),
+          })),
+        tails: async (wanted) => wanted.map(() => []),
+        values: async () => [],
+      },
+    });
+
+  it('is refused where the SDK starts from no snapshot, with what is to be done, and others are loaded', async () => {
+    createWith(true);
+    dispatch('cut', '1', ADD);
+    dispatch('whole', '2', ADD);
+    await settle();
+    expect(rejected).toEqual([{ payload: '1', code: 'ENTITY_UNREADABLE' }]);
+    expect(refusals).toEqual([
+      `the function's SDK starts from no snapshot, and retention has removed the events of ledgers "cut" up to 7: it needs a function whose SDK does.`,
+    ]);
+    expect(fn.sent).toEqual(['2']);
+  });
+
+  it('is loaded where the SDK starts from its snapshot', async () => {
+    createWith(false);
+    dispatch('cut', '1', ADD);
+    await settle();
+    expect(rejected).toEqual([]);
+    expect(fn.sent).toEqual(['1']);
   });
 });
 
