@@ -26,11 +26,6 @@ export class MessageReader {
     this.#take = take;
   }
 
-  /** Whether a message has begun that has not ended. */
-  get isWithin(): boolean {
-    return this.#rest !== undefined;
-  }
-
   /**
    * Hands over the messages that end in `piece`, each a copy.
    * @throws GrpcError for a message that is too large, or compressed (nobody said that we take those).

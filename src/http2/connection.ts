@@ -92,7 +92,7 @@ export interface ConnectionEvents {
 /**
  * Speaks HTTP/2 over a connected socket. Made for thousands of streams with small messages, which is how entities are called:
  * what is written within one turn of the event loop, on whatever streams, leaves in one piece, and a message costs no object but
- * its own bytes. What node:http2 and grpc-js do for each message was a third of the engine's time (docs/architecture.md).
+ * its own bytes. What grpc-js and node:http2 do for each message was half of the engine's time (bench/README.md).
  */
 export function createClientConnection(socket: Socket, events: ConnectionEvents): ClientConnection {
   const streams = new Map<number, Stream>();

@@ -18,6 +18,10 @@ async function clientOf(t: Scope, serve: Serve): Promise<{ client: FunctionClien
     stream.on('error', () => undefined);
     serve(stream, headers);
   });
+  return { client: await clientAt(t, server), server };
+}
+
+async function clientAt(t: Scope, server: net.Server): Promise<FunctionClient> {
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
   const client = createFunctionClient(new URL(`http://127.0.0.1:${(server.address() as net.AddressInfo).port}`));
@@ -25,7 +29,7 @@ async function clientOf(t: Scope, serve: Serve): Promise<{ client: FunctionClien
     client.close();
     server.close();
   });
-  return { client, server };
+  return client;
 }
 
 const GRPC = { ':status': 200, 'content-type': 'application/grpc' };
@@ -74,7 +78,7 @@ describe('a call', () => {
     expect(Buffer.concat(body)).toEqual(messageOf(Buffer.from('request')));
   });
 
-  it.each<[string, Serve, status, RegExp]>([
+  it.for<[string, Serve, status, RegExp]>([
     [
       'a status in trailers alone',
       (stream) =>
@@ -112,15 +116,10 @@ describe('a call', () => {
     ['a refusal', (stream) => stream.close(http2.constants.NGHTTP2_REFUSED_STREAM), status.UNAVAILABLE, /no more/],
     ['nothing', () => undefined, status.DEADLINE_EXCEEDED, /within 500 ms/],
     ['its end', (stream) => stream.session?.destroy(), status.UNAVAILABLE, /closed|reset|CANCEL/i],
-  ])('answered by %s fails', async (_, serve, code, details) => {
-    const endings: (() => Promise<void>)[] = [];
-    const { client } = await clientOf({ onTestFinished: (end) => void endings.push(end) } as Scope, serve);
-    try {
-      const error = await failing(client.unary('/a/b', Buffer.alloc(0), 500));
-      expect([status[error.code], error.details]).toEqual([status[code], expect.stringMatching(details)]);
-    } finally {
-      for (const end of endings) await end();
-    }
+  ])('answered by %s fails', async ([, serve, code, details], t) => {
+    const { client } = await clientOf(t, serve);
+    const error = await failing(client.unary('/a/b', Buffer.alloc(0), 500));
+    expect([status[error.code], error.details]).toEqual([status[code], expect.stringMatching(details)]);
   });
 
   it('that is cancelled tells so, once, and the function', async (t) => {
@@ -171,13 +170,7 @@ describe('where nobody is', () => {
       socket.on('error', () => undefined);
       socket.end('HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n');
     });
-    server.listen(0, '127.0.0.1');
-    await once(server, 'listening');
-    const client = createFunctionClient(new URL(`http://127.0.0.1:${(server.address() as net.AddressInfo).port}`));
-    t.onTestFinished(async () => {
-      client.close();
-      server.close();
-    });
+    const client = await clientAt(t, server);
     const error = await failing(client.unary('/a/b', Buffer.alloc(0), 5_000));
     expect([error.code, error.details]).toEqual([status.UNAVAILABLE, expect.stringMatching(/HTTP\/2/)]);
   });

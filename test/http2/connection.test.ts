@@ -93,13 +93,12 @@ function echo(stream: http2.ServerHttp2Stream): void {
 }
 
 describe('with another implementation', () => {
-  it.each([
+  it.for<[string, http2.Settings]>([
     ['its defaults', {}],
     ['a small window', { initialWindowSize: 1_000 }],
     ['large frames and windows', { initialWindowSize: 8_000_000, maxFrameSize: 1_000_000 }],
-  ])('all that is sent comes back, in order, with headers and trailers: %s', async (_, settings) => {
-    await using scope = disposable();
-    const { open } = await connectTo(scope, realServer(settings, echo));
+  ])('all that is sent comes back, in order, with headers and trailers: %s', async ([, settings], t) => {
+    const { open } = await connectTo(t, realServer(settings, echo));
     const sent = [0, 1, 17, 5_000, 100_000, 1_500_000].map((length, i) => Buffer.alloc(length, 65 + i));
     const streams = Array.from({ length: 5 }, open);
     for (const bytes of sent) for (const { stream } of streams) stream.write(Buffer.from('head'), bytes);
@@ -113,11 +112,10 @@ describe('with another implementation', () => {
     }
   });
 
-  it('tells that something waits, and when it has gone', async () => {
-    await using scope = disposable();
+  it('tells that something waits, and when it has gone', async (t) => {
     let arrived: http2.ServerHttp2Stream | undefined;
     const { open } = await connectTo(
-      scope,
+      t,
       realServer({}, (stream) => {
         arrived = stream;
       }),
@@ -133,11 +131,10 @@ describe('with another implementation', () => {
     expect(stream.waiting).toBe(0);
   });
 
-  it('a stream that is paused holds its sender back, and nobody else', async () => {
-    await using scope = disposable();
+  it('a stream that is paused holds its sender back, and nobody else', async (t) => {
     const total = 4_000_000;
     const { open } = await connectTo(
-      scope,
+      t,
       realServer({}, (stream) => {
         stream.respond({ ':status': 200 });
         stream.end(Buffer.alloc(total));
@@ -155,11 +152,10 @@ describe('with another implementation', () => {
     expect(slow.seen.bytes.length).toBe(total);
   });
 
-  it('opens no more streams at once than the peer wants', async () => {
-    await using scope = disposable();
+  it('opens no more streams at once than the peer wants', async (t) => {
     const held: http2.ServerHttp2Stream[] = [];
     const { open } = await connectTo(
-      scope,
+      t,
       realServer({ maxConcurrentStreams: 2 }, (stream) => {
         held.push(stream);
       }),
@@ -173,11 +169,10 @@ describe('with another implementation', () => {
     await eventually('all have ended', () => streams.every(({ seen }) => seen.end?.kind === 'ended'));
   });
 
-  it('a stream that is reset ends, the others go on', async () => {
-    await using scope = disposable();
+  it('a stream that is reset ends, the others go on', async (t) => {
     const held: http2.ServerHttp2Stream[] = [];
     const { open } = await connectTo(
-      scope,
+      t,
       realServer({}, (stream) => {
         held.push(stream);
         echo(stream);
@@ -199,11 +194,10 @@ describe('with another implementation', () => {
     expect(two.seen.end).toBeUndefined();
   });
 
-  it('when it goes away, streams that it took end as they would, and new ones are refused', async () => {
-    await using scope = disposable();
+  it('when it goes away, streams that it took end as they would, and new ones are refused', async (t) => {
     const held: http2.ServerHttp2Stream[] = [];
     const { connection, closed, open } = await connectTo(
-      scope,
+      t,
       realServer({}, (stream) => {
         held.push(stream);
         echo(stream);
@@ -222,15 +216,14 @@ describe('with another implementation', () => {
     expect(closed).toHaveLength(1);
   });
 
-  it('when it dies, every stream is told', async () => {
-    await using scope = disposable();
+  it('when it dies, every stream is told', async (t) => {
     const held: http2.ServerHttp2Stream[] = [];
     const server = realServer({ maxConcurrentStreams: 2 }, (stream) => {
       held.push(stream);
     });
     const sockets: net.Socket[] = [];
     server.on('connection', (socket) => sockets.push(socket));
-    const { closed, open } = await connectTo(scope, server);
+    const { closed, open } = await connectTo(t, server);
     const streams = [open(), open(), open()];
     await eventually('they are there', () => held.length === 2);
     sockets[0]?.destroy();
@@ -240,8 +233,7 @@ describe('with another implementation', () => {
   });
 });
 
-it('what is written while the window is negative waits, an empty message too', async () => {
-  await using scope = disposable();
+it('what is written while the window is negative waits, an empty message too', async (t) => {
   const frames: Buffer[] = [];
   let peer: net.Socket | undefined;
   const server = net.createServer((socket) => {
@@ -250,7 +242,7 @@ it('what is written while the window is negative waits, an empty message too', a
     socket.on('data', (chunk) => frames.push(chunk));
     socket.write(settingsFrame([]));
   });
-  const { connection, open } = await connectTo(scope, server);
+  const { connection, open } = await connectTo(t, server);
   const { stream, seen } = open();
   stream.write(NO_HEAD, Buffer.alloc(10_000));
   const dataBytes = () => Buffer.concat(frames).length;
@@ -279,7 +271,7 @@ describe('a peer that breaks the protocol', () => {
     });
   }
 
-  it.each([
+  it.for<[string, Buffer, RegExp]>([
     ['a frame that is too large', Buffer.of(0xff, 0xff, 0xff, 0, 0, 0, 0, 0, 1), /and 16384 are allowed/],
     ['a header block that is none', frame(FRAME.headers, FLAG.endHeaders, 1, Buffer.of(0xff)), /ends too early/],
     ['a push', frame(FRAME.pushPromise, 0, 1, Buffer.alloc(4)), /a push/],
@@ -292,9 +284,8 @@ describe('a peer that breaks the protocol', () => {
       /does not end/,
     ],
     ['a continuation of nothing', frame(FRAME.continuation, FLAG.endHeaders, 1, Buffer.of(0x88)), /of no header block/],
-  ])('by %s is left, with the reason', async (_, said, reason) => {
-    await using scope = disposable();
-    const { closed, open } = await connectTo(scope, saying(said));
+  ])('by %s is left, with the reason', async ([, said, reason], t) => {
+    const { closed, open } = await connectTo(t, saying(said));
     const { seen, stream } = open();
     stream.write(NO_HEAD, Buffer.from('hello'));
     await eventually('it is told', () => seen.end !== undefined);
@@ -302,11 +293,10 @@ describe('a peer that breaks the protocol', () => {
     expect(closed).toHaveLength(1);
   });
 
-  it('takes what is padded, has a priority, or comes in pieces', async () => {
-    await using scope = disposable();
+  it('takes what is padded, has a priority, or comes in pieces', async (t) => {
     const status = Buffer.of(0x88);
     const { open } = await connectTo(
-      scope,
+      t,
       saying(
         frame(FRAME.headers, FLAG.padded | FLAG.priority, 1, Buffer.of(2, 0, 0, 0, 0, 9, ...status, 0, 0)),
         frame(FRAME.continuation, FLAG.endHeaders, 1, encodeHeaders([['x-more', 'there']])),
@@ -330,14 +320,3 @@ describe('a peer that breaks the protocol', () => {
     ]);
   });
 });
-
-/** A scope that ends with the block it is declared in. */
-function disposable(): Scope & AsyncDisposable {
-  const endings: (() => unknown)[] = [];
-  return {
-    onTestFinished: (ending: () => unknown) => void endings.push(ending),
-    async [Symbol.asyncDispose]() {
-      for (const ending of endings.reverse()) await ending();
-    },
-  } as Scope & AsyncDisposable;
-}

@@ -2,29 +2,26 @@ import { once } from 'node:events';
 import http2 from 'node:http2';
 import net from 'node:net';
 import { expect, it } from 'vitest';
+import { FLAG, FRAME, HEAD_BYTES, PREFACE, settingsFrame } from '../../src/http2/frames.ts';
 import { createHeaderDecoder, encodeHeaders, type Header } from '../../src/http2/hpack.ts';
-
-const FRAME_HEAD = 9;
-const HEADERS = 1;
 
 /** The header blocks that nghttp2, by way of Node.js, makes of these requests on one connection. */
 async function blocksOf(requests: readonly Record<string, string>[]): Promise<Buffer[]> {
   let received = Buffer.alloc(0);
   const blocks: Buffer[] = [];
   const server = net.createServer((socket) => {
-    socket.write(Buffer.of(0, 0, 0, 4, 0, 0, 0, 0, 0));
+    socket.write(settingsFrame([]));
     socket.on('error', () => undefined);
     socket.on('data', (chunk) => {
       received = Buffer.concat([received, chunk]);
-      for (let at = 24; at + FRAME_HEAD <= received.length; ) {
+      for (let at = PREFACE.length; at + HEAD_BYTES <= received.length; ) {
         const length = received.readUIntBE(at, 3);
-        if (at + FRAME_HEAD + length > received.length) return;
-        if (received[at + 3] === HEADERS && (received[at + 4] ?? 0) & 1) {
+        if (at + HEAD_BYTES + length > received.length) return;
+        if (received[at + 3] === FRAME.headers && (received[at + 4] ?? 0) & FLAG.endStream) {
           const id = received.readUInt32BE(at + 5);
-          const pad = 0;
-          blocks[(id - 1) / 2] = received.subarray(at + FRAME_HEAD + pad, at + FRAME_HEAD + length);
+          blocks[(id - 1) / 2] = received.subarray(at + HEAD_BYTES, at + HEAD_BYTES + length);
         }
-        at += FRAME_HEAD + length;
+        at += HEAD_BYTES + length;
       }
       if (blocks.filter(Boolean).length === requests.length) server.emit('all');
     });
@@ -56,14 +53,13 @@ it('decodes what another implementation encoded, with Huffman codes and its dyna
   expect(decoded).toEqual(requests.map((headers) => expect.objectContaining(headers)));
 });
 
-it('decodes what it encodes, which another implementation decodes', async () => {
+it('decodes what it encodes', () => {
   const headers: Header[] = [
     [':method', 'POST'],
     [':path', `/${'long'.repeat(100)}`],
     ['te', 'trailers'],
-    ['x-bytes', 'ä'],
   ];
-  expect(createHeaderDecoder().decode(encodeHeaders(headers.slice(0, 3)))).toEqual(headers.slice(0, 3));
+  expect(createHeaderDecoder().decode(encodeHeaders(headers))).toEqual(headers);
 });
 
 it.each([
