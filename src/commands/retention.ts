@@ -81,7 +81,6 @@ function stoppedLine(gone: readonly Gone[]): string {
 }
 
 /** What is counted when the signal is aborted is cancelled. */
-
 async function forecast(
   pool: Journal['pool'],
   generation: number,
