@@ -66,6 +66,9 @@ export async function promote(options: PromoteOptions, signal: AbortSignal): Pro
   try {
     const found = await findGeneration(pool, name);
     if (found.state === 'live') throw refused(`generation "${name}" serves already.`);
+    if (found.state === 'copying') {
+      throw refused(`generation "${name}" does not have all of the state yet that it begins with.`);
+    }
     if (found.options.components !== undefined) {
       throw refused(
         `generation "${name}" was given the commands of some components alone: the others would begin empty.`,

@@ -146,6 +146,8 @@ export type ReprocessRequest =
       readonly mode: 'isolated' | 'cascade';
       /** Milliseconds since the epoch. */
       readonly from: number | 'beginning';
+      /** Entities begin with the state that those of the live generation had there; else they are empty. */
+      readonly state: 'live' | undefined;
       readonly components: readonly string[] | undefined;
       /** Absent: as fast as it goes. */
       readonly perSecond: number | undefined;

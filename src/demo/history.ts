@@ -67,6 +67,7 @@ export async function showHistory(
       functionUrl: next.url,
       mode: 'cascade',
       from: 'beginning',
+      state: undefined,
       components: undefined,
       perSecond: undefined,
       follow: false,

@@ -30,6 +30,7 @@ const request = generation
       // What every entity is given, and in which order, is what the topics have; else the checker had nothing to hold it against.
       mode: 'isolated',
       from: 'beginning',
+      state: undefined,
       components: undefined,
       perSecond: undefined,
       follow: false,

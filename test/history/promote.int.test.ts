@@ -49,6 +49,7 @@ async function make(
     functionUrl: `http://${version.url}`,
     mode: 'cascade',
     from: 'beginning',
+    state: undefined,
     components,
     perSecond: undefined,
     follow: false,

@@ -216,6 +216,7 @@ it('and with those of `history`, its history is made anew, beside it', async (t)
       functionUrl: undefined,
       mode: 'isolated',
       from: 'beginning',
+      state: undefined,
       components: undefined,
       perSecond: undefined,
       follow: false,

@@ -94,7 +94,9 @@ export async function createOffice(
   const commands = `${name}-commands`;
 
   async function isAtRest(): Promise<boolean> {
-    const shards = await query<{ shard: number; applied: Record<string, string> }>('select shard, applied from shard');
+    const shards = await query<{ shard: number; applied: Record<string, string> }>(
+      'select shard, applied from shard where generation = (select live_generation from deployment)',
+    );
     const groups = await withAdmin((admin) => admin.fetchOffsets({ groupId: name }));
     const committed = (topic: string, shard: number) =>
       groups.find((group) => group.topic === topic)?.partitions.find(({ partition }) => partition === shard)?.offset;
