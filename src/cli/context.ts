@@ -193,6 +193,8 @@ export interface PromoteRequest {
   readonly name: string;
   /** How long input may wait for it. */
   readonly holdMs: number;
+  /** Topic for what differs of its outputs of the past; undefined: they are not published. */
+  readonly emitTo: string | undefined;
 }
 
 /** What is done with a journal and a folder; absolute. */

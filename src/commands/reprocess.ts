@@ -1,6 +1,7 @@
 import type { Io, ReprocessRequest } from '../cli/context.ts';
 import { formatTable } from '../cli/table.ts';
 import type { Config } from '../config/config.ts';
+import { dropEmissionGroup, emissionGroup } from '../emit-differences.ts';
 import { StateferryError } from '../errors.ts';
 import { startPlaces } from '../history/start.ts';
 import { readReach } from '../journal/chunks.ts';
@@ -243,6 +244,7 @@ async function discard(config: Config, name: string, { pool, generation: live }:
     // Its offsets would count for another generation of that name.
     const group = generationGroup(config.deployment.name, name);
     if ((await admin.listGroups()).groups.some(({ groupId }) => groupId === group)) await admin.deleteGroups([group]);
+    await dropEmissionGroup(admin, emissionGroup(config.deployment.name, name));
   } finally {
     await admin.disconnect();
   }

@@ -227,13 +227,17 @@ async function addSourceOutputs(
         for (const one of records) {
           const { record, place } = topicRecord(one);
           const item = outputItem(record, { topic, commandTopic: topics.commands, place }, surroundings);
-          if (item !== undefined && isCompared(item, topic, topics) && isGiven(item.commandId, range))
+          if (item !== undefined && isCompared(item, topic, topics) && isGivenTo(item, range))
             await table.add('source', item);
           if (++count % FETCH_ROWS === 0) progress('outputs on the topics', count);
         }
       }
     }
   }
+}
+
+function isGivenTo({ commandId, group }: Item, range: Range): boolean {
+  return isGiven({ commandId, isCommand: group === 'commands' }, range);
 }
 
 /** Answers are gone soon, and a stray is no output of its command. */

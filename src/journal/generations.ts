@@ -169,6 +169,8 @@ const TABLES = [
   'value',
   'deletion',
   'outbox',
+  'held_output',
+  'emission',
   'chunk',
   'input',
   'removed',

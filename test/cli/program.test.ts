@@ -241,6 +241,15 @@ describe('reprocess', () => {
   });
 });
 
+describe('promote', () => {
+  test('is told where to publish what differs', async () => {
+    const request = async (...argv: string[]) => (await cli(['promote', 'g2', ...argv], { env: STORES })).calls[0]?.[2];
+    expect(await request('--hold', '5')).toEqual({ name: 'g2', holdMs: 5_000, emitTo: undefined });
+    expect(await request('--emit-differences', 'again')).toMatchObject({ name: 'g2', emitTo: 'again' });
+    expect(await cli(['promote', 'g2', '--emit-differences'], { env: STORES })).toMatchObject({ code: 2, calls: [] });
+  });
+});
+
 describe('schemas', () => {
   test('checks or pushes, without a broker or a database', async () => {
     expect((await cli(['schemas', 'check', '--json'], { env: {} })).calls[0]?.[2]).toEqual({ json: true, push: false });

@@ -2,7 +2,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import pg from 'pg';
-import { describe, expect, inject, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import type { ReprocessRequest } from '../../src/cli/context.ts';
 import { judge } from '../../src/commands/diff.ts';
 import { reprocess } from '../../src/commands/reprocess.ts';
@@ -16,7 +16,7 @@ import { endOffsets, produce, withAdmin } from '../support/kafka.ts';
 import { eventually } from '../support/processes.ts';
 import { fileScope, type Scope } from '../support/scope.ts';
 import { startRuntime } from '../support/start-runtime.ts';
-import { command, configOf, createOffice, faultsOf, type Office, workOn } from '../verify/office.ts';
+import { command, configOf, createOffice, envOf, faultsOf, type Office, workOn } from '../verify/office.ts';
 
 const file = fileScope();
 const fn = await startFunction(file, { source: 'trouble' });
@@ -85,19 +85,6 @@ async function contentsOf(office: Office, generation: number) {
        from value where generation = $1 order by entity_type, entity_id`,
       [generation],
     ),
-  };
-}
-
-/** What configures the command line for the deployment. */
-function envOf(office: Office): Record<string, string> {
-  const config = configOf(office.config);
-  return {
-    KAFKA_BROKERS: inject('brokers').join(','),
-    DATABASE_URL: config.postgres.url,
-    FUNCTION_URL: config.function.url,
-    STATEFERRY_DEPLOYMENT_NAME: config.deployment.name,
-    STATEFERRY_TOPICS_SUBSCRIPTIONS: JSON.stringify(office.config['topics.subscriptions']),
-    STATEFERRY_TOPICS_DESTINATIONS: JSON.stringify(office.config['topics.destinations']),
   };
 }
 
@@ -256,7 +243,14 @@ describe('a generation that begins in the middle, with the state of then', () =>
     expect(report.counts.events.same).toBeLessThan(live.events.length / 2);
 
     await promote(
-      { config: configOf(office.config), name: 'g2', holdMs: 30_000, log: quiet, onStep: () => undefined },
+      {
+        config: configOf(office.config),
+        name: 'g2',
+        holdMs: 30_000,
+        emitTo: undefined,
+        log: quiet,
+        onStep: () => undefined,
+      },
       new AbortController().signal,
     );
     await more('b9');

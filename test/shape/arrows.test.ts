@@ -43,6 +43,7 @@ const ARROWS: Readonly<Record<string, readonly string[]>> = {
     'journal',
     'model',
     'deployment-plan.ts',
+    'emit-differences.ts',
     'function-link.ts',
     'kafka-connection.ts',
     'least-privilege.ts',

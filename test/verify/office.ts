@@ -139,6 +139,19 @@ export function configOf(assumed: Assumed): Config {
   return loadConfig({ argvFlags: {}, env: {}, cwd: '/', readFile: () => undefined, assumed }).config;
 }
 
+/** What configures the command line for the deployment. */
+export function envOf({ config: assumed }: Office): Record<string, string> {
+  const config = configOf(assumed);
+  return {
+    KAFKA_BROKERS: inject('brokers').join(','),
+    DATABASE_URL: config.postgres.url,
+    FUNCTION_URL: config.function.url,
+    STATEFERRY_DEPLOYMENT_NAME: config.deployment.name,
+    STATEFERRY_TOPICS_SUBSCRIPTIONS: JSON.stringify(assumed['topics.subscriptions']),
+    STATEFERRY_TOPICS_DESTINATIONS: JSON.stringify(assumed['topics.destinations']),
+  };
+}
+
 /** A command for one of the services, as JSON. */
 export function command(method: string, key: string, fields: object, partition?: number): Message {
   return {
