@@ -159,6 +159,7 @@ export async function promote(options: PromoteOptions, signal: AbortSignal): Pro
         }
         maker = startMaker(options);
       }
+      await dropHeld(pool, to);
       throw refused(
         `the generations did not stand still within ${options.holdMs} ms: a process of the deployment does not answer, or entities go on sending each other commands. The old one serves on.`,
       );
