@@ -1,14 +1,12 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import kafkajs, { type Kafka, type KafkaMessage } from 'kafkajs';
 import { type Cluster, clusterOf } from './cluster.ts';
+import { EARLIEST, type FetchBroker, READ_COMMITTED, READ_UNCOMMITTED } from './fetch-api.ts';
 import { toInputRecord } from './input-record.ts';
 import type { RecordBatch } from './read-ahead.ts';
 
 const { KafkaJSOffsetOutOfRange } = kafkajs;
 
-const READ_UNCOMMITTED = 0;
-const READ_COMMITTED = 1;
-const EARLIEST = '-2';
 /** Of all partitions in one answer; Kafka's default of `fetch.max.bytes` is five times this. */
 const MAX_BYTES = 10 * 1024 * 1024;
 /** Failures of one broker in a row before the fetcher gives up, and the pauses between them. */
@@ -46,23 +44,7 @@ interface FetchedPartition {
   readonly messages: readonly (KafkaMessage & { readonly isControlRecord: boolean })[];
 }
 
-interface Broker {
-  fetch(request: {
-    isolationLevel: number;
-    maxWaitTime: number;
-    minBytes: number;
-    maxBytes: number;
-    topics: readonly {
-      topic: string;
-      partitions: readonly { partition: number; fetchOffset: string; maxBytes: number }[];
-    }[];
-  }): Promise<{ responses: readonly { topicName: string; partitions: readonly FetchedPartition[] }[] }>;
-  listOffsets(request: {
-    isolationLevel: number;
-    topics: readonly { topic: string; partitions: readonly { partition: number; timestamp: string }[] }[];
-  }): Promise<{ responses: readonly { partitions: readonly { offset: string }[] }[] }>;
-  disconnect(): Promise<void>;
-}
+type Broker = FetchBroker<FetchedPartition>;
 
 /**
  * Reads partitions as a read_committed consumer does, over connections of its own and apart from any consumer group: a
