@@ -4,7 +4,6 @@ import type { DiffRequest, Io } from '../cli/context.ts';
 import { type Config, internalTopics } from '../config/config.ts';
 import { planDeployment } from '../deployment-plan.ts';
 import { messageOf, StateferryError } from '../errors.ts';
-import { createFunctionClient } from '../functions/client.ts';
 import type { Discovered } from '../functions/discovery.ts';
 import { diff as compare } from '../history/diff.ts';
 import { diffPage } from '../history/diff-page.ts';
@@ -12,14 +11,13 @@ import type { DiffReport } from '../history/difference.ts';
 import { createPayloadReader } from '../inspect/payloads.ts';
 import { readFunctionVersions } from '../journal/function-versions.ts';
 import { findGeneration } from '../journal/generations.ts';
-import { readFunctionFiles } from '../named-files.ts';
 import { maskSecrets } from '../observe/mask.ts';
 import { generationCommands } from '../reprocess.ts';
 import { registerCodecs } from '../topics/codecs.ts';
 import { partitionCounts } from '../topics/ensure.ts';
 import { openPartitionLogs } from '../topics/partition-log.ts';
 import { writing } from '../writing.ts';
-import { discoverOnce } from './ask-function.ts';
+import { discoveredAt } from './ask-function.ts';
 import { formatDiff } from './diff-text.ts';
 import { quietKafka } from './quiet-kafka.ts';
 import { reachable } from './reachable.ts';
@@ -110,14 +108,5 @@ export async function judge(
     });
   } finally {
     for (const close of closing.reverse()) await close();
-  }
-}
-
-async function discoveredAt(config: Config): Promise<Discovered> {
-  const client = createFunctionClient(new URL(config.function.url), readFunctionFiles(config));
-  try {
-    return await discoverOnce(client, config);
-  } finally {
-    client.close();
   }
 }

@@ -16,6 +16,7 @@ import { createLog } from '../observe/log.ts';
 import { generationCommands, generationGroup, reprocess as makeGeneration } from '../reprocess.ts';
 import { registerCodecs } from '../topics/codecs.ts';
 import { openPartitionLogs } from '../topics/partition-log.ts';
+import { discoveredAt } from './ask-function.ts';
 import { quietKafka } from './quiet-kafka.ts';
 import { createSteps } from './verify-steps.ts';
 import { type Journal, withJournal } from './with-journal.ts';
@@ -26,9 +27,11 @@ const PAUSED = 1;
 export async function reprocess(config: Config, request: ReprocessRequest, io: Io): Promise<number> {
   switch (request.kind) {
     case 'start':
+      await ask(config, request.functionUrl);
       await withJournal(config, (journal) => start(config, request, journal));
       return make(config, request, io);
     case 'run':
+      await ask(config, (await withJournal(config, ({ pool }) => findGeneration(pool, request.name))).functionUrl);
       return make(config, request, io);
     case 'list':
       return withJournal(config, (journal) => list(request, journal, io));
@@ -37,6 +40,11 @@ export async function reprocess(config: Config, request: ReprocessRequest, io: I
     case 'discard':
       return withJournal(config, (journal) => discard(config, request.name, journal, io));
   }
+}
+
+/** A function that is not there, or none at all, is told at once: later it is waited for. */
+async function ask(config: Config, functionUrl: string | undefined): Promise<void> {
+  await discoveredAt({ ...config, function: { ...config.function, url: functionUrl ?? config.function.url } });
 }
 
 async function start(
