@@ -19,6 +19,7 @@ import { createLog } from '../observe/log.ts';
 import { generationCommands, generationGroup, reprocess as makeGeneration } from '../reprocess.ts';
 import { registerCodecs } from '../topics/codecs.ts';
 import { openPartitionLogs } from '../topics/partition-log.ts';
+import { discoveredAt } from './ask-function.ts';
 import { createProgress } from './inspect/progress.ts';
 import { quietKafka } from './quiet-kafka.ts';
 import { createSteps } from './verify-steps.ts';
@@ -30,10 +31,12 @@ const PAUSED = 1;
 export async function reprocess(config: Config, request: ReprocessRequest, io: Io): Promise<number> {
   switch (request.kind) {
     case 'start':
+      await ask(config, request.functionUrl);
       if (await withJournal(config, (journal) => start(config, request, journal, io))) return make(config, request, io);
       io.out.write(`Generation ${request.name} does not have all of its state yet. The same command goes on.\n`);
       return PAUSED;
     case 'run':
+      await ask(config, (await withJournal(config, ({ pool }) => findGeneration(pool, request.name))).functionUrl);
       return make(config, request, io);
     case 'list':
       return withJournal(config, (journal) => list(request, journal, io));
@@ -45,6 +48,11 @@ export async function reprocess(config: Config, request: ReprocessRequest, io: I
 }
 
 type StartRequest = Extract<ReprocessRequest, { kind: 'start' }>;
+
+/** A function that is not there, or none at all, is told at once: later it is waited for. */
+async function ask(config: Config, functionUrl: string | undefined): Promise<void> {
+  await discoveredAt({ ...config, function: { ...config.function, url: functionUrl ?? config.function.url } });
+}
 
 /** Makes the generation, with the state that it begins with. False: it was stopped before it had all of that. */
 async function start(

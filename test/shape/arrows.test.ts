@@ -66,6 +66,7 @@ const EVERYBODY = new Set([
   'package-path.ts',
   'paced.ts',
   'secure.ts',
+  'writing.ts',
   'server-tls.ts',
   'version.ts',
 ]);
