@@ -242,6 +242,26 @@ describe('inputs and outputs', () => {
     expect(await chunksOf('outbox')).toEqual([7, 8, 9, 10, 11, 12]);
   });
 
+  it('changes of values go by age and by size, and the present ones stay', async () => {
+    await pool.query(`
+      insert into value (generation, entity_type, entity_id, revision, shard, epoch, type_url, payload, command_id, chunk)
+        values (1, 'boxes', 'b', 12, 0, 1, 't', 'now', 'in/0/11', 12);
+      insert into value_revision (generation, entity_type, entity_id, revision, shard, chunk, type_url, payload, command_id)
+        select 1, 'boxes', 'b', n, 0, n, case when n % 2 = 0 then 't' end, case when n % 2 = 0 then decode(repeat('dd', 20), 'hex') end, 'in/0/' || n
+        from generate_series(1, 12) n;
+    `);
+    const rules: Rules = [{ what: 'values', maxBytesPerShard: 50 }];
+    expect((await forecast(rules)).forecasts).toEqual([
+      { kind: 'values', entityType: '', removable: { rows: 8, bytes: 80 }, heldBack: [] },
+    ]);
+    expect((await apply(rules)).removed).toEqual({ values: 8 });
+    const kept = await pool.query<{ revision: number }>('select revision from value_revision order by 1');
+    expect(kept.rows.map(({ revision }) => revision)).toEqual([9, 10, 11, 12]);
+    expect((await apply([{ what: 'values', maxAgeMs: DAY }])).removed).toEqual({ values: 2 });
+    expect((await pool.query('select revision from value')).rows).toEqual([{ revision: 12 }]);
+    expect((await forecast(rules)).removed).toMatchObject([{ kind: 'values', rows: 10, through: 10 }]);
+  });
+
   it('inputs wait for the generation that is to be promoted again, from where it stands', async () => {
     await pool.query(
       `insert into generation (generation, name, source, mode, state, options) values (2, 'g2', 1, 'cascade', 'retired', '{}')`,
