@@ -318,6 +318,10 @@ describe('what cannot be done is said, and nothing is made', () => {
     await expect(make(office, 'g2')).rejects.toThrow(
       `offsets 0 to ${end - 1n} of "${office.topics.ledgers}" partition 0`,
     );
+    await office.query(
+      "insert into removed values (1, 0, 'inputs', '', 5, 5, 100), (1, 0, 'events', 'ledgers', 5, 5, 100)",
+    );
+    await expect(make(office, 'g2')).rejects.toThrow('(journal.retention has removed those of shard 0 up to chunk 5)');
     expect((await act(office, { kind: 'list', json: false })).said).toContain('no generation but the first');
 
     const keeping = await history(t, 2, { 'journal.keepInputs': true });
