@@ -39,6 +39,8 @@ const PARTITIONS = 6;
 const READY_WITHIN_MS = 120_000;
 /** After everything is healed, all that was sent must be done in this time, and something all the time. */
 const SETTLES_WITHIN_MS = 600_000;
+/** A reader of all that is there gets more of it within this. */
+const READS_WITHIN_MS = 60_000;
 /** Between two looks at all that was read, so many times as long as one took. */
 const REST = 5;
 const SILENT_FOR_MS = 90_000;
@@ -439,12 +441,11 @@ async function rest(at: {
   const history = { ...known, sent: at.sent };
   if (!at.settled) return { ...history, seen: [...reader.records], cuts: reader.cuts };
   const ends = await endsOf(direct, at.all);
-  const passed = (who: Reader) => [...ends].every(([partition, end]) => who.position(partition) >= end);
-  await until(20_000, () => passed(reader), 'the reader has read everything to its end').catch(() => undefined);
+  await untilRead(reader, ends);
   const second = await startReader({ brokers: direct, topics: at.all, binary: topics.commands, cuts: false });
   let final: SeenRecord[];
   try {
-    await until(40_000, () => passed(second), 'a second reader has read everything to its end').catch(() => undefined);
+    await untilRead(second, ends);
     final = [...second.records];
   } finally {
     await second.stop();
@@ -463,6 +464,21 @@ async function rest(at: {
       ]),
     ),
   };
+}
+
+/** Waits until a reader has come to these ends, for as long as it comes nearer. */
+async function untilRead(reader: Reader, ends: ReadonlyMap<string, bigint>): Promise<void> {
+  let read = -1;
+  let since = performance.now();
+  while (![...ends].every(([partition, end]) => reader.position(partition) >= end)) {
+    if (reader.records.length > read) {
+      read = reader.records.length;
+      since = performance.now();
+    } else if (performance.now() - since > READS_WITHIN_MS) {
+      throw new Error(`a reader stood still after ${read} records, and there are more`);
+    }
+    await delay(100);
+  }
 }
 
 async function until(withinMs: number, holds: () => boolean | Promise<boolean>, what: string): Promise<void> {
