@@ -243,8 +243,12 @@ function describeFunction({ up, serviceName, dialect, components }: Status['func
 /** What a person has to deal with, a line for each. */
 function describeHalts(shards: Status['shards']): string[] {
   const lines: string[] = [];
-  for (const { shard, halt, pausedEntities } of shards) {
+  for (const { shard, halt, pausedEntities, schemaAwaitedSince } of shards) {
     if (halt !== null) lines.push(`Shard ${shard} is halted before ${describeHalt(halt)}\n`);
+    if (schemaAwaitedSince !== null) {
+      const since = new Date(schemaAwaitedSince).toISOString();
+      lines.push(`Shard ${shard} has waited since ${since} for the schema registry to tell the schema of a record\n`);
+    }
     if (pausedEntities > 0)
       lines.push(`Shard ${shard} has ${pausedEntities} paused entities (stateferry entity list)\n`);
   }

@@ -1,6 +1,7 @@
 import http from 'node:http';
 import https from 'node:https';
 import { messageOf, StateferryError } from '../errors.ts';
+import type { RegistryAsked, RegistryOutcome, RegistryRequest } from '../model/registry-asked.ts';
 import type { LoadedSchema, SchemaReference, SchemaText, SchemaType } from './schema.ts';
 
 /** In PEM: whom to trust, and what to show. */
@@ -62,25 +63,37 @@ interface Answer {
   readonly body: Readonly<Record<string, unknown>>;
 }
 
-export function createRegistryClient(address: RegistryAddress): RegistryClient {
+/** @param onAsked hears of each request to each address */
+export function createRegistryClient(
+  address: RegistryAddress,
+  onAsked: (asked: RegistryAsked) => void = () => undefined,
+): RegistryClient {
   const plain = new http.Agent({ keepAlive: true });
   const secure = new https.Agent({ keepAlive: true, ...address.tls });
   let first = 0;
 
   /** Asks the one that answered last, then the others. */
-  async function call(method: 'GET' | 'POST', path: string, body?: object): Promise<Answer> {
+  async function call(what: RegistryRequest, path: string, body?: object): Promise<Answer> {
     const { urls } = address;
     const failures: string[] = [];
     for (let turn = 0; turn < urls.length; turn += 1) {
       const at = (first + turn) % urls.length;
       const url = urls[at] as string;
+      const started = performance.now();
+      let outcome: RegistryOutcome = 'failed';
       try {
-        const answer = await ask(url, method, path, body);
+        const answer = await ask(url, body === undefined ? 'GET' : 'POST', path, body);
+        outcome = outcomeOf(answer.status);
         first = at;
         return answer;
       } catch (error) {
-        if (error instanceof StateferryError) throw error;
+        if (error instanceof StateferryError) {
+          outcome = 'denied';
+          throw error;
+        }
         failures.push(`${url}: ${messageOf(error)}`);
+      } finally {
+        onAsked({ request: what, outcome, ms: performance.now() - started });
       }
     }
     throw new StateferryError('REGISTRY_UNAVAILABLE', `the schema registry does not answer (${failures.join('; ')})`);
@@ -149,8 +162,8 @@ export function createRegistryClient(address: RegistryAddress): RegistryClient {
     });
   }
 
-  async function found(path: string): Promise<Answer['body'] | undefined> {
-    const { status, body } = await call('GET', path);
+  async function found(what: 'schema' | 'version', path: string): Promise<Answer['body'] | undefined> {
+    const { status, body } = await call(what, path);
     if (status === 200) return body;
     if (status === 404) return undefined;
     throw new StateferryError(
@@ -167,7 +180,7 @@ export function createRegistryClient(address: RegistryAddress): RegistryClient {
       for (const { name, subject, version } of references) {
         if (seen.has(name)) continue;
         seen.add(name);
-        const imported = await found(`/subjects/${encodeURIComponent(subject)}/versions/${version}`);
+        const imported = await found('version', `/subjects/${encodeURIComponent(subject)}/versions/${version}`);
         if (imported === undefined) {
           throw new StateferryError(
             'REGISTRY_UNAVAILABLE',
@@ -186,24 +199,24 @@ export function createRegistryClient(address: RegistryAddress): RegistryClient {
   const subjectPath = (subject: string) => `/subjects/${encodeURIComponent(subject)}`;
   return {
     async schema(id) {
-      const body = await found(`/schemas/ids/${id}`);
+      const body = await found('schema', `/schemas/ids/${id}`);
       return body && load(id, body);
     },
     async version(subject, wanted) {
-      const body = await found(`${subjectPath(subject)}/versions/${wanted}`);
+      const body = await found('version', `${subjectPath(subject)}/versions/${wanted}`);
       if (body === undefined) return undefined;
       return { ...(await load(Number(body.id), body)), version: Number(body.version) };
     },
     async incompatibilities(subject, schema) {
       const path = `/compatibility${subjectPath(subject)}/versions/latest?verbose=true`;
-      const { status, body } = await call('POST', path, requestOf(schema));
+      const { status, body } = await call('compatibility', path, requestOf(schema));
       if (status === 404 || body.is_compatible === true) return [];
       const { messages } = body;
       if (Array.isArray(messages) && messages.length > 0) return messages.map(String);
       return [String(body.message ?? body.reason ?? 'the registry says that it is not compatible, and not why')];
     },
     async register(subject, schema) {
-      const { status, body } = await call('POST', `${subjectPath(subject)}/versions`, requestOf(schema));
+      const { status, body } = await call('register', `${subjectPath(subject)}/versions`, requestOf(schema));
       if (status === 200) return Number(body.id);
       throw new StateferryError(
         'SCHEMA_MISFIT',
@@ -215,6 +228,12 @@ export function createRegistryClient(address: RegistryAddress): RegistryClient {
       secure.destroy();
     },
   };
+}
+
+/** Of an answer of the registry's own. */
+function outcomeOf(status: number): RegistryOutcome {
+  if (status === 200) return 'ok';
+  return status === 404 ? 'unknown' : 'refused';
 }
 
 function requestOf({ type, text, references }: SchemaText): object {

@@ -114,12 +114,13 @@ test('names what a person has to deal with: halted shards, and why, and shards w
   };
   const shards = [
     { ...first, state: 'halted', halt },
-    { ...second, pausedEntities: 2 },
+    { ...second, pausedEntities: 2, schemaAwaitedSince: 1_700_000_000_000 },
   ] as Status['shards'];
   const port = await processWith({ ...aStatus(), shards });
   const { out } = await status(['--url', `http://127.0.0.1:${port}`]);
   expect(out).toContain(
     'Shard 0 is halted before cart-commands/0/90 for shop.Cart/Add: FUNCTION_FAILED, no stock\n' +
+      'Shard 12 has waited since 2023-11-14T22:13:20.000Z for the schema registry to tell the schema of a record\n' +
       'Shard 12 has 2 paused entities (stateferry entity list)\n',
   );
 });

@@ -1,6 +1,7 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { expect, it } from 'vitest';
+import type { RegistryAsked } from '../../src/model/registry-asked.ts';
 import { createRegistryClient, type RegistryAddress } from '../../src/registry/client.ts';
 import type { Scope } from '../support/scope.ts';
 
@@ -26,16 +27,11 @@ async function serve(t: Scope, answers: Readonly<Record<string, Answer | undefin
   return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/api`, asked };
 }
 
-function clientOf(t: Scope, given: Partial<RegistryAddress>) {
-  const client = createRegistryClient({
-    urls: [],
-    user: '',
-    password: '',
-    token: '',
-    tls: {},
-    timeoutMs: 2_000,
-    ...given,
-  });
+function clientOf(t: Scope, given: Partial<RegistryAddress>, asked: RegistryAsked[] = []) {
+  const client = createRegistryClient(
+    { urls: [], user: '', password: '', token: '', tls: {}, timeoutMs: 2_000, ...given },
+    (one) => asked.push(one),
+  );
   t.onTestFinished(async () => client.close());
   return client;
 }
@@ -119,4 +115,31 @@ it('tells why a schema is not compatible, and that a subject without versions ta
     code: 'SCHEMA_MISFIT',
     message: expect.stringContaining('incompatible'),
   });
+});
+
+it('tells of each request to each address, with what came of it and how long that took', async (t) => {
+  const { url } = await serve(t, {
+    'GET /api/schemas/ids/1': [200, AVRO],
+    'GET /api/schemas/ids/9': [403, {}],
+    'GET /api/subjects/s/versions/latest': [404, { error_code: 40401 }],
+    'POST /api/compatibility/subjects/s/versions/latest?verbose=true': [422, { error_code: 42201 }],
+    'POST /api/subjects/s/versions': [409, { error_code: 409 }],
+  });
+  const asked: RegistryAsked[] = [];
+  const client = clientOf(t, { urls: ['http://127.0.0.1:1', url] }, asked);
+  const schema = { type: 'AVRO', text: '"string"', references: [] } as const;
+  await client.schema(1);
+  await client.schema(9).catch(() => undefined);
+  await client.version('s', 'latest');
+  await client.incompatibilities('s', schema);
+  await client.register('s', schema).catch(() => undefined);
+  expect(asked.map(({ request, outcome }) => `${request} ${outcome}`)).toEqual([
+    'schema failed',
+    'schema ok',
+    'schema denied',
+    'version unknown',
+    'compatibility refused',
+    'register refused',
+  ]);
+  expect(asked.every(({ ms }) => ms > 0 && ms < 60_000)).toBe(true);
 });

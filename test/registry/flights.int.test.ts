@@ -139,8 +139,17 @@ it('an Avro topic feeds a function that knows protobuf alone, and Avro comes out
   await send(legacy, middle.slice(250));
   await runtime.logged('Waiting for the schema registry');
   expect(follower.of(deadLetters)).toEqual([]);
+  const waiting = () => runtime.status().shards.filter(({ schemaAwaitedSince }) => schemaAwaitedSince !== null).length;
+  expect(waiting()).toBeGreaterThan(0);
+  const { host, port } = await runtime.logged('Metrics, health and status are served');
+  const scraped = await (await fetch(`http://${host}:${port}/metrics`)).text();
+  expect(scraped).toMatch(/^stateferry_schema_waiting_shards [1-4]$/m);
+  expect(scraped).toMatch(/^stateferry_schema_waits_total [1-9]/m);
+  expect(scraped).toMatch(/^stateferry_registry_duration_seconds_count\{request="version",outcome="ok"\} [1-9]/m);
+  expect(scraped).toMatch(/^stateferry_registry_duration_seconds_count\{request="schema",outcome="failed"\} [1-9]/m);
   registry.kill('SIGCONT');
   await eventually('what waited is out', () => follower.of(statuses).length === 1_000);
+  expect(waiting()).toBe(0);
 
   // What nobody can read is a dead letter each; what comes after it is not.
   const unfit = await register(UNFIT, 'elsewhere');
