@@ -96,13 +96,16 @@ function wayOf({ format, schemas }: OutputRoute): string {
   return `${format} by ${subject ?? strategy}${version === undefined ? '' : `, version ${version}`}`;
 }
 
-/** A client of the registry that the configuration names; `onAsked` as for `createRegistryClient`. */
+/**
+ * A client of the registry that the configuration names; `onAsked` as for `createRegistryClient`, `log` hears of files that cannot be
+ * used any more.
+ */
 export function registryClient(
   config: Pick<Config, 'registry'>,
-  onAsked?: (asked: RegistryAsked) => void,
+  { onAsked, log }: Partial<Pick<OpenSchemasOptions, 'onAsked' | 'log'>> = {},
 ): RegistryClient {
   const { urls, timeoutMs } = config.registry;
-  return createRegistryClient({ urls, timeoutMs, ...readRegistryFiles(config) }, onAsked);
+  return createRegistryClient({ urls, timeoutMs, ...readRegistryFiles(config, log) }, onAsked);
 }
 
 export interface OpenSchemasOptions {
@@ -111,7 +114,7 @@ export interface OpenSchemasOptions {
   /** Ends the waiting, and closes the connections. */
   readonly signal: AbortSignal;
   /** As for `createRegistryClient`. */
-  readonly onAsked?: (asked: RegistryAsked) => void;
+  readonly onAsked?: ((asked: RegistryAsked) => void) | undefined;
 }
 
 /**
@@ -125,7 +128,7 @@ export async function openSchemas(
   { log, persist, signal, onAsked }: OpenSchemasOptions,
 ): Promise<Schemas | undefined> {
   if (plan.inputs.length + plan.outputs.length === 0) return undefined;
-  const client = registryClient(config, onAsked);
+  const client = registryClient(config, { onAsked, log });
   signal.addEventListener('abort', () => client.close(), { once: true });
   const readers = createReaders(plan.reads);
   const { reports, writers } = await persist(() =>

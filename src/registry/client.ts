@@ -2,23 +2,18 @@ import http from 'node:http';
 import https from 'node:https';
 import { messageOf, StateferryError } from '../errors.ts';
 import type { RegistryAsked, RegistryOutcome, RegistryRequest } from '../model/registry-asked.ts';
+import { type ClientTls, type TlsOptions, tlsTrouble } from '../secure.ts';
 import type { LoadedSchema, SchemaReference, SchemaText, SchemaType } from './schema.ts';
 
-/** In PEM: whom to trust, and what to show. */
-export interface RegistryTls {
-  readonly ca?: string;
-  readonly cert?: string;
-  readonly key?: string;
-}
-
-/** How to be let in. */
+/** How to be let in. What are functions are asked for every request: the files behind them may have been written anew. */
 export interface RegistryAccess {
   /** Empty: none. */
   readonly user: string;
-  readonly password: string;
+  readonly password: () => string;
   /** For `Authorization: Bearer`; empty: none. */
-  readonly token: string;
-  readonly tls: RegistryTls;
+  readonly token: () => string;
+  /** Of URLs that begin with https; undefined: as Node.js does it by itself. */
+  readonly tls: ClientTls | undefined;
 }
 
 /** Where a registry is. */
@@ -51,6 +46,11 @@ export interface RegistryClient {
   close(): void;
 }
 
+const TLS_OPTIONS: TlsOptions = {
+  caFile: 'registry.tls.caFile',
+  client: 'registry.tls.certificateFile and registry.tls.keyFile',
+  without: 'begin its URL in registry.urls with http',
+};
 const CONTENT_TYPE = 'application/vnd.schemaregistry.v1+json';
 /** No schema is larger; an answer that is comes from somebody else. */
 const MAX_ANSWER_BYTES = 16 * 1024 * 1024;
@@ -69,7 +69,8 @@ export function createRegistryClient(
   onAsked: (asked: RegistryAsked) => void = () => undefined,
 ): RegistryClient {
   const plain = new http.Agent({ keepAlive: true });
-  const secure = new https.Agent({ keepAlive: true, ...address.tls });
+  // It keeps connections apart by the secrets that they were made with: new ones make new connections.
+  const secure = new https.Agent({ keepAlive: true });
   let first = 0;
 
   /** Asks the one that answered last, then the others. */
@@ -130,20 +131,28 @@ export function createRegistryClient(
   function request(url: URL, method: string, body: string | undefined): Promise<{ status: number; text: string }> {
     return new Promise((resolve, reject) => {
       const isSecure = url.protocol === 'https:';
-      const { user, password, token } = address;
+      const { user } = address;
+      const token = address.token();
       const sent = (isSecure ? https : http).request(url, {
         method,
         agent: isSecure ? secure : plain,
+        ...(isSecure && address.tls?.()),
         signal: AbortSignal.timeout(address.timeoutMs),
         headers: {
           accept: `${CONTENT_TYPE}, application/json`,
           ...(body !== undefined && { 'content-type': CONTENT_TYPE, 'content-length': Buffer.byteLength(body) }),
           ...(token !== '' && { authorization: `Bearer ${token}` }),
-          ...(user !== '' && { authorization: `Basic ${Buffer.from(`${user}:${password}`).toString('base64')}` }),
+          ...(user !== '' && {
+            authorization: `Basic ${Buffer.from(`${user}:${address.password()}`).toString('base64')}`,
+          }),
         },
       });
       sent.on('error', (error) =>
-        reject(error.name === 'AbortError' ? new Error(`no answer within ${address.timeoutMs} ms`) : error),
+        reject(
+          error.name === 'AbortError'
+            ? new Error(`no answer within ${address.timeoutMs} ms`)
+            : new Error(tlsTrouble(error, TLS_OPTIONS) ?? messageOf(error), { cause: error }),
+        ),
       );
       sent.on('response', (response) => {
         const parts: Buffer[] = [];

@@ -29,7 +29,7 @@ async function serve(t: Scope, answers: Readonly<Record<string, Answer | undefin
 
 function clientOf(t: Scope, given: Partial<RegistryAddress>, asked: RegistryAsked[] = []) {
   const client = createRegistryClient(
-    { urls: [], user: '', password: '', token: '', tls: {}, timeoutMs: 2_000, ...given },
+    { urls: [], user: '', password: () => '', token: () => '', tls: undefined, timeoutMs: 2_000, ...given },
     (one) => asked.push(one),
   );
   t.onTestFinished(async () => client.close());
@@ -86,8 +86,8 @@ it('asks the next address where one does not answer, and that one first from the
 
 it('says who it is; one that is not let in is a matter of the configuration, told without its secret', async (t) => {
   const { url, asked } = await serve(t, { 'GET /api/schemas/ids/9': [401, { error_code: 40101 }] });
-  await clientOf(t, { urls: [url], user: 'me', password: 'pass word' }).schema(1);
-  const client = clientOf(t, { urls: [url], token: 'a-token' });
+  await clientOf(t, { urls: [url], user: 'me', password: () => 'pass word' }).schema(1);
+  const client = clientOf(t, { urls: [url], token: () => 'a-token' });
   await client.schema(1);
   expect(asked.map(({ authorization }) => authorization)).toEqual([
     `Basic ${Buffer.from('me:pass word').toString('base64')}`,

@@ -218,9 +218,9 @@ const item = shopType('Priced');
 const client = createRegistryClient({
   urls: ['http://127.0.0.1:1', registry.url],
   user: '',
-  password: '',
-  token: '',
-  tls: {},
+  password: () => '',
+  token: () => '',
+  tls: undefined,
   timeoutMs: 10_000,
 });
 file.onTestFinished(async () => client.close());
