@@ -2,7 +2,6 @@ import { writeFile } from 'node:fs/promises';
 import type { DiffRequest, Io } from '../cli/context.ts';
 import { type Config, internalTopics } from '../config/config.ts';
 import { planDeployment } from '../deployment-plan.ts';
-import { messageOf } from '../errors.ts';
 import { createFunctionClient } from '../functions/client.ts';
 import type { Discovered } from '../functions/discovery.ts';
 import { diff as compare } from '../history/diff.ts';
@@ -19,6 +18,7 @@ import { partitionCounts } from '../topics/ensure.ts';
 import { openPartitionLogs } from '../topics/partition-log.ts';
 import { discoverOnce } from './ask-function.ts';
 import { formatDiff } from './diff-text.ts';
+import { reasonOrRights } from './lacking-rights.ts';
 import { quietKafka } from './quiet-kafka.ts';
 import { reachable } from './reachable.ts';
 import { createSteps } from './verify-steps.ts';
@@ -32,7 +32,7 @@ export async function diff(config: Config, request: DiffRequest, io: Io): Promis
   try {
     report = await judge(config, request, io);
   } catch (error) {
-    const reason = io.signal.aborted ? 'stopped before the end' : maskSecrets(messageOf(error));
+    const reason = io.signal.aborted ? 'stopped before the end' : maskSecrets(reasonOrRights(error, 'history'));
     io.err.write(`stateferry: not compared: ${reason}\n`);
     return NOT_COMPARED;
   }

@@ -2,7 +2,6 @@ import pg from 'pg';
 import type { Io, VerifyCliOptions } from '../cli/context.ts';
 import type { Config } from '../config/config.ts';
 import { planDeployment } from '../deployment-plan.ts';
-import { messageOf } from '../errors.ts';
 import { createFunctionClient } from '../functions/client.ts';
 import { createPool } from '../journal/pool.ts';
 import { servingConfig } from '../live-generation.ts';
@@ -16,6 +15,7 @@ import { openPartitionLogs } from '../topics/partition-log.ts';
 import { formatReport } from '../verify/report.ts';
 import { type Report, type VerifyOptions, verify as verifyDeployment } from '../verify/verify.ts';
 import { discoverOnce, probeNamed } from './ask-function.ts';
+import { reasonOrRights } from './lacking-rights.ts';
 import { quietKafka } from './quiet-kafka.ts';
 import { reachable } from './reachable.ts';
 import { createSteps } from './verify-steps.ts';
@@ -44,7 +44,8 @@ export async function verify(config: Config, options: VerifyCliOptions, io: Io):
 }
 
 function reasonOf(error: unknown): string {
-  if (!(error instanceof pg.DatabaseError) || !OLDER_SCHEMA.has(error.code ?? '')) return messageOf(error);
+  if (!(error instanceof pg.DatabaseError) || !OLDER_SCHEMA.has(error.code ?? ''))
+    return reasonOrRights(error, 'verify');
   return `the journal is not of this version (${error.message}): start a process of this version on it first`;
 }
 
