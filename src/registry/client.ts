@@ -184,17 +184,17 @@ export function createRegistryClient(
   async function load(id: number, body: Answer['body']): Promise<LoadedSchema> {
     const schema = textOf(body);
     const imports: { name: string; text: string }[] = [];
+    const missing: SchemaReference[] = [];
     const seen = new Set<string>();
     const visit = async (references: readonly SchemaReference[]): Promise<void> => {
-      for (const { name, subject, version } of references) {
+      for (const reference of references) {
+        const { name, subject, version } = reference;
         if (seen.has(name)) continue;
         seen.add(name);
         const imported = await found('version', `/subjects/${encodeURIComponent(subject)}/versions/${version}`);
         if (imported === undefined) {
-          throw new StateferryError(
-            'REGISTRY_UNAVAILABLE',
-            `schema ${id} refers to version ${version} of the subject "${subject}", which the registry does not have`,
-          );
+          missing.push(reference);
+          continue;
         }
         const { references: further, text } = textOf(imported);
         await visit(further);
@@ -202,7 +202,7 @@ export function createRegistryClient(
       }
     };
     await visit(schema.references);
-    return { ...schema, id, imports };
+    return { ...schema, id, imports, missing };
   }
 
   const subjectPath = (subject: string) => `/subjects/${encodeURIComponent(subject)}`;

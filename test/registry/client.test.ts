@@ -62,12 +62,10 @@ it('what the registry itself does not know is told from what is no registry, or 
     'GET /api/schemas/ids/3': [404, { message: 'no such page' }],
     'GET /api/schemas/ids/4': [503, { error_code: 50301, message: 'no leader' }],
     'GET /api/schemas/ids/5': undefined,
-    'GET /api/schemas/ids/6': [200, { ...AVRO, references: [{ name: 'x', subject: 'gone', version: 1 }] }],
   });
   const client = clientOf(t, { urls: [url], timeoutMs: 10_000 });
   expect(await client.schema(1)).toBeUndefined();
-  for (const id of [2, 3, 4, 6])
-    await expect(client.schema(id)).rejects.toMatchObject({ code: 'REGISTRY_UNAVAILABLE' });
+  for (const id of [2, 3, 4]) await expect(client.schema(id)).rejects.toMatchObject({ code: 'REGISTRY_UNAVAILABLE' });
   const impatient = clientOf(t, { urls: [url], timeoutMs: 50 });
   await expect(impatient.schema(5)).rejects.toMatchObject({
     code: 'REGISTRY_UNAVAILABLE',
@@ -142,4 +140,18 @@ it('tells of each request to each address, with what came of it and how long tha
     'register refused',
   ]);
   expect(asked.every(({ ms }) => ms > 0 && ms < 60_000)).toBe(true);
+});
+
+it('what a schema refers to and the registry does not have comes with it, and what refers to it is there', async (t) => {
+  const gone = { name: 'x', subject: 'gone', version: 1 };
+  const there = { name: 'y', subject: 'there', version: 2 };
+  const { url } = await serve(t, {
+    'GET /api/schemas/ids/6': [200, { ...AVRO, references: [there] }],
+    'GET /api/subjects/there/versions/2': [200, { schema: 'Y', references: [gone] }],
+    'GET /api/subjects/gone/versions/1': [404, { error_code: 40401, message: 'Subject not found' }],
+  });
+  expect(await clientOf(t, { urls: [url] }).schema(6)).toMatchObject({
+    imports: [{ name: 'y', text: 'Y' }],
+    missing: [gone],
+  });
 });
