@@ -8,6 +8,8 @@ import { servingConfig } from '../live-generation.ts';
 import { readFunctionFiles } from '../named-files.ts';
 import { maskSecrets } from '../observe/mask.ts';
 import { postgresServer } from '../postgres-connection.ts';
+import { createFramedValues } from '../registry/framed-values.ts';
+import { planSchemas, registryClient } from '../schemas.ts';
 import { registerCodecs } from '../topics/codecs.ts';
 import { missingTopics, partitionCounts } from '../topics/ensure.ts';
 import { compactedTopics } from '../topics/limits.ts';
@@ -83,6 +85,8 @@ export async function judge(
     closing.push(() => admin.disconnect());
     await reachable('POSTGRES_UNAVAILABLE', 'the journal cannot be read', () => pool.query('select 1 from deployment'));
 
+    const registry = registryClient(config);
+    closing.push(() => registry.close());
     const { routes, topics } = planDeployment(config, found.spec);
     const inputs = [...topics.inputs, topics.internal.commands];
     const outputs = [...new Set([...topics.outputs, ...Object.values(topics.internal)])];
@@ -110,6 +114,7 @@ export async function judge(
         ignoresSnapshots: found.spec.supportLibrary.includes('python-support'),
         deadlineMs: config.function.deadlineMs,
       },
+      framed: createFramedValues(registry, planSchemas(routes, found.descriptors).outputs),
       eventDestinations: new Map(
         [...routes.events].map(([entityType, list]) => [
           entityType,

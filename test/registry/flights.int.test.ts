@@ -4,6 +4,7 @@ import path from 'node:path';
 import { create, createFileRegistry, type DescMessage, fromBinary, toBinary } from '@bufbuild/protobuf';
 import { FileDescriptorSetSchema } from '@bufbuild/protobuf/wkt';
 import { SchemaRegistry, SchemaType } from '@kafkajs/confluent-schema-registry';
+import pg from 'pg';
 import { expect, inject, it } from 'vitest';
 import { runCli } from '../../src/cli/program.ts';
 import { schemas } from '../../src/commands/schemas.ts';
@@ -126,6 +127,8 @@ it('an Avro topic feeds a function that knows protobuf alone, and Avro comes out
     'registry.urls': [registry.url],
     'registry.timeoutMs': 1_000,
     'registry.register': true,
+    // So that most events are older than the outbox.
+    'journal.outboxRetentionChunks': 1,
     'topics.subscriptions': [{ topic: input, service: 'flights.AirportService', method: 'Record', format: 'registry' }],
     'topics.destinations': {
       replies: [
@@ -249,6 +252,22 @@ it('an Avro topic feeds a function that knows protobuf alone, and Avro comes out
   await runtime.stop();
   const verified = await judge(checked, { sample: 10, probes: [], shared: [] }, io as never);
   expect(formatFindings(verified)).toEqual([]);
+  const ofOutputs = verified.checks.find(({ check }) => check === 'outputs');
+  expect(ofOutputs?.counts).toMatchObject({ unread: 0, unrendered: 0 });
+  expect(ofOutputs?.counts.byEvents).toBeGreaterThan(sizeOf(expected.events) / 2);
+
+  // The oldest event is another one in the journal, of as many bytes.
+  const journal = new pg.Client({ connectionString: database });
+  await journal.connect();
+  const { rowCount } = await journal.query(
+    `update stateferry.event set payload = set_byte(payload, 2, get_byte(payload, 2) + 1)
+     where (shard, shard_seq) = (select shard, shard_seq from stateferry.event where type_url like '%FlightRecorded' order by shard, shard_seq limit 1)`,
+  );
+  await journal.end();
+  expect(rowCount).toBe(1);
+  const damaged = await judge(checked, { sample: 0, probes: [], shared: [] }, io as never);
+  expect(formatFindings(damaged).join('\n')).toMatch(/an output is not what the journal has.*other bytes of event/s);
+  expect(damaged.checks.flatMap(({ findings }) => findings)).toHaveLength(1);
 });
 
 const item = shopType('Priced');
