@@ -65,16 +65,19 @@ function initOf({ signal, token }: Ask): RequestInit {
   };
 }
 
-/** @throws StateferryError CONFIG_INVALID for a file that cannot be read. */
+/** @throws StateferryError CONFIG_INVALID for a file that cannot be read, or is empty. */
 function tokenOf({ token, tokenFile }: Config['http']): string | undefined {
   if (token !== '' || tokenFile === '') return token || undefined;
+  let text: string;
   try {
-    return readFileSync(tokenFile, 'utf8').trim();
+    text = readFileSync(tokenFile, 'utf8').trim();
   } catch (error) {
     throw configInvalid([
       `http.tokenFile: found no file that can be read (${messageOf(error)}), expected the path of one`,
     ]);
   }
+  if (text === '') throw configInvalid([`http.tokenFile: found ${tokenFile} empty, expected a token in it`]);
+  return text;
 }
 
 /** How the process that listens as configured is reached from this machine. */
