@@ -3,8 +3,8 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { type EngineProcess, ownsShards } from './engine-process.ts';
 import type { Scene } from './scene.ts';
 
-/** What comes to a process beside the one that stays. */
-export const EVENTS = ['join', 'leave', 'kill'] as const;
+/** What comes to a process beside the one that stays; `calm`: nothing, which every pause is to be held against. */
+export const EVENTS = ['calm', 'join', 'leave', 'kill'] as const;
 export type Event = (typeof EVENTS)[number];
 
 /** After the event is over, so long is still watched: a pause may begin with it. */
@@ -98,6 +98,7 @@ export async function measurePauses(options: {
     (await engine.status())?.shards.map(({ shard }) => shard) ?? [];
 
   for (let round = 1; round <= repetitions; round++) {
+    await around('calm', async () => []);
     for (const ending of ['leave', 'kill'] as const) {
       say(`pauses, ${round} of ${repetitions}, ${ending}`);
       let other: EngineProcess | undefined;

@@ -143,13 +143,13 @@ function table(options: ScaleOutOptions, { pauses, recoveries, problems }: Resul
       .filter((pause) => pause.event === event)
       .map(({ moved, kept, tookMs, load }) => [
         event,
-        number(Math.max(...moved)),
-        number(median(moved)),
+        moved.length === 0 ? '' : number(Math.max(...moved)),
+        moved.length === 0 ? '' : number(median(moved)),
         number(Math.max(...kept)),
         number(median(kept)),
         number(tookMs),
         number(load, 1),
-        number(targetOf(event, session)),
+        event === 'calm' ? '' : number(targetOf(event, session)),
       ]),
   );
   const head = [

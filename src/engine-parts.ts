@@ -259,6 +259,7 @@ export function engineParts(surroundings: Surroundings): EngineOptions {
         rebalanceTimeoutMs: config.kafka.rebalanceTimeoutMs,
         fetchMaxWaitMs: config.kafka.fetchMaxWaitMs,
         fetchMaxBytesPartition: config.kafka.fetchMaxBytesPerPartition,
+        log: scoped(log, 'topics'),
         ...handlers,
       }),
     signals,

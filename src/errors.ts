@@ -22,6 +22,7 @@ export const ERRORS = {
   JOURNAL_DENIED: 'stop',
   JOURNAL_UNREADABLE: 'stop',
   ARCHIVE_DAMAGED: 'stop',
+  FILE_UNWRITABLE: 'stop',
   HISTORY_GAP: 'stop',
   SCHEMA_MISFIT: 'stop',
   FUNCTION_UNAVAILABLE: 'retry',

@@ -29,11 +29,13 @@ export const JOURNAL_TABLES = [
   'dead_letter',
   'deletion',
   'deployment',
+  'emission',
   'entity_control',
   'event',
   'feed',
   'function_version',
   'generation',
+  'held_output',
   'idempotency_key',
   'input',
   'message_type',
@@ -97,7 +99,7 @@ export function rightsOf(config: Config, { topics }: DeploymentPlan, role: strin
     },
     {
       purpose: 'history',
-      why: '`reprocess`, `diff`, `promote` and, besides Write on the topic of its --to, `replay`; and processes that serve a generation made by them',
+      why: '`reprocess`, `diff`, `promote` and `replay`, the latter two besides Write on the topic of --emit-differences or --to; and processes that serve a generation made by them',
       kafka: [
         ...published,
         right('topic', 'prefixed', `${name}.`, ['Read', 'Write', 'Create', 'Delete', 'DescribeConfigs']),

@@ -22,6 +22,7 @@ import { topics } from './commands/topics.ts';
 import { verify } from './commands/verify.ts';
 import { demo } from './demo/demo.ts';
 import { version } from './version.ts';
+import { writeTrouble } from './writing.ts';
 
 /** npm passes Ctrl-C on to a process that the terminal has told already: that is one wish, not two. */
 const SAME_WISH_MS = 500;
@@ -41,7 +42,9 @@ for (const stream of [process.stdout, process.stderr]) {
   stream.on('error', (error: NodeJS.ErrnoException) => {
     // The reader has gone, as `| head` does: nobody is left to tell.
     if (error.code === 'EPIPE') process.exit(0);
-    throw error;
+    const sentence = writeTrouble('The output', error);
+    if (sentence === undefined || stream === process.stderr) throw error;
+    process.stderr.write(`stateferry: ${sentence}\n`, () => process.exit(1));
   });
 }
 

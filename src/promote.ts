@@ -1,12 +1,21 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Admin } from 'kafkajs';
 import { type Config, internalTopics } from './config/config.ts';
+import { checkTarget } from './emit-differences.ts';
 import { StateferryError } from './errors.ts';
 import { type RestOptions, restOf } from './history/at-rest.ts';
 import { readReach } from './journal/chunks.ts';
 import { findGeneration, readGenerations, setGenerationState } from './journal/generations.ts';
+import { dropHeld, holdOutputs, readEmission } from './journal/held-outputs.ts';
 import { createPool } from './journal/pool.ts';
-import { countPausedEntities, dropHeldOutputs, holdInput, releaseInput, switchGenerations } from './journal/switch.ts';
+import {
+  countPausedEntities,
+  dropHeldOutputs,
+  hasServed,
+  holdInput,
+  releaseInput,
+  switchGenerations,
+} from './journal/switch.ts';
 import { connectKafka } from './kafka-connection.ts';
 import type { Positions } from './model/record.ts';
 import type { Log } from './observe/log.ts';
@@ -26,6 +35,8 @@ const RENEW_MS = 2_000;
 export interface PromoteOptions {
   readonly config: Config;
   readonly name: string;
+  /** Topic for what differs of its outputs of the past (emit-differences.ts); undefined: nothing is kept of them. */
+  readonly emitTo: string | undefined;
   /** How long input may be held until both generations stand still, in ms. */
   readonly holdMs: number;
   readonly log: Log;
@@ -49,7 +60,7 @@ export interface Promotion {
  * serves on then.
  */
 export async function promote(options: PromoteOptions, signal: AbortSignal): Promise<Promotion> {
-  const { config, name, onStep } = options;
+  const { config, name, emitTo, onStep } = options;
   registerCodecs();
   const pool = createPool({
     ...postgresServer(config),
@@ -66,12 +77,24 @@ export async function promote(options: PromoteOptions, signal: AbortSignal): Pro
   try {
     const found = await findGeneration(pool, name);
     if (found.state === 'live') throw refused(`generation "${name}" serves already.`);
+    if (found.state === 'copying') {
+      throw refused(`generation "${name}" does not have all of the state yet that it begins with.`);
+    }
     if (found.options.components !== undefined) {
       throw refused(
         `generation "${name}" was given the commands of some components alone: the others would begin empty.`,
       );
     }
     const { generation: to, source: from, mode } = found;
+    if (emitTo !== undefined && (await hasServed(pool, to))) {
+      throw refused(
+        `generation "${name}" has served before: what it would have published since cannot be told from what it did publish. Promote it without --emit-differences.`,
+      );
+    }
+    const given = await readEmission(pool, from);
+    if (given !== undefined) {
+      onStep(`what was still to be published to ${given.topic} of the generation that serves is given up with it`);
+    }
     const paused = await countPausedEntities(pool, from);
     if (paused > 0) {
       throw refused(
@@ -82,6 +105,7 @@ export async function promote(options: PromoteOptions, signal: AbortSignal): Pro
     await setGenerationState(pool, to, ['retired'], 'paused');
     await admin.connect();
     closing.push(() => admin.disconnect());
+    if (emitTo !== undefined) await checkTarget(config, admin, pool, { generation: from, topic: emitTo });
     const deployment = config.deployment.name;
     const commands = internalTopics(config).commands;
     const madeCommands = generationCommands(deployment, name);
@@ -89,6 +113,8 @@ export async function promote(options: PromoteOptions, signal: AbortSignal): Pro
     onStep(`${name} is made of what it has not seen yet`);
     await Promise.race([maker.failed, untilClose(pool, from, to, signal)]);
     await Promise.race([maker.failed, untilThere(admin, madeCommands, signal)]);
+    if (emitTo === undefined) await dropHeld(pool, to);
+    else await holdOutputs(pool, to, await shardsOf(pool, to));
     const logs = await openPartitionLogs(kafka, [commands, madeCommands]);
     closing.push(() => logs.close());
     const at = { pool, admin, logs, signal };
@@ -123,14 +149,17 @@ export async function promote(options: PromoteOptions, signal: AbortSignal): Pro
           retiredUrl: config.function.url,
           rest,
           madeCommands,
+          emitTo,
         });
         if (switched) {
           const heldMs = performance.now() - began;
           await dropHeldOutputs(pool, to);
+          if (given !== undefined) await dropHeld(pool, from);
           return { heldMs, positions: rest, retired };
         }
         maker = startMaker(options);
       }
+      await dropHeld(pool, to);
       throw refused(
         `the generations did not stand still within ${options.holdMs} ms: a process of the deployment does not answer, or entities go on sending each other commands. The old one serves on.`,
       );
@@ -146,6 +175,10 @@ export async function promote(options: PromoteOptions, signal: AbortSignal): Pro
 
 function refused(sentence: string): StateferryError {
   return new StateferryError('OPERATION_REFUSED', sentence);
+}
+
+async function shardsOf(pool: PromotePool, generation: number): Promise<number[]> {
+  return (await readReach(pool, generation)).map(({ shard }) => shard);
 }
 
 /** Makes the generation, following its source, until it is stopped. */

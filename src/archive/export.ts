@@ -3,6 +3,7 @@ import { mkdir, open, readdir, readFile, rename, unlink } from 'node:fs/promises
 import path from 'node:path';
 import type pg from 'pg';
 import { messageOf, StateferryError } from '../errors.ts';
+import { writing } from '../writing.ts';
 import { FORMAT_VERSION, MANIFEST_FILE, type Manifest, UNFINISHED_FILE, Unfinished } from './manifest.ts';
 import type { FileTotals } from './read-blocks.ts';
 import { ARCHIVED_TABLES, type ArchivedTable, archivedTable, type Section } from './tables.ts';
@@ -63,8 +64,9 @@ export async function exportJournal(
 
 /** The plan of the export that the folder has, or a new one. */
 async function planOf(client: pg.ClientBase, folder: string, tell: Told): Promise<Unfinished> {
-  await mkdir(folder, { recursive: true });
-  const there = await readdir(folder);
+  await writing(folder, () => mkdir(folder, { recursive: true }));
+  // A draft alone is what a first attempt left that found no room.
+  const there = (await readdir(folder)).filter((name) => name !== draftOf(UNFINISHED_FILE));
   const fingerprint = await fingerprintOf(client);
   if (there.includes(MANIFEST_FILE)) {
     throw refused(`${folder} has a finished export already. Name an empty folder.`);
@@ -267,15 +269,21 @@ async function readSection(client: pg.ClientBase, section: Section, after: strin
 
 /** There whole or not at all. */
 async function writeWhole(folder: string, name: string, content: object): Promise<void> {
-  const draft = path.join(folder, `${name}.draft`);
-  const handle = await open(draft, 'w');
-  try {
-    await handle.writeFile(`${JSON.stringify(content, undefined, 2)}\n`);
-    await handle.sync();
-  } finally {
-    await handle.close();
-  }
-  await rename(draft, path.join(folder, name));
+  const file = path.join(folder, name);
+  await writing(file, async () => {
+    const handle = await open(draftOf(file), 'w');
+    try {
+      await handle.writeFile(`${JSON.stringify(content, undefined, 2)}\n`);
+      await handle.sync();
+    } finally {
+      await handle.close();
+    }
+    await rename(draftOf(file), file);
+  });
+}
+
+function draftOf(file: string): string {
+  return `${file}.draft`;
 }
 
 function refused(sentence: string): StateferryError {

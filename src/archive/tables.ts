@@ -39,6 +39,8 @@ export const ARCHIVED_TABLES: readonly ArchivedTable[] = [
   { name: 'chunk', key: CHUNK, fetch: MANY },
   { name: 'input', key: CHUNK, fetch: FEW },
   { name: 'outbox', key: CHUNK, fetch: FEW },
+  { name: 'emission', key: ['generation'], fetch: MANY },
+  { name: 'held_output', key: CHUNK, fetch: FEW },
   { name: 'event', key: ['entity_id', 'seq'], byType: true, fetch: MANY },
   { name: 'snapshot', key: ['entity_id'], byType: true, fetch: MANY },
   { name: 'value', key: ['entity_id'], byType: true, fetch: MANY },

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { type FileHandle, open } from 'node:fs/promises';
 import path from 'node:path';
+import { writing } from '../writing.ts';
 import { type Line, rowLine } from './block-lines.ts';
 import { type Block, type FileTotals, readBlocks } from './read-blocks.ts';
 import type { Section } from './tables.ts';
@@ -28,7 +29,7 @@ export interface BlockWriter {
  */
 export async function openBlocks(folder: string, name: string, id: string): Promise<BlockWriter | FileTotals> {
   const file = path.join(folder, name);
-  const handle = await open(file, 'a+');
+  const handle = await writing(file, () => open(file, 'a+'));
   try {
     let last: Block | undefined;
     let rows = 0;
@@ -48,7 +49,7 @@ export async function openBlocks(folder: string, name: string, id: string): Prom
       }
     }
     await handle.truncate(last?.end ?? 0);
-    return await writer(handle, { id, name, last, rows });
+    return await writer(handle, { id, file, name, last, rows });
   } catch (error) {
     await handle.close();
     throw error;
@@ -57,7 +58,13 @@ export async function openBlocks(folder: string, name: string, id: string): Prom
 
 async function writer(
   handle: FileHandle,
-  from: { readonly id: string; readonly name: string; readonly last: Block | undefined; readonly rows: number },
+  from: {
+    readonly id: string;
+    readonly file: string;
+    readonly name: string;
+    readonly last: Block | undefined;
+    readonly rows: number;
+  },
 ): Promise<BlockWriter> {
   const whole = createHash('sha256');
   let bytes = 0;
@@ -77,7 +84,7 @@ async function writer(
 
   const put = async (text: string): Promise<void> => {
     const data = Buffer.from(text);
-    await handle.appendFile(data);
+    await writing(from.file, () => handle.appendFile(data));
     whole.update(data);
     bytes += data.length;
   };
@@ -121,7 +128,7 @@ async function writer(
     async finish() {
       await cut();
       await put(say({ end: { blocks, rows: allRows } }));
-      await handle.sync();
+      await writing(from.file, () => handle.sync());
       await handle.close();
       return { bytes, blocks, rows: allRows, sha256: whole.digest('hex') };
     },

@@ -146,6 +146,8 @@ export type ReprocessRequest =
       readonly mode: 'isolated' | 'cascade';
       /** Milliseconds since the epoch. */
       readonly from: number | 'beginning';
+      /** Entities begin with the state that those of the live generation had there; else they are empty. */
+      readonly state: 'live' | undefined;
       readonly components: readonly string[] | undefined;
       /** Absent: as fast as it goes. */
       readonly perSecond: number | undefined;
@@ -191,6 +193,8 @@ export interface PromoteRequest {
   readonly name: string;
   /** How long input may wait for it. */
   readonly holdMs: number;
+  /** Topic for what differs of its outputs of the past; undefined: they are not published. */
+  readonly emitTo: string | undefined;
 }
 
 /** What is done with a journal and a folder; absolute. */

@@ -10,6 +10,7 @@ interface StartOptions {
   function?: string;
   mode: 'isolated' | 'cascade';
   from: number | 'beginning';
+  state?: 'live';
   component?: string[];
   rate?: number;
   follow?: true;
@@ -31,11 +32,15 @@ isolated: every entity gets the commands that history gave it, those from other 
   function would send now is compared, and goes nowhere. The same version must come to the same.
 cascade: only what came from outside is given (topics, doors); what entities send each other is made anew.
 
+With --state live, entities begin with the state that they had where it begins; without --from, that is as early as there is all of
+the input. It is for isolated generations.
+
 The function can tell by the metadata \`stateferry-generation\` that a command is of the past.
 
 Examples:
   $ stateferry reprocess start g2 --function http://127.0.0.1:8081
   $ stateferry reprocess start week --from 7d --component shop.CartService
+  $ stateferry reprocess start day --from 1d --state live
   $ stateferry reprocess run g2      one process more, or one again after it was killed or paused
   $ stateferry diff g2`,
     );
@@ -57,6 +62,12 @@ Examples:
       fromOf,
       'beginning',
     )
+    .addOption(
+      new Option(
+        '--state <state>',
+        'what entities begin with, where it begins later: live, what those of the live generation were there; default: they are empty',
+      ).choices(['live']),
+    )
     .option('--component <service>', 'give the commands of this service alone; repeat as needed', collect)
     .option('--rate <n>', 'input records a second of one process, at most', countOf)
     .option('--follow', FLAGS.follow);
@@ -71,6 +82,7 @@ Examples:
           functionUrl: given.function,
           mode: given.mode,
           from: given.from,
+          state: given.state,
           components: given.component,
           perSecond: given.rate,
           follow: given.follow === true,

@@ -1,9 +1,10 @@
 import type { Config } from '../config/config.ts';
 import { methodKey } from '../engine/routes.ts';
 import { messageOf, StateferryError } from '../errors.ts';
-import type { FunctionClient } from '../functions/client.ts';
+import { createFunctionClient, type FunctionClient } from '../functions/client.ts';
 import { type Discovered, discover } from '../functions/discovery.ts';
 import type { Method } from '../model/component.ts';
+import { readFunctionFiles } from '../named-files.ts';
 import { allDialects } from '../protocol/dialects.ts';
 import { version } from '../version.ts';
 
@@ -35,6 +36,16 @@ export async function discoverOnce(client: FunctionClient, config: Config): Prom
         'are replayed there: start it, or correct function.url.',
       { cause },
     );
+  }
+}
+
+/** What the function at `function.url` says of itself, as `discoverOnce` has it, over a connection of its own. */
+export async function discoveredAt(config: Config): Promise<Discovered> {
+  const client = createFunctionClient(new URL(config.function.url), readFunctionFiles(config));
+  try {
+    return await discoverOnce(client, config);
+  } finally {
+    client.close();
   }
 }
 

@@ -1,8 +1,9 @@
-import { writeFile } from 'node:fs/promises';
+import { access, constants, writeFile } from 'node:fs/promises';
+import path from 'node:path';
 import type { DiffRequest, Io } from '../cli/context.ts';
 import { type Config, internalTopics } from '../config/config.ts';
 import { planDeployment } from '../deployment-plan.ts';
-import { createFunctionClient } from '../functions/client.ts';
+import { StateferryError } from '../errors.ts';
 import type { Discovered } from '../functions/discovery.ts';
 import { diff as compare } from '../history/diff.ts';
 import { diffPage } from '../history/diff-page.ts';
@@ -10,13 +11,13 @@ import type { DiffReport } from '../history/difference.ts';
 import { createPayloadReader } from '../inspect/payloads.ts';
 import { readFunctionVersions } from '../journal/function-versions.ts';
 import { findGeneration } from '../journal/generations.ts';
-import { readFunctionFiles } from '../named-files.ts';
 import { maskSecrets } from '../observe/mask.ts';
 import { generationCommands } from '../reprocess.ts';
 import { registerCodecs } from '../topics/codecs.ts';
 import { partitionCounts } from '../topics/ensure.ts';
 import { openPartitionLogs } from '../topics/partition-log.ts';
-import { discoverOnce } from './ask-function.ts';
+import { writing } from '../writing.ts';
+import { discoveredAt } from './ask-function.ts';
 import { formatDiff } from './diff-text.ts';
 import { reasonOrRights } from './lacking-rights.ts';
 import { quietKafka } from './quiet-kafka.ts';
@@ -28,17 +29,20 @@ const NOT_COMPARED = 2;
 
 /** `stateferry diff`: 0 when nothing differs, 1 when something does, 2 when it could not be compared. */
 export async function diff(config: Config, request: DiffRequest, io: Io): Promise<number> {
-  let report: DiffReport;
+  const { html } = request;
   try {
-    report = await judge(config, request, io);
+    // Not only when all has been compared.
+    if (html !== undefined) await writing(html, () => access(path.dirname(html), constants.W_OK));
+    const report = await judge(config, request, io);
+    io.out.write(request.json ? `${JSON.stringify(report, null, 2)}\n` : formatDiff(report));
+    if (html !== undefined) await writing(html, () => writeFile(html, diffPage(report)));
+    return report.same ? 0 : 1;
   } catch (error) {
     const reason = io.signal.aborted ? 'stopped before the end' : maskSecrets(reasonOrRights(error, 'history'));
-    io.err.write(`stateferry: not compared: ${reason}\n`);
+    const file = error instanceof StateferryError && error.code === 'FILE_UNWRITABLE';
+    io.err.write(file ? `stateferry: ${reason}\n` : `stateferry: not compared: ${reason}\n`);
     return NOT_COMPARED;
   }
-  if (request.html !== undefined) await writeFile(request.html, diffPage(report));
-  io.out.write(request.json ? `${JSON.stringify(report, null, 2)}\n` : formatDiff(report));
-  return report.same ? 0 : 1;
 }
 
 /** Compares a generation with its source; `diff` without the printing. */
@@ -105,14 +109,5 @@ export async function judge(
     });
   } finally {
     for (const close of closing.reverse()) await close();
-  }
-}
-
-async function discoveredAt(config: Config): Promise<Discovered> {
-  const client = createFunctionClient(new URL(config.function.url), readFunctionFiles(config));
-  try {
-    return await discoverOnce(client, config);
-  } finally {
-    client.close();
   }
 }

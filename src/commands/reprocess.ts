@@ -1,9 +1,12 @@
 import type { Io, ReprocessRequest } from '../cli/context.ts';
 import { formatTable } from '../cli/table.ts';
 import type { Config } from '../config/config.ts';
+import { dropEmissionGroup, emissionGroup } from '../emit-differences.ts';
 import { StateferryError } from '../errors.ts';
-import { startPositions } from '../history/start.ts';
+import { startPlaces } from '../history/start.ts';
 import { readReach } from '../journal/chunks.ts';
+import { beginCopy, copyEvents } from '../journal/copied-state.ts';
+import { readFunctionVersions } from '../journal/function-versions.ts';
 import {
   createGeneration,
   findGeneration,
@@ -16,6 +19,8 @@ import { createLog } from '../observe/log.ts';
 import { generationCommands, generationGroup, reprocess as makeGeneration } from '../reprocess.ts';
 import { registerCodecs } from '../topics/codecs.ts';
 import { openPartitionLogs } from '../topics/partition-log.ts';
+import { discoveredAt } from './ask-function.ts';
+import { createProgress } from './inspect/progress.ts';
 import { quietKafka } from './quiet-kafka.ts';
 import { createSteps } from './verify-steps.ts';
 import { type Journal, withJournal } from './with-journal.ts';
@@ -26,9 +31,12 @@ const PAUSED = 1;
 export async function reprocess(config: Config, request: ReprocessRequest, io: Io): Promise<number> {
   switch (request.kind) {
     case 'start':
-      await withJournal(config, (journal) => start(config, request, journal));
-      return make(config, request, io);
+      await ask(config, request.functionUrl);
+      if (await withJournal(config, (journal) => start(config, request, journal, io))) return make(config, request, io);
+      io.out.write(`Generation ${request.name} does not have all of its state yet. The same command goes on.\n`);
+      return PAUSED;
     case 'run':
+      await ask(config, (await withJournal(config, ({ pool }) => findGeneration(pool, request.name))).functionUrl);
       return make(config, request, io);
     case 'list':
       return withJournal(config, (journal) => list(request, journal, io));
@@ -39,32 +47,115 @@ export async function reprocess(config: Config, request: ReprocessRequest, io: I
   }
 }
 
+type StartRequest = Extract<ReprocessRequest, { kind: 'start' }>;
+
+/** A function that is not there, or none at all, is told at once: later it is waited for. */
+async function ask(config: Config, functionUrl: string | undefined): Promise<void> {
+  await discoveredAt({ ...config, function: { ...config.function, url: functionUrl ?? config.function.url } });
+}
+
+/** Makes the generation, with the state that it begins with. False: it was stopped before it had all of that. */
 async function start(
   config: Config,
-  request: Extract<ReprocessRequest, { kind: 'start' }>,
+  request: StartRequest,
   { pool, generation: source }: Journal,
-): Promise<void> {
+  io: Io,
+): Promise<boolean> {
+  if (request.state !== undefined && request.mode !== 'isolated') {
+    throw new StateferryError(
+      'OPERATION_REFUSED',
+      'what entities had sent each other and was on its way where a generation begins cannot be made anew: --state live is for --mode isolated.',
+    );
+  }
+  const begun = (await readGenerations(pool)).find(({ name }) => name === request.name);
+  if (begun?.state === 'copying' && request.state === 'live') return goOnCopying(request, pool, begun, io);
   registerCodecs();
-  const { from, components, perSecond } = request;
+  const { name, mode, functionUrl, from, state, components, perSecond } = request;
   const topics = [...new Set((await readReach(pool, source)).flatMap(({ applied }) => Object.keys(applied)))];
   const logs = await openPartitionLogs(quietKafka(config), topics);
   try {
-    const starts = await startPositions(pool, logs, source, from === 'beginning' ? from : new Date(from));
-    await createGeneration(pool, {
-      name: request.name,
+    const wanted = {
+      name,
       source,
-      mode: request.mode,
-      functionUrl: request.functionUrl,
+      mode,
+      functionUrl,
       options: {
         from: from === 'beginning' ? from : new Date(from).toISOString(),
+        ...(state && { state }),
         ...(components && { components }),
         ...(perSecond !== undefined && { perSecond }),
       },
-      starts,
+    };
+    const at = from !== 'beginning' ? new Date(from) : state === undefined ? from : 'earliest';
+    const starts = await startPlaces(pool, logs, source, at);
+    if (state === undefined) {
+      const positions = new Map([...starts].map(([shard, place]) => [shard, place.positions]));
+      await createGeneration(pool, { ...wanted, state: 'running', starts: positions });
+      return true;
+    }
+    // Unless its own source begins with the state of another one.
+    const isWhole = (await readReach(pool, source)).every(
+      ({ shard, first }) => first !== 0 && starts.get(shard)?.chunk === 0,
+    );
+    if (isWhole) {
+      throw new StateferryError(
+        'OPERATION_REFUSED',
+        'the generation would begin where history does, and there no entity has a state: leave --state out, or say where it is to begin (--from).',
+      );
+    }
+    const entityTypes = components && (await entityTypesOf(pool, components));
+    return copying(io, async (onRows) => {
+      const made = await beginCopy(pool, { wanted, starts, entityTypes, onRows, signal: io.signal });
+      await copyEvents(pool, made, { onRows, signal: io.signal });
     });
   } finally {
     await logs.close();
   }
+}
+
+async function goOnCopying(request: StartRequest, pool: Journal['pool'], begun: Generation, io: Io): Promise<boolean> {
+  const asked = [request.mode, request.functionUrl, request.components?.join(), request.perSecond];
+  const { mode, functionUrl, options } = begun;
+  const had = [mode, functionUrl, options.components?.join(), options.perSecond];
+  if (asked.some((one, i) => one !== had[i])) {
+    throw new StateferryError(
+      'OPERATION_REFUSED',
+      `generation "${begun.name}" was begun with another --mode, --function, --component or --rate, and is not whole yet: give those again, or discard it (\`stateferry reprocess discard ${begun.name}\`).`,
+    );
+  }
+  io.err.write(
+    `Generation ${begun.name} was begun already, from ${options.from} on: it goes on with the copy of its state.\n`,
+  );
+  return copying(io, (onRows) => copyEvents(pool, begun, { onRows, signal: io.signal }));
+}
+
+/** Copies with a word about how far it is. False: it was stopped. */
+async function copying(
+  io: Io,
+  copy: (onRows: (what: string, rows: number) => void) => Promise<void>,
+): Promise<boolean> {
+  const progress = createProgress(io.err);
+  const sums = new Map<string, number>();
+  progress.now('waiting until retention is not at work');
+  try {
+    await copy((what, rows) => {
+      const sum = (sums.get(what) ?? 0) + rows;
+      sums.set(what, sum);
+      progress.now(`copying the state, ${sum.toLocaleString('en')} rows of ${what} so far`);
+    });
+    return true;
+  } catch (error) {
+    if (!io.signal.aborted) throw error;
+    return false;
+  } finally {
+    progress.end();
+  }
+}
+
+/** Entity types of services, of all versions of the function that there were. */
+async function entityTypesOf(pool: Journal['pool'], services: readonly string[]): Promise<string[]> {
+  const known = (await readFunctionVersions(pool)).flatMap(({ components }) => components);
+  return known.filter(({ service }) => services.includes(service)).map(({ entityType }) => entityType);
 }
 
 async function make(config: Config, request: { name: string; follow: boolean }, io: Io): Promise<number> {
@@ -161,6 +252,7 @@ async function discard(config: Config, name: string, { pool, generation: live }:
     // Its offsets would count for another generation of that name.
     const group = generationGroup(config.deployment.name, name);
     if ((await admin.listGroups()).groups.some(({ groupId }) => groupId === group)) await admin.deleteGroups([group]);
+    await dropEmissionGroup(admin, emissionGroup(config.deployment.name, name));
   } finally {
     await admin.disconnect();
   }

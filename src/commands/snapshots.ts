@@ -25,23 +25,51 @@ import { type Journal, withJournal } from './with-journal.ts';
 const NAMED = 50;
 const EVENTS_PAGE = 1_000;
 const LEFT_SOME = 1;
+const STOPPED = 1;
 
-/** `stateferry journal snapshots drop|rebuild`: 0 when all was done, 1 when some entities were left as they are. */
+/** `stateferry journal snapshots drop|rebuild`: 0 when all was done, 1 when some entities were left as they are, or it was stopped before. */
 export async function snapshots(config: Config, request: SnapshotsRequest, io: Io): Promise<number> {
   const progress = createProgress(io.err);
+  const left = createLeft(io);
+  const done: Done = { snapshots: 0 };
   try {
     return await withJournal(config, async (journal) => {
       const { pool, shards, generation: liveGeneration } = journal;
       const history = await openHistoryOf(config, pool, { shards, liveGeneration });
       const components = await componentsOf(history, request);
-      const left = createLeft(io);
-      if (request.kind === 'drop') await drop(journal, components, request, left, io, progress);
-      else await rebuild(await servingConfig(pool, config), history, journal, components, request, left, io, progress);
+      const work: Work = { journal, components, left, done, io, progress };
+      if (request.kind === 'drop') await drop(work, request);
+      else await rebuild(work, request, await servingConfig(pool, config), history);
       return left.end();
     });
+  } catch (error) {
+    if (error !== io.signal.reason) throw error;
+    left.end();
+    const count = done.snapshots.toLocaleString('en');
+    io.err.write(
+      request.kind === 'drop'
+        ? `Stopped: ${count} snapshots dropped. The same command goes on there.\n`
+        : `Stopped: ${count} snapshots made of events. They stay; the same command makes the rest.\n`,
+    );
+    return STOPPED;
   } finally {
     progress.end();
   }
+}
+
+/** Snapshots that were dropped or made so far. */
+interface Done {
+  snapshots: number;
+}
+
+/** What both work with. They throw the signal's reason when it is aborted. */
+interface Work {
+  readonly journal: Journal;
+  readonly components: readonly KnownComponent[];
+  readonly left: Left;
+  readonly done: Done;
+  readonly io: Io;
+  readonly progress: Progress;
 }
 
 /** @throws StateferryError OPERATION_REFUSED for what there is not, and for values, which have no snapshots. */
@@ -64,14 +92,9 @@ async function componentsOf(
 }
 
 async function drop(
-  { pool, generation }: Journal,
-  components: readonly KnownComponent[],
+  { journal: { pool, generation }, components, left, done, io, progress }: Work,
   { entityId }: SnapshotsRequest,
-  left: Left,
-  io: Io,
-  progress: Progress,
 ): Promise<void> {
-  let dropped = 0;
   for (const { entityType } of components) {
     for (let after: string | undefined = ''; after !== undefined; ) {
       io.signal.throwIfAborted();
@@ -81,8 +104,8 @@ async function drop(
         after,
         ...(entityId !== undefined && { entityId }),
       });
-      dropped += page.dropped;
-      progress.now(`dropping snapshots, ${dropped.toLocaleString('en')} so far`);
+      done.snapshots += page.dropped;
+      progress.now(`dropping snapshots, ${done.snapshots.toLocaleString('en')} so far`);
       for (const kept of page.kept) {
         left.add(
           { entityType, entityId: kept.entityId },
@@ -92,21 +115,17 @@ async function drop(
       after = page.last;
     }
   }
-  io.out.write(`${dropped.toLocaleString('en')} snapshots dropped: those entities are loaded from all their events.\n`);
+  const count = done.snapshots.toLocaleString('en');
+  io.out.write(`${count} snapshots dropped: those entities are loaded from all their events.\n`);
 }
 
 async function rebuild(
+  { journal: { pool, generation }, components, left, done, io, progress }: Work,
+  { entityId, minEvents }: SnapshotsRequest & { kind: 'rebuild' },
   config: Config,
   history: History,
-  { pool, generation }: Journal,
-  components: readonly KnownComponent[],
-  { entityId, minEvents }: SnapshotsRequest & { kind: 'rebuild' },
-  left: Left,
-  io: Io,
-  progress: Progress,
 ): Promise<void> {
   const client = createFunctionClient(new URL(config.function.url), readFunctionFiles(config));
-  let made = 0;
   let looked = 0;
   try {
     const state = await stateOf(config, client, components);
@@ -122,7 +141,7 @@ async function rebuild(
           io.signal.throwIfAborted();
           looked++;
           progress.now(
-            `${looked.toLocaleString('en')} entities looked at, ${made.toLocaleString('en')} snapshots made; at ${entityType}`,
+            `${looked.toLocaleString('en')} entities looked at, ${done.snapshots.toLocaleString('en')} snapshots made; at ${entityType}`,
           );
           const head = heads[i] as EntityHead;
           const events = head.seq - head.voidThrough;
@@ -136,7 +155,7 @@ async function rebuild(
             const stored = eventsOf(pool, generation, key, head);
             const payload = kind === 'replicated' ? await replicatedValue(stored) : await state(key, stored);
             const isPut = await putSnapshot(pool, generation, key, { seq: head.seq, payload });
-            if (isPut) made++;
+            if (isPut) done.snapshots++;
             else left.add(key, 'it got a newer snapshot meanwhile');
           } catch (error) {
             if (error instanceof StateferryError && error.fate !== 'reject') throw error;
@@ -149,7 +168,7 @@ async function rebuild(
   } finally {
     client.close();
   }
-  io.out.write(`${made.toLocaleString('en')} snapshots made of events.\n`);
+  io.out.write(`${done.snapshots.toLocaleString('en')} snapshots made of events.\n`);
 }
 
 /**

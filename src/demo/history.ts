@@ -67,6 +67,7 @@ export async function showHistory(
       functionUrl: next.url,
       mode: 'cascade',
       from: 'beginning',
+      state: undefined,
       components: undefined,
       perSecond: undefined,
       follow: false,
@@ -80,7 +81,7 @@ export async function showHistory(
 
   const log = createLog({ level: 'silent', format: 'json' });
   const serve = (name: string): Promise<Promotion> =>
-    promote({ config, name, holdMs: HOLD_MS, log, onStep: () => undefined }, signal);
+    promote({ config, name, emitTo: undefined, holdMs: HOLD_MS, log, onStep: () => undefined }, signal);
   const there = await serve('g2');
   progress.say(`Version 2 serves; input waited for ${Math.round(there.heldMs)} ms`);
   await reader.reached(TOPICS.statuses, reader.seen(TOPICS.statuses).length + SERVED, signal);

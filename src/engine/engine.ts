@@ -38,6 +38,7 @@ export interface Consumer {
   seek(topic: string, partition: number, offset: bigint): void;
   pause(partition: number): void;
   resume(partition: number): void;
+  forget(partition: number): void;
   start(): Promise<void>;
   stop(): Promise<void>;
 }
@@ -528,7 +529,10 @@ export class Engine {
 
   #close(shard: Shard): void {
     shard.state = 'stopped';
-    if (this.#shards.get(shard.number) === shard) this.#shards.delete(shard.number);
+    if (this.#shards.get(shard.number) === shard) {
+      this.#shards.delete(shard.number);
+      this.#consumer?.forget(shard.number);
+    }
     this.#entities.drop(shard);
     this.#drained.get(shard)?.();
     this.#signals.shardState(shard.number, 'stopped');
@@ -574,11 +578,6 @@ export class Engine {
   #assigned(consumer: Consumer, shards: readonly number[]): void {
     if (this.#consumer !== consumer) return;
     this.#log.info({ shards }, 'The group assigned shards');
-    // The consumer's positions are gone with the old assignment; what we keep goes on where it was.
-    for (const number of shards) {
-      const shard = this.#shards.get(number);
-      if (shard?.state === 'running') this.#follow(shard);
-    }
     this.#kick();
   }
 

@@ -90,7 +90,6 @@ export class Channel {
           return;
         }
       }
-      reason = 'the connection was closed';
       socket.off('close', failed);
       const connection = createClientConnection(socket, {
         ready: () => {
@@ -99,7 +98,10 @@ export class Channel {
         },
         closed: (why) => {
           clearTimeout(late);
-          this.#lost(new GrpcError(status.UNAVAILABLE, why));
+          const silent = secure === undefined && socket.bytesRead === 0;
+          this.#lost(
+            new GrpcError(status.UNAVAILABLE, silent ? `${why} without a word: is it one that wants https?` : why),
+          );
         },
       });
     });

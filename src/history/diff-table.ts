@@ -1,4 +1,5 @@
 import type pg from 'pg';
+import { streamRows } from '../journal/cursor.ts';
 import { type Item, rootOffset } from './diff-items.ts';
 import type { Compared, DifferenceKind } from './difference.ts';
 
@@ -40,7 +41,7 @@ export class DiffTable {
   static async create(client: pg.ClientBase): Promise<DiffTable> {
     await client.query(
       `create temporary table item (side text, what text, id text, command_id text, grouped text, entity_type text,
-         entity_id text, digest bytea, place text, root_topic text, root_partition integer, root_offset bigint)`,
+         entity_id text, digest bytea, place text, root_topic text, root_partition integer, root_offset bigint) on commit drop`,
     );
     return new DiffTable(client);
   }
@@ -57,7 +58,7 @@ export class DiffTable {
     await this.#flush('made');
     await this.#client.query('analyze item');
     await this.#client.query(
-      `create temporary table matched as
+      `create temporary table matched on commit drop as
        select coalesce(m.what, s.what) as what, coalesce(m.id, s.id) as id, coalesce(m.grouped, s.grouped) as grouped,
               coalesce(m.command_id, s.command_id) as command_id,
               coalesce(nullif(m.entity_type, ''), s.entity_type, '') as entity_type,
@@ -101,6 +102,19 @@ export class DiffTable {
       [limit],
     );
     return rows;
+  }
+
+  /** Places of what only the made generation has, or has in another way, `size` at a time. */
+  async *differing(size: number): AsyncGenerator<string[]> {
+    const query = "select after from matched where kind in ('added', 'changed')";
+    let places: string[] = [];
+    for await (const { after } of streamRows<{ after: string }>(this.#client, query, [], size)) {
+      places.push(after);
+      if (places.length < size) continue;
+      yield places;
+      places = [];
+    }
+    if (places.length > 0) yield places;
   }
 
   /** As many as `limit` of each kind and group. */

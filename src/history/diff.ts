@@ -98,18 +98,19 @@ async function addEvents(
 ): Promise<void> {
   const ranges = [...shards];
   const number = side === 'made' ? generation.generation : generation.source;
+  // Copied ones have the numbers that they have in the source.
+  const isCopied = generation.options.state === 'live';
   const rows = streamRows<EventRow>(
     client,
     `select e.entity_type, e.entity_id, e.seq, e.shard, e.type_url, e.payload, e.command_id
      from event e join unnest($2::int[], $3::bigint[], $4::bigint[]) as r(shard, first, last) using (shard)
-     where e.generation = $1 and ($5 or (e.shard_seq > r.first and e.shard_seq <= r.last))
+     where e.generation = $1 and e.shard_seq > r.first and e.shard_seq <= r.last
      order by e.shard, e.shard_seq`,
     [
       number,
       ranges.map(([shard]) => shard),
-      ranges.map(([, range]) => range.firstSeq),
-      ranges.map(([, range]) => range.lastSeq),
-      side === 'made',
+      ranges.map(([, range]) => (side === 'source' || isCopied ? range.firstSeq : 0)),
+      ranges.map(([, range]) => (side === 'source' ? range.lastSeq : Number.MAX_SAFE_INTEGER)),
     ],
     FETCH_ROWS,
   );
@@ -226,13 +227,17 @@ async function addSourceOutputs(
         for (const one of records) {
           const { record, place } = topicRecord(one);
           const item = outputItem(record, { topic, commandTopic: topics.commands, place }, surroundings);
-          if (item !== undefined && isCompared(item, topic, topics) && isGiven(item.commandId, range))
+          if (item !== undefined && isCompared(item, topic, topics) && isGivenTo(item, range))
             await table.add('source', item);
           if (++count % FETCH_ROWS === 0) progress('outputs on the topics', count);
         }
       }
     }
   }
+}
+
+function isGivenTo({ commandId, group }: Item, range: Range): boolean {
+  return isGiven({ commandId, isCommand: group === 'commands' }, range);
 }
 
 /** Answers are gone soon, and a stray is no output of its command. */

@@ -63,6 +63,11 @@ export function createHistoryConsumer(options: HistoryConsumerOptions): Consumer
       group.resume(partition);
       if (!stopped) shardOf(partition).resume();
     },
+    forget(partition) {
+      group.forget(partition);
+      shards.get(partition)?.stop();
+      shards.delete(partition);
+    },
     start: () => group.start(),
     async stop() {
       stopped = true;

@@ -204,7 +204,7 @@ function missing(topic: string, shard: number, from: bigint, until: bigint): Sta
   return new StateferryError(
     'HISTORY_GAP',
     `partition ${shard} of "${topic}" does not have all records of the offsets ${from} to ${until - 1n} any more that the journal says ` +
-      'it applied, and the journal has no inputs there: retention has removed them. Begin after them (--from), ' +
+      'it applied, and the journal has no inputs there: retention has removed them. Begin after them (--from, and --state live for what entities were then), ' +
       'and have journal.keepInputs keep what comes from now on.',
   );
 }
@@ -213,6 +213,6 @@ function unknownChunks(shard: number, last: number, found: number): StateferryEr
   return new StateferryError(
     'HISTORY_GAP',
     `the journal does not know the chunks ${last + 1} to ${found - 1} of shard ${shard}: a version of Stateferry wrote them that ` +
-      'noted none, or they were removed. Begin after them (--from).',
+      'noted none, or they were removed. Begin after them (--from, and --state live for what entities were then).',
   );
 }

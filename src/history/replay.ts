@@ -6,8 +6,8 @@ import type { FunctionVersion } from '../journal/function-versions.ts';
 import { typeNameOf } from '../model/payload.ts';
 import type { OutputRecord } from '../model/record.ts';
 import { readDescriptors } from '../protocol/descriptors.ts';
-import { partitionFor } from '../topics/partition.ts';
 import type { Transactor } from '../topics/transactor.ts';
+import { retargeted } from './retarget.ts';
 
 /** Events that are read at once, and records that one transaction takes, about. */
 const BATCH = 500;
@@ -144,7 +144,8 @@ async function* eventBatches(options: ReplayOptions, shard: number, end: number)
         },
         origin: row.command_id,
       });
-      return marked(record, options.name);
+      const mark = [REPLAY_HEADER, options.name] as const;
+      return { ...record, headers: [...record.headers, mark] };
     });
     after = rows.length < BATCH ? end : (rows.at(-1)?.shard_seq ?? end);
     yield { records, through: after };
@@ -169,19 +170,10 @@ async function* outputBatches(options: ReplayOptions, shard: number, end: number
         ({ key }) =>
           selection.entityId === undefined || (key !== null && Buffer.from(key).toString() === selection.entityId),
       )
-      .map((record) => {
-        const { key } = record;
-        const partition =
-          key === null ? record.partition % target.partitions : partitionFor(Buffer.from(key), target.partitions);
-        return marked({ ...record, topic: target.topic, partition }, options.name);
-      });
+      .map((record) => retargeted(record, target, [REPLAY_HEADER, options.name]));
     after = row.chunk;
     yield { records, through: after };
   }
-}
-
-function marked(record: OutputRecord, name: string): OutputRecord {
-  return { ...record, headers: [...record.headers, [REPLAY_HEADER, name]] };
 }
 
 /** Writes a payload by the newest version that can. */

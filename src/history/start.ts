@@ -1,29 +1,36 @@
 import type pg from 'pg';
 import { StateferryError } from '../errors.ts';
 import { chunksBefore, type HistoryReach, lastChunkWithin, positionsAfter, readReach } from '../journal/chunks.ts';
+import type { ShardStart } from '../journal/copied-state.ts';
+import { chunksBeyond } from '../journal/find-chunks.ts';
 import { readRemoved } from '../journal/retention.ts';
 import type { Positions } from '../model/record.ts';
 import type { PartitionLogs } from '../topics/partition-log.ts';
 
-/** Where in history something is to begin. */
-export type HistoryStart = 'beginning' | Date;
+/** Where in history something is to begin; earliest: as early as there is all of its input. */
+export type HistoryStart = 'beginning' | 'earliest' | Date;
 
 /**
- * The positions from which each shard's history is to be read: shard → topic → offset.
+ * Where each shard's history is to be read from.
  * @throws StateferryError HISTORY_GAP where history does not reach back so far, with what is missing.
  */
-export async function startPositions(
+export async function startPlaces(
   pool: pg.Pool,
   logs: Pick<PartitionLogs, 'ranges'>,
   generation: number,
   start: HistoryStart,
-): Promise<Map<number, Positions>> {
+): Promise<Map<number, ShardStart>> {
   const reach = await readReach(pool, generation);
   if (reach.length === 0) {
     throw new StateferryError('HISTORY_GAP', 'the journal has no history yet: the deployment has not run.');
   }
-  const before = start === 'beginning' ? new Map<number, number>() : await chunksBefore(pool, generation, start);
-  const starts = new Map<number, Positions>();
+  const before =
+    start === 'earliest'
+      ? await lastUnread(pool, logs, generation, reach)
+      : start === 'beginning'
+        ? new Map<number, number>()
+        : await chunksBefore(pool, generation, start);
+  const starts = new Map<number, ShardStart>();
   const gaps: string[] = [];
   for (const { shard, chunk, first, start: origin } of reach) {
     const last = before.get(shard) ?? 0;
@@ -31,12 +38,21 @@ export async function startPositions(
       gaps.push(`shard ${shard} from chunk ${first ?? 'none'} of ${chunk} on`);
       continue;
     }
-    starts.set(shard, { ...origin, ...(await positionsAfter(pool, { generation, shard, chunk: last })) });
+    const positions = { ...origin, ...(await positionsAfter(pool, { generation, shard, chunk: last })) };
+    starts.set(shard, { chunk: last, positions });
   }
   if (gaps.length > 0) {
     throw new StateferryError(
       'HISTORY_GAP',
-      `the journal knows the order of its input only since this version runs on it: ${gaps.join('; ')}. Begin later, with --from and a time.`,
+      `the journal knows the order of its input only since this version runs on it: ${gaps.join('; ')}. Begin later, with --from and a time, ` +
+        'and with --state live, if entities are to begin with what they were then.',
+    );
+  }
+  if (start === 'beginning' && reach.some(({ first }) => first === 0)) {
+    throw new StateferryError(
+      'HISTORY_GAP',
+      'the generation that serves has begun in the middle of history, with the state of another one: before that it has no input. ' +
+        'Begin there with that state (--state live), or with entities that are empty (--from and a time).',
     );
   }
   const missing = await missingRecords(pool, logs, generation, reach, starts);
@@ -46,7 +62,8 @@ export async function startPositions(
     throw new StateferryError(
       'HISTORY_GAP',
       `retention has removed records that are needed, and the journal has no inputs there${own === '' ? '' : ` (journal.retention has removed those ${own})`}: ${missing.join('; ')}. ` +
-        'Begin after them (--from), and have journal.keepInputs keep what comes from now on.',
+        'Begin after them: --state live begins as early as there are all of them, with what entities were then, and --from at a time of ' +
+        'yours, with entities that are empty. And have journal.keepInputs keep what comes from now on.',
     );
   }
   return starts;
@@ -58,13 +75,13 @@ async function missingRecords(
   logs: Pick<PartitionLogs, 'ranges'>,
   generation: number,
   reach: readonly HistoryReach[],
-  starts: ReadonlyMap<number, Positions>,
+  starts: ReadonlyMap<number, ShardStart>,
 ): Promise<string[]> {
   const topics = [...new Set(reach.flatMap(({ applied }) => Object.keys(applied)))];
   const ranges = await logs.ranges(topics);
   const missing: string[] = [];
   for (const { shard, applied } of reach) {
-    const start = starts.get(shard) ?? {};
+    const start = starts.get(shard)?.positions ?? {};
     const needed = await firstUnkept(pool, generation, shard, start);
     for (const topic of topics) {
       const low = ranges.get(topic)?.get(shard)?.low ?? 0n;
@@ -93,4 +110,33 @@ async function firstUnkept(
   const first = rows[0]?.chunk ?? undefined;
   if (first === undefined) return undefined;
   return { ...start, ...(await positionsAfter(pool, { generation, shard, chunk: first - 1 })) };
+}
+
+/** The last chunk of each shard that cannot be read again, since neither topics nor journal have all of its input; 0: there is none. */
+async function lastUnread(
+  pool: pg.Pool,
+  logs: Pick<PartitionLogs, 'ranges'>,
+  generation: number,
+  reach: readonly HistoryReach[],
+): Promise<Map<number, number>> {
+  const ranges = await logs.ranges([...new Set(reach.flatMap(({ applied }) => Object.keys(applied)))]);
+  const last = new Map<number, number>();
+  for (const { shard, chunk, first, start, applied } of reach) {
+    // Behind the first that is remembered: where it began is not known.
+    let unread = first !== undefined && first > 1 ? first : 0;
+    for (const topic of Object.keys(applied)) {
+      const low = ranges.get(topic)?.get(shard)?.low ?? 0n;
+      if (low <= (start[topic] ?? 0n)) continue;
+      // The one that leads as far is the last that began with what the topic has no more.
+      const [reaching] = await chunksBeyond({ db: pool, generation }, [{ shard, topic, offset: low - 1n }]);
+      const { rows } = await pool.query<{ chunk: number | null }>(
+        `select max(c.chunk) as chunk from chunk c left join input i using (generation, shard, chunk)
+         where c.generation = $1 and c.shard = $2 and c.chunk <= $3 and c.chunk > 0 and i.chunk is null`,
+        [generation, shard, reaching?.chunk ?? chunk],
+      );
+      unread = Math.max(unread, rows[0]?.chunk ?? 0);
+    }
+    last.set(shard, unread);
+  }
+  return last;
 }

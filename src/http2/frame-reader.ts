@@ -3,6 +3,13 @@ import { ProtocolError } from './protocol-error.ts';
 
 const NOTHING = Buffer.alloc(0);
 
+/** What those begin with who do not speak HTTP/2 without TLS, and what is said of them. */
+const STRANGERS = [
+  [Buffer.from('HTTP/1'), 'it answers in HTTP/1, and not in HTTP/2: something else than a gRPC server listens there'],
+  // An alert (RFC 8446, 5.1 and 6).
+  [Buffer.from([0x15, 0x03]), 'it answers in TLS, and was spoken to in clear text: use https'],
+] as const;
+
 /** Takes a frame's payload, which is only there until it returns: what is to be kept must be copied. */
 export type TakeFrame = (type: number, flags: number, stream: number, payload: Buffer) => void;
 
@@ -12,8 +19,14 @@ export type TakeFrame = (type: number, flags: number, stream: number, payload: B
  */
 export function createFrameReader(maxFrameBytes: number, take: TakeFrame): { push(chunk: Buffer): void } {
   let rest = NOTHING;
+  let begun = false;
   return {
     push(chunk) {
+      if (!begun) {
+        const stranger = STRANGERS.find(([start]) => start.equals(chunk.subarray(0, start.length)));
+        if (stranger !== undefined) throw new ProtocolError(stranger[1]);
+        begun = true;
+      }
       const bytes = rest.length === 0 ? chunk : Buffer.concat([rest, chunk]);
       let at = 0;
       while (bytes.length - at >= HEAD_BYTES) {

@@ -52,13 +52,15 @@ with given as (
     set revision = excluded.revision, shard = excluded.shard, epoch = excluded.epoch, type_url = excluded.type_url,
         payload = excluded.payload, command_id = excluded.command_id, chunk = excluded.chunk, at = now()
 ), deletions as (
-  insert into deletion as t (generation, entity_type, entity_id, seq, due_at)
-  select $1, d.entity_type, d.entity_id, d.seq, now() + d.after_ms * interval '1 millisecond'
+  insert into deletion as t (generation, entity_type, entity_id, seq, due_at, chunk)
+  select $1, d.entity_type, d.entity_id, d.seq, now() + d.after_ms * interval '1 millisecond', m.number
   from unnest($30::int[], $31::text[], $32::text[], $33::bigint[], $34::float8[])
     as d(shard, entity_type, entity_id, seq, after_ms)
   join moved m using (shard)
   on conflict (generation, entity_type, entity_id) do update
-    set void_through = case when t.due_at <= now() then t.seq else t.void_through end, seq = excluded.seq, due_at = excluded.due_at
+    set void_through = case when t.due_at <= now() then t.seq else t.void_through end,
+        void_chunk = case when t.due_at <= now() then t.chunk else t.void_chunk end,
+        seq = excluded.seq, due_at = excluded.due_at, chunk = excluded.chunk
 ), queued as (
   insert into outbox (generation, shard, chunk, positions, records, inputs)
   select $1, o.shard, o.chunk, o.positions, o.records, o.inputs

@@ -147,8 +147,8 @@ async function find(
   ]);
   for (const row of rows) {
     const chunk = foundOf(row);
-    // The first that is remembered, of a journal that is older: it may have been any before it.
-    if (chunk.before === undefined && row.chunk > 1 && (by === 'event' || by === 'record')) continue;
+    // The first that is remembered, of a journal that is older or a generation that began in the middle: it may have been any before it.
+    if (chunk.before === undefined && row.chunk !== 1 && (by === 'event' || by === 'record')) continue;
     found[row.n - 1] = chunk;
   }
   return found;

@@ -10,8 +10,11 @@ import { positionsToJson } from './positions.ts';
  */
 export type GenerationMode = 'isolated' | 'cascade';
 
-/** running, paused, complete: it is being made. live, retired: it serves, or did. */
-export type GenerationState = 'running' | 'paused' | 'complete' | 'live' | 'retired' | 'discarded';
+/**
+ * copying: it is given the state that it begins with (copied-state.ts). running, paused, complete: it is being made. live,
+ * retired: it serves, or did.
+ */
+export type GenerationState = 'copying' | 'running' | 'paused' | 'complete' | 'live' | 'retired' | 'discarded';
 
 /** A generation beside the first one. */
 export interface Generation {
@@ -33,6 +36,8 @@ export interface Generation {
 export interface GenerationOptions {
   /** Where in history it began, in the words of who asked. */
   readonly from: string;
+  /** live: entities began with the state that the source's had there; absent: they were empty. */
+  readonly state?: 'live';
   /** Services whose commands alone are given; absent: all. */
   readonly components?: readonly string[];
   /** Input records a second, of one process, at most; absent: as fast as it goes. */
@@ -56,17 +61,17 @@ interface Row {
  * @throws StateferryError CONFIG_INVALID when there is one of that name.
  */
 export async function createGeneration(
-  pool: pg.Pool,
-  wanted: Pick<Generation, 'name' | 'source' | 'mode' | 'functionUrl' | 'options'> & {
+  db: Pick<pg.ClientBase, 'query'>,
+  wanted: Pick<Generation, 'name' | 'source' | 'mode' | 'functionUrl' | 'options' | 'state'> & {
     readonly starts: ReadonlyMap<number, Positions>;
   },
 ): Promise<Generation> {
   const shards = [...wanted.starts];
-  const { rows } = await pool.query<Row>(
+  const { rows } = await db.query<Row>(
     `with made as (
        insert into generation (generation, name, source, mode, state, function_url, options)
        select greatest((select max(generation) from generation), (select live_generation from deployment), $2) + 1,
-              $1, $2, $3, 'running', $4, $5
+              $1, $2, $3, $8, $4, $5
        on conflict (name) do nothing returning *
      ), placed as (
        insert into shard (generation, shard, applied, counted_from)
@@ -82,6 +87,7 @@ export async function createGeneration(
       JSON.stringify(wanted.options),
       shards.map(([shard]) => shard),
       shards.map(([, positions]) => positionsToJson(positions)),
+      wanted.state,
     ],
   );
   if (rows[0] !== undefined) return asGeneration(rows[0]);
@@ -145,6 +151,12 @@ export async function workOnGeneration(
     [found.generation, options.follow],
   );
   if (rows[0] !== undefined) return asGeneration(rows[0]);
+  if (found.state === 'copying') {
+    throw new StateferryError(
+      'OPERATION_REFUSED',
+      `generation "${name}" does not have all of the state yet that it begins with: the \`stateferry reprocess start\` that began it goes on with that when it is given again.`,
+    );
+  }
   throw new StateferryError(
     'OPERATION_REFUSED',
     `generation "${name}" is ${found.state}: there is nothing to be made of it any more. Start another one.`,
@@ -157,6 +169,8 @@ const TABLES = [
   'value',
   'deletion',
   'outbox',
+  'held_output',
+  'emission',
   'chunk',
   'input',
   'removed',

@@ -50,9 +50,9 @@ async function ofOutbox(
   shards: readonly RetainedShard[],
 ): Promise<Hold[]> {
   const { rows } = await client.query<{ shard: number; before: number | null }>(
-    `select o.shard, case when o.chunk = 1 then 0 else (
+    `select o.shard, (
          select c.shard_seq from chunk c where c.generation = $1 and c.shard = o.shard and c.chunk = o.chunk - 1
-       ) end as before
+       ) as before
      from (select shard, min(chunk) as chunk from outbox where generation = $1 group by shard) o`,
     [generation],
   );
@@ -105,7 +105,7 @@ async function ofFeeds(client: RetentionClient, generation: number): Promise<Hol
 
 /**
  * Generations that are made of this one: they need its input from where they stand, and events from where they began are compared
- * with theirs. One that served before needs the input, to be promoted again.
+ * with theirs; all events while some of them are copied. One that served before needs the input, to be promoted again.
  */
 async function ofGenerations(client: RetentionClient, generation: number): Promise<Hold[]> {
   const { rows } = await client.query<{
@@ -117,7 +117,7 @@ async function ofGenerations(client: RetentionClient, generation: number): Promi
   }>(
     `select g.name, g.state, s.shard, s.applied, s.counted_from
      from generation g join shard s using (generation)
-     where g.source = $1 and g.generation <> $1 and g.state in ('running', 'paused', 'complete', 'retired')
+     where g.source = $1 and g.generation <> $1 and g.state in ('copying', 'running', 'paused', 'complete', 'retired')
      order by g.generation, s.shard`,
     [generation],
   );
@@ -134,6 +134,16 @@ async function ofGenerations(client: RetentionClient, generation: number): Promi
         through: standing.chunk,
         why: `generation "${name}" needs it ${what} (${discard})`,
       });
+    }
+    if (state === 'copying') {
+      holds.push({
+        kind: 'events',
+        shard,
+        entityType: undefined,
+        through: 0,
+        why: `generation "${name}" is given a copy of it (${discard})`,
+      });
+      continue;
     }
     const began = state === 'retired' ? undefined : await chunkAt(client, generation, shard, start);
     if (began === undefined) continue;

@@ -1,5 +1,6 @@
 import type pg from 'pg';
 import type { Positions } from '../model/record.ts';
+import { endEmission, holdOutputs, noteEmission } from './held-outputs.ts';
 import { positionsFromJson, positionsToJson } from './positions.ts';
 
 /** Keeps input from outside away from the generation that serves, for so long; false: it is not this one any more. */
@@ -43,9 +44,11 @@ export async function switchGenerations(
     readonly rest: ReadonlyMap<number, Positions>;
     /** The command topic of the generation that is to serve: its own no longer. */
     readonly madeCommands: string;
+    /** Where what differs of its outputs of the past is to be published; undefined: nowhere. */
+    readonly emitTo: string | undefined;
   },
 ): Promise<boolean> {
-  const { from, to, rest, madeCommands } = options;
+  const { from, to, rest, madeCommands, emitTo } = options;
   const client = await pool.connect();
   let done = false;
   try {
@@ -55,9 +58,10 @@ export async function switchGenerations(
       generation: number;
       shard: number;
       applied: Record<string, string>;
+      counted_from: Record<string, string>;
       owners: string[];
     }>(
-      'select generation, shard, applied, owners from shard where generation = any($1) order by generation, shard for update',
+      'select generation, shard, applied, counted_from, owners from shard where generation = any($1) order by generation, shard for update',
       [[from, to]],
     );
     const of = (generation: number) => rows.filter((row) => row.generation === generation);
@@ -70,6 +74,18 @@ export async function switchGenerations(
     });
     const isFree = of(to).every(({ owners }) => owners.length === 0);
     if (live.rowCount !== 1 || rows.length === 0 || !stands || !isFree) return false;
+    // What is not published of the one that served is not published any more.
+    await endEmission(client, from);
+    if (emitTo !== undefined) {
+      await holdOutputs(client, to, [...made.keys()]);
+      const ranges = new Map(
+        of(to).map((row) => {
+          const range = { from: positionsFromJson(row.counted_from), to: rest.get(row.shard) ?? {} };
+          return [row.shard, range] as const;
+        }),
+      );
+      await noteEmission(client, { generation: to, source: from, topic: emitTo, ranges });
+    }
     for (const { shard, applied, owners } of of(from)) {
       const own = made.get(shard)?.applied[madeCommands];
       const after = { ...applied, ...(own !== undefined && { [madeCommands]: own }) };
@@ -103,6 +119,15 @@ export async function switchGenerations(
     if (!done) await client.query('rollback').catch(() => undefined);
     client.release(!done);
   }
+}
+
+/** Whether the generation serves or has served: the first one, and one that was promoted. */
+export async function hasServed(pool: pg.Pool, generation: number): Promise<boolean> {
+  const { rows } = await pool.query(
+    'select 1 where $1 = 1 union all select 1 from shard where generation = $1 and held_epoch > 0 limit 1',
+    [generation],
+  );
+  return rows.length > 0;
 }
 
 /** Removes what a generation kept back while it was made, some at a time. */

@@ -15,6 +15,8 @@ export interface Cluster<B> {
   findTopicPartitionMetadata(topic: string): readonly { readonly partitionId: number; readonly leader: number }[];
   findBroker(node: { nodeId: string }): Promise<B>;
   findGroupCoordinator(group: { groupId: string }): Promise<B>;
+  /** Forgets a connection that was lost. */
+  removeBroker(address: { host: string; port: number }): void;
   readonly brokerPool: { readonly brokers: Readonly<Record<string, unknown>> };
 }
 

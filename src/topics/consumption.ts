@@ -1,8 +1,12 @@
-import type { Consumer, EachBatchPayload, Kafka } from 'kafkajs';
+import type { Consumer, Kafka } from 'kafkajs';
+import type { Logger } from 'pino';
 import { createAssigner } from './assigner.ts';
 import { watchHeartbeats } from './clock.ts';
-import { toInputRecord } from './input-record.ts';
+import { Fetcher } from './fetcher.ts';
 import { ReadAhead, type RecordBatch } from './read-ahead.ts';
+
+/** How often the member looks whether a heartbeat is due, in ms, where the interval of heartbeats is not shorter. */
+const MEMBER_LOOK_MS = 100;
 
 export interface ConsumptionOptions {
   readonly kafka: Kafka;
@@ -17,17 +21,22 @@ export interface ConsumptionOptions {
   readonly fetchMaxWaitMs: number;
   readonly fetchMaxBytesPartition: number;
   /**
-   * The group has answered a join: from here on this process owns exactly `shards`. Called before anything of the new
-   * assignment is fetched; every partition is paused until `resume`.
+   * The group has answered a join: from here on this process owns exactly `shards`. What is read of those that it had goes on
+   * without a break, and of those that it has lost until they are forgotten.
    */
   readonly onAssigned: (shards: readonly number[]) => void;
   /** Records of one partition, in order, while it is not paused. Must return at once. */
   readonly onRecords: (batch: RecordBatch) => void;
   /** The consumer gave up and will not come back by itself. */
   readonly onCrash: (error: Error) => void;
+  readonly log: Logger;
 }
 
-/** Membership in the consumer group, and the records of the shards that it brings. Offsets are never committed here. */
+/**
+ * Membership in the consumer group, and the records of the shards that it brings. kafkajs does the first alone: its consumer
+ * stops fetching for as long as the group is rebalanced, so that every shard would stand still whenever a process comes or
+ * goes. Offsets are never committed here.
+ */
 export interface Consumption {
   start(): Promise<void>;
   /** Shards of the last assignment. */
@@ -35,8 +44,11 @@ export interface Consumption {
   /** Resolves at the next proof that the group still counts this process as a member: a heartbeat answered, or a join. */
   confirm(): Promise<void>;
   seek(topic: string, partition: number, offset: bigint): void;
+  /** A partition is paused until it is resumed; it must have been sought in every topic before. */
   pause(partition: number): void;
   resume(partition: number): void;
+  /** Reads the partition no more, and drops what has been read ahead of it. */
+  forget(partition: number): void;
   /** Leaves the group. */
   stop(): Promise<void>;
 }
@@ -46,16 +58,15 @@ export function createConsumption(options: ConsumptionOptions): Consumption {
   let shards: readonly number[] = [];
   let confirmations: (() => void)[] = [];
   let unwatch: (() => void) | undefined;
+  let ended = false;
 
   const consumer: Consumer = options.kafka.consumer({
     groupId: options.groupId,
     sessionTimeout: options.sessionTimeoutMs,
     heartbeatInterval: options.heartbeatIntervalMs,
     rebalanceTimeout: options.rebalanceTimeoutMs,
-    maxWaitTimeInMs: options.fetchMaxWaitMs,
-    maxBytesPerPartition: options.fetchMaxBytesPartition,
-    minBytes: 1,
-    readUncommitted: false,
+    // Every partition is paused: this is how long it sleeps between two looks.
+    maxWaitTimeInMs: Math.min(options.heartbeatIntervalMs, MEMBER_LOOK_MS),
     allowAutoTopicCreation: false,
     partitionAssigners: [createAssigner({ shards: options.shards, process: options.process, owned: () => shards })],
     retry: { initialRetryTime: 100, maxRetryTime: 2_000, retries: 8, restartOnFailure: async () => false },
@@ -64,30 +75,54 @@ export function createConsumption(options: ConsumptionOptions): Consumption {
   const perTopic = (partitions: readonly number[]) => topics.map((topic) => ({ topic, partitions: [...partitions] }));
   const readAhead = new ReadAhead(topics, {
     onRecords: options.onRecords,
-    onFetching(topic, partition, fetching) {
-      const one = [{ topic, partitions: [partition] }];
-      if (fetching) consumer.resume(one);
-      else consumer.pause(one);
-    },
+    onFetching: (topic, partition, fetching) => fetcher.want(topic, partition, fetching),
     later: setImmediate,
+  });
+  const fetcher = new Fetcher({
+    kafka: options.kafka,
+    topics,
+    maxWaitMs: options.fetchMaxWaitMs,
+    maxBytesPartition: options.fetchMaxBytesPartition,
+    onRecords: (batch) => readAhead.push(batch),
+    onRemoved: ({ topic, partition, from, to }) =>
+      options.log.error(
+        { topic, partition, from: from.toString(), to: to.toString() },
+        'The partition does not have what is to be read next; going on with its oldest record',
+      ),
+    onCrash: (error) => giveUp(error),
   });
 
   consumer.on(consumer.events.GROUP_JOIN, ({ payload }) => {
     const assigned = new Set<number>();
     for (const partitions of Object.values(payload.memberAssignment)) for (const p of partitions) assigned.add(p);
     shards = [...assigned].sort((a, b) => a - b);
-    // Nothing may be fetched before a shard is open and its position known.
     consumer.pause(perTopic(shards));
-    readAhead.clear();
     options.onAssigned(shards);
     confirmed();
   });
   consumer.on(consumer.events.HEARTBEAT, confirmed);
-  consumer.on(consumer.events.CRASH, ({ payload }) => {
-    options.onCrash(payload.error);
+  consumer.on(consumer.events.CRASH, ({ payload }) => crashed(payload.error));
+
+  /** Whoever fails first takes the other along, once. */
+  function crashed(error: Error): void {
+    if (ended) return;
+    end();
+    options.onCrash(error);
     // Nobody will confirm anything any more; who waits looks for itself.
     confirmed();
-  });
+  }
+
+  function giveUp(error: Error): void {
+    void consumer.disconnect().catch(() => undefined);
+    crashed(error);
+  }
+
+  function end(): void {
+    ended = true;
+    unwatch?.();
+    readAhead.clear();
+    void fetcher.stop().catch(() => undefined);
+  }
 
   function confirmed(): void {
     const waiting = confirmations;
@@ -95,41 +130,28 @@ export function createConsumption(options: ConsumptionOptions): Consumption {
     for (const resolve of waiting) resolve();
   }
 
-  async function eachBatch({ batch, resolveOffset, isStale, isRunning }: EachBatchPayload): Promise<void> {
-    // After a seek this batch is of the old position; it is fetched again.
-    if (isStale() || !isRunning()) return;
-    readAhead.push({
-      topic: batch.topic,
-      partition: batch.partition,
-      highWatermark: BigInt(batch.highWatermark),
-      records: batch.messages.map((message) => toInputRecord(batch.topic, batch.partition, message)),
-    });
-    resolveOffset(batch.lastOffset());
-  }
-
   return {
     async start() {
+      await fetcher.start();
       await consumer.connect();
       await consumer.subscribe({ topics: [...topics], fromBeginning: true });
-      await consumer.run({ autoCommit: false, eachBatchAutoResolve: false, eachBatch });
-      unwatch = watchHeartbeats(options.sessionTimeoutMs, (error) => {
-        unwatch?.();
-        void consumer.disconnect().catch(() => undefined);
-        options.onCrash(error);
-        confirmed();
-      });
+      await consumer.run({ autoCommit: false, eachBatch: async () => undefined });
+      unwatch = watchHeartbeats(options.sessionTimeoutMs, giveUp);
     },
     assigned: () => shards,
     confirm: () => new Promise((resolve) => confirmations.push(resolve)),
     seek(topic, partition, offset) {
+      fetcher.seek(topic, partition, offset);
       readAhead.drop(topic, partition);
-      consumer.seek({ topic, partition, offset: offset.toString() });
     },
     pause: (partition) => readAhead.stop(partition),
     resume: (partition) => readAhead.start(partition),
+    forget(partition) {
+      readAhead.forget(partition);
+      for (const topic of topics) fetcher.forget(topic, partition);
+    },
     async stop() {
-      unwatch?.();
-      readAhead.clear();
+      end();
       await consumer.disconnect();
       confirmed();
     },

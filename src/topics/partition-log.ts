@@ -2,6 +2,7 @@ import { createRequire } from 'node:module';
 import type { Kafka, KafkaMessage } from 'kafkajs';
 import type { InputRecord } from '../model/record.ts';
 import { clusterOf } from './cluster.ts';
+import { EARLIEST, type FetchBroker, LATEST, READ_COMMITTED, READ_UNCOMMITTED } from './fetch-api.ts';
 import { toInputRecord } from './input-record.ts';
 
 /** Where kafkajs 2.2.4 keeps what takes aborted records and control markers out of a fetch. */
@@ -10,10 +11,6 @@ const FETCH_BYTES = 1024 * 1024;
 const FETCH_WAIT_MS = 500;
 /** Fetches in a row that bring nothing before the rest is taken to be empty (compaction leaves batches without records). */
 const EMPTY_FETCHES = 3;
-const READ_UNCOMMITTED = 0;
-const READ_COMMITTED = 1;
-const EARLIEST = '-2';
-const LATEST = '-1';
 
 /** What offsets a partition has. */
 export interface LogRange {
@@ -50,13 +47,6 @@ export interface PartitionLogs {
   close(): Promise<void>;
 }
 
-interface Listed {
-  readonly responses: readonly {
-    readonly topic: string;
-    readonly partitions: readonly { readonly partition: number; readonly offset: string }[];
-  }[];
-}
-
 interface FetchedPartition {
   readonly partition: number;
   readonly messages: readonly { readonly offset: string }[];
@@ -65,22 +55,7 @@ interface FetchedPartition {
 /** kafkajs keeps the head of the batch with each record. */
 type BatchedMessage = KafkaMessage & { readonly batchContext?: { readonly producerId: string } };
 
-interface Broker {
-  listOffsets(request: {
-    isolationLevel: number;
-    topics: readonly { topic: string; partitions: readonly { partition: number; timestamp: string }[] }[];
-  }): Promise<Listed>;
-  fetch(request: {
-    isolationLevel: number;
-    maxWaitTime: number;
-    minBytes: number;
-    maxBytes: number;
-    topics: readonly {
-      topic: string;
-      partitions: readonly { partition: number; fetchOffset: string; maxBytes: number }[];
-    }[];
-  }): Promise<{ responses: readonly { partitions: readonly FetchedPartition[] }[] }>;
-}
+type Broker = FetchBroker<FetchedPartition>;
 
 type Batch = new (
   topic: string,

@@ -32,7 +32,7 @@ interface Held {
 export interface ReadAheadOptions {
   /** In order of each partition. It may stop the partition, or drop what is held of it. */
   readonly onRecords: (batch: RecordBatch) => void;
-  /** Whether more of the partition is to be fetched. At first, and after `clear`, nothing is. */
+  /** Whether more of the partition is to be fetched. At first, and once it is forgotten, nothing is. */
   readonly onFetching: (topic: string, partition: number, fetching: boolean) => void;
   /** Runs the work in a later turn of the event loop. */
   readonly later: (work: () => void) => void;
@@ -40,8 +40,8 @@ export interface ReadAheadOptions {
 
 /**
  * Stands between fetching and taking. Records wait here while their partition is stopped, and the next fetch is made
- * before the last one is used up, since kafkajs notices only after up to its longest wait that a partition that it had
- * paused may be fetched again. Holds at most one and a half fetches of each partition.
+ * before the last one is used up, since a broker that holds a fetch of other partitions open is asked again only after
+ * that. Holds at most one and a half fetches of each partition.
  */
 export class ReadAhead {
   readonly #options: ReadAheadOptions;
@@ -95,6 +95,12 @@ export class ReadAhead {
     held.records = 0;
     held.lastFetch = 0;
     this.#regulate(held);
+  }
+
+  /** Forgets the partition in all topics: it is stopped. */
+  forget(partition: number): void {
+    for (const topic of this.#topics) this.#held.delete(keyOf(topic, partition));
+    this.#flowing.delete(partition);
   }
 
   /** Forgets everything; every partition is stopped, and nothing is fetched. */

@@ -226,6 +226,30 @@ describe('configuration flags', () => {
   });
 });
 
+describe('reprocess', () => {
+  test('is told with which state a generation begins', async () => {
+    const start = ['reprocess', 'start', 'g2'];
+    const requests = async (...argv: string[]) => (await cli([...start, ...argv], { env: STORES })).calls[0]?.[2];
+    expect(await requests()).toMatchObject({ kind: 'start', from: 'beginning', state: undefined });
+    const asked = await requests('--state', 'live', '--from', '2026-01-31T12:00:00Z');
+    expect(asked).toMatchObject({ from: Date.UTC(2026, 0, 31, 12), state: 'live' });
+    expect(await cli([...start, '--state', 'other'], { env: STORES })).toMatchObject({
+      code: 2,
+      err: expect.stringContaining('live'),
+      calls: [],
+    });
+  });
+});
+
+describe('promote', () => {
+  test('is told where to publish what differs', async () => {
+    const request = async (...argv: string[]) => (await cli(['promote', 'g2', ...argv], { env: STORES })).calls[0]?.[2];
+    expect(await request('--hold', '5')).toEqual({ name: 'g2', holdMs: 5_000, emitTo: undefined });
+    expect(await request('--emit-differences', 'again')).toMatchObject({ name: 'g2', emitTo: 'again' });
+    expect(await cli(['promote', 'g2', '--emit-differences'], { env: STORES })).toMatchObject({ code: 2, calls: [] });
+  });
+});
+
 describe('schemas', () => {
   test('checks or pushes, without a broker or a database', async () => {
     expect((await cli(['schemas', 'check', '--json'], { env: {} })).calls[0]?.[2]).toEqual({ json: true, push: false });

@@ -30,6 +30,7 @@ const request = generation
       // What every entity is given, and in which order, is what the topics have; else the checker had nothing to hold it against.
       mode: 'isolated',
       from: 'beginning',
+      state: undefined,
       components: undefined,
       perSecond: undefined,
       follow: false,
@@ -38,6 +39,9 @@ const code = await reprocess(config, request, { signal, out: { write }, err: { w
 if (code !== 0) process.exit(code);
 process.stdout.write('made\n');
 const log = createLog({ level: 'warn', format: 'json' });
-await promote({ config, name, holdMs: HOLD_MS, log, onStep: (step) => process.stdout.write(`${step}\n`) }, signal);
+await promote(
+  { config, name, emitTo: undefined, holdMs: HOLD_MS, log, onStep: (step) => process.stdout.write(`${step}\n`) },
+  signal,
+);
 // As the command does: kafkajs may have lost sight of a socket while a broker was away.
 process.exit(0);

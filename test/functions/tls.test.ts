@@ -125,6 +125,14 @@ describe('a function in TLS', () => {
     ]);
   });
 
+  it('that is called in clear text is waited for, and the reason says so', async (t) => {
+    const fn = await startSecure(t, HERE);
+    const { link, away } = await linkTo(t, fn.url.replace('https:', 'http:'), []);
+    link.connect(never).catch(() => undefined);
+    await eventually('it is told', () => away.length > 0);
+    expect(away[0]).toContain('closed without a word: is it one that wants https?');
+  });
+
   const other = authority.issue({ dnsNames: ['elsewhere.internal'] });
   const expired = authority.issue({ addresses: ['127.0.0.1'], lastsMs: -1_000 });
   const strange = stranger.issue({ addresses: ['127.0.0.1'] });

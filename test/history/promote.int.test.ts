@@ -2,7 +2,9 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { expect, inject, it } from 'vitest';
+import pg from 'pg';
+import { expect, it } from 'vitest';
+import { promote as promoteCommand } from '../../src/commands/promote.ts';
 import { reprocess } from '../../src/commands/reprocess.ts';
 import { createLog } from '../../src/observe/log.ts';
 import { type Promotion, promote } from '../../src/promote.ts';
@@ -11,11 +13,11 @@ import { startCli } from '../support/cli-process.ts';
 import { compiled } from '../support/compiled.ts';
 import type { FunctionProcess } from '../support/function-process.ts';
 import { startFunction } from '../support/function-process.ts';
-import { produce, readCommitted } from '../support/kafka.ts';
+import { createTopic, produce, readCommitted } from '../support/kafka.ts';
 import { eventually } from '../support/processes.ts';
 import { fileScope, type Scope } from '../support/scope.ts';
 import { startRuntime } from '../support/start-runtime.ts';
-import { command, configOf, createOffice, type Office } from '../verify/office.ts';
+import { command, configOf, createOffice, envOf, faultsOf, type Office } from '../verify/office.ts';
 
 const file = fileScope();
 const fn = await startFunction(file, { source: 'trouble' });
@@ -49,6 +51,7 @@ async function make(
     functionUrl: `http://${version.url}`,
     mode: 'cascade',
     from: 'beginning',
+    state: undefined,
     components,
     perSecond: undefined,
     follow: false,
@@ -58,7 +61,7 @@ async function make(
 
 const serve = (office: Office, name: string): Promise<Promotion> =>
   promote(
-    { config: configOf(office.config), name, holdMs: 30_000, log: quiet, onStep: () => undefined },
+    { config: configOf(office.config), name, holdMs: 30_000, emitTo: undefined, log: quiet, onStep: () => undefined },
     new AbortController().signal,
   );
 
@@ -166,16 +169,7 @@ it('whoever promotes may be killed while input waits: the old one serves on, and
   const adds = startAdds(t, office);
   await adds.more(40);
   await make(office, 'g2', generous);
-  const config = configOf(office.config);
-  const env = {
-    KAFKA_BROKERS: inject('brokers').join(','),
-    DATABASE_URL: config.postgres.url,
-    FUNCTION_URL: config.function.url,
-    STATEFERRY_DEPLOYMENT_NAME: config.deployment.name,
-    STATEFERRY_TOPICS_SUBSCRIPTIONS: JSON.stringify(office.config['topics.subscriptions']),
-    STATEFERRY_TOPICS_DESTINATIONS: JSON.stringify(office.config['topics.destinations']),
-  };
-  const killed = startCli(t, { compiled: program, argv: ['promote', 'g2'], cwd: folder, env });
+  const killed = startCli(t, { compiled: program, argv: ['promote', 'g2'], cwd: folder, env: envOf(office) });
   await killed.printed(/input waits/);
   killed.kill('SIGKILL');
   await killed.exited;
@@ -190,6 +184,76 @@ it('whoever promotes may be killed while input waits: the old one serves on, and
   await eventually('every command has its reply', async () => (await replies()) >= sent, 30_000);
   expect(await replies()).toBe(sent);
   expect(await office.query('select live_generation from deployment')).toEqual([{ live_generation: 2 }]);
+});
+
+it('publishes what would have come out otherwise, each once, whenever it is killed', async (t) => {
+  const office = await createOffice(t, fn);
+  const { topics } = office;
+  const corrections = await createTopic(t, { partitions: 2, name: 'corrections' });
+  const runtime = startRuntime(t, office.config);
+  await runtime.ready();
+  const rounds = 30;
+  for (let round = 0; round < rounds; round++) {
+    await produce(topics.ledgers, [
+      ...[2, 3, 4].map((n) => command('Add', `l${n}`, { id: `l${n}`, amount: 10 })),
+      command('AddAndForward', 'l5', { id: 'l5', amount: 10, to: 'l3' }),
+    ]);
+  }
+  const isDone = async () => (await published(office)).replies.length === rounds * 4;
+  await eventually('every command has its reply', isDone, 30_000);
+  await make(office, 'g2', generous);
+  const told: string[] = [];
+  const write = (text: string) => told.push(text);
+  const io = { signal: new AbortController().signal, out: { write }, err: { write } };
+  const emit = (name: string, emitTo: string | undefined) =>
+    promoteCommand(configOf(office.config), { name, holdMs: 30_000, emitTo }, io);
+  await expect(emit('g2', topics.ledgers)).rejects.toThrow('is a topic that the deployment reads');
+  await expect(emit('g2', 'nowhere')).rejects.toThrow('nowhere');
+
+  // It stops where it notes what differs, and where all is published and it lets that go.
+  await office.query(`
+    create function wait() returns trigger language plpgsql as $$ begin
+      if tg_op = 'UPDATE' then perform pg_advisory_xact_lock_shared(1);
+      elsif (select selected from emission) then perform pg_advisory_xact_lock_shared(2); end if;
+      return null;
+    end $$;
+    create trigger wait before update or delete on held_output for each statement execute function wait()`);
+  const gate = new pg.Client({ connectionString: String(office.config['postgres.url']) });
+  await gate.connect();
+  t.onTestFinished(() => gate.end());
+  for (const lock of [1, 2]) {
+    await gate.query('select pg_advisory_lock($1)', [lock]);
+    const argv = ['promote', 'g2', '--emit-differences', corrections];
+    const killed = startCli(t, { compiled: program, argv, cwd: folder, env: envOf(office) });
+    const waiting = "select 1 from pg_locks where locktype = 'advisory' and not granted";
+    await eventually('it is there', async () => (await office.query(waiting)).length > 0, 30_000);
+    killed.kill('SIGKILL');
+    await killed.exited;
+    await gate.query('select pg_advisory_unlock($1)', [lock]);
+    const served = await office.query('select live_generation from deployment');
+    expect(served).toEqual([{ live_generation: 2 }]);
+    await expect(emit('g2', topics.replies)).rejects.toThrow(`is on its way to "${corrections}"`);
+    await expect(emit('g2', undefined)).rejects.toThrow(`--emit-differences ${corrections}`);
+  }
+  expect(await emit('g2', corrections)).toBe(0);
+  expect(told.at(-1)).toBe(`0 outputs of the past that differ are published to ${corrections}.\n`);
+
+  const corrected = await readCommitted(corrections, 'end');
+  // To l3 go an Add and a forward in each round: an event and a reply of each.
+  expect(corrected).toHaveLength(rounds * 2 * 2);
+  expect(new Set(corrected.map(({ headers }) => String(headers.ce_id))).size).toBe(corrected.length);
+  const bodies = corrected.map(({ value }) => JSON.parse(String(value)) as { amount?: number; changes?: number });
+  expect(new Set(bodies.flatMap(({ amount = [] }) => amount))).toEqual(new Set([11]));
+  expect(bodies.flatMap(({ changes = [] }) => changes)).toEqual(Array.from({ length: rounds * 2 }, (_, n) => n + 1));
+  for (const { key, headers } of corrected) {
+    expect(String(key)).toBe('l3');
+    expect(String(headers['stateferry-difference'])).toBe('g2');
+  }
+  // What others had is as it was, and nothing is held any more.
+  expect(faultsOf(await office.verify())).toEqual([]);
+  for (const table of ['held_output', 'emission']) expect(await office.query(`select 1 from ${table}`)).toEqual([]);
+  await expect(emit('g2', corrections)).rejects.toThrow('no outputs of its past wait to be published');
+  await expect(emit('g1', corrections)).rejects.toThrow('generation "g1" has served before');
 });
 
 it('is refused for one that serves, that was given a part, or that is not there', async (t) => {

@@ -1,19 +1,22 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { describe, expect, inject, it } from 'vitest';
+import pg from 'pg';
+import { describe, expect, it } from 'vitest';
 import type { ReprocessRequest } from '../../src/cli/context.ts';
 import { judge } from '../../src/commands/diff.ts';
 import { reprocess } from '../../src/commands/reprocess.ts';
 import type { Assumed } from '../../src/config/load.ts';
+import { createLog } from '../../src/observe/log.ts';
+import { promote } from '../../src/promote.ts';
 import { startCli } from '../support/cli-process.ts';
 import { compiled } from '../support/compiled.ts';
 import { startFunction } from '../support/function-process.ts';
-import { endOffsets, withAdmin } from '../support/kafka.ts';
+import { endOffsets, produce, withAdmin } from '../support/kafka.ts';
 import { eventually } from '../support/processes.ts';
 import { fileScope, type Scope } from '../support/scope.ts';
 import { startRuntime } from '../support/start-runtime.ts';
-import { configOf, createOffice, type Office, workOn } from '../verify/office.ts';
+import { command, configOf, createOffice, envOf, faultsOf, type Office, workOn } from '../verify/office.ts';
 
 const file = fileScope();
 const fn = await startFunction(file, { source: 'trouble' });
@@ -24,6 +27,8 @@ const program = await compiled(file, 'tsconfig.build.json');
 /** No stateferry.yaml is here. */
 const folder = await mkdtemp(path.join(tmpdir(), 'stateferry-history-'));
 file.onTestFinished(() => rm(folder, { recursive: true, force: true }));
+
+const quiet = createLog({ level: 'silent', format: 'json' });
 
 type Started = Partial<Extract<ReprocessRequest, { kind: 'start' }>>;
 
@@ -47,6 +52,7 @@ function make(office: Office, name: string, more: Started = {}) {
     functionUrl: undefined,
     mode: 'isolated',
     from: 'beginning',
+    state: undefined,
     components: undefined,
     perSecond: undefined,
     follow: false,
@@ -97,6 +103,8 @@ function deleteBefore(topic: string, ends: ReadonlyMap<number, bigint>): Promise
     await admin.deleteTopicRecords({ topic, partitions });
   });
 }
+
+const inputsOf = ({ topics, commands }: Office) => [topics.ledgers, topics.boxes, topics.desk, commands];
 
 async function topicEnds(office: Office) {
   const topics = [...Object.values(office.topics), office.commands, office.deadLetters];
@@ -170,6 +178,114 @@ it('gives what came from outside alone, and makes what entities send each other 
   expect(await topicEnds(office)).toEqual(before);
 });
 
+describe('a generation that begins in the middle, with the state of then', () => {
+  /** By the database's clock. */
+  const timeOf = async (office: Office) =>
+    (await office.query<{ now: Date }>('select clock_timestamp() as now'))[0]?.now.getTime() as number;
+
+  /** A deployment that works on, and where it was when it had done a part of it. */
+  async function inTheMiddle(t: Scope) {
+    const office = await createOffice(t, fn);
+    const { topics } = office;
+    const runtime = startRuntime(t, office.config);
+    await runtime.ready();
+    await workOn(office, 2);
+    await office.atRest();
+    const from = await timeOf(office);
+    const ends = await Promise.all(inputsOf(office).map(async (topic) => [topic, await endOffsets(topic)] as const));
+    // Nothing that changes the values that there are.
+    const more = async (box: string) => {
+      await produce(topics.ledgers, [
+        ...[1, 2, 3, 8, 20].map((n) => command('Add', `l${n}`, { id: `l${n}`, amount: n })),
+        command('AddWithEffects', 'l2', { id: 'l2', amount: 1, to: ['l3', 'l4'] }),
+        command('AddAndForward', 'l5', { id: 'l5', amount: 1, to: 'l6' }),
+      ]);
+      await produce(topics.boxes, [command('Put', box, { id: box, text: 'new' }), command('Look', 'b1', { id: 'b1' })]);
+      await office.atRest();
+    };
+    await more('b8');
+    return { office, runtime, from, ends, more };
+  }
+
+  it('comes to the same as the live one, can be begun by one that is killed, and serves', async (t) => {
+    const { office, from, more } = await inTheMiddle(t);
+    const live = await contentsOf(office, 1);
+    const begin = ['reprocess', 'start', 'g2', '--from', new Date(from).toISOString(), '--state', 'live'];
+    const killed = startCli(t, { compiled: program, argv: begin, cwd: folder, env: envOf(office) });
+    // It waits for this when the generation is there, and has no events yet.
+    const locked = new pg.Client({
+      connectionString: String(office.config['postgres.url']),
+      options: '-c search_path=stateferry',
+    });
+    await locked.connect();
+    t.onTestFinished(() => locked.end());
+    await locked.query('begin; lock table event in share mode');
+    const waits = "select 1 from pg_locks where not granted and relation = 'event'::regclass";
+    await eventually('it copies events', async () => (await office.query(waits)).length > 0);
+    killed.kill('SIGKILL');
+    await killed.exited;
+    expect((await act(office, { kind: 'list', json: false })).said).toMatch(/^g2 +2 +copying/m);
+    await expect(act(office, { kind: 'run', name: 'g2', follow: false })).rejects.toThrow(
+      'generation "g2" does not have all of the state yet that it begins with',
+    );
+    await expect(make(office, 'g2', { from, state: 'live', perSecond: 5 })).rejects.toThrow('was begun with another');
+    await locked.query('commit');
+
+    const { code, said } = await make(office, 'g2', { from, state: 'live' });
+    expect(said).toContain('Generation g2 was begun already, from ');
+    expect(code).toBe(0);
+    expect(await contentsOf(office, 2)).toEqual(live);
+    const report = await difference(office, 'g2');
+    expect(report.notes).toEqual([]);
+    expect(report).toMatchObject({ same: true });
+    // What was copied is not what was made.
+    expect(report.counts.events.same).toBeGreaterThan(5);
+    expect(report.counts.events.same).toBeLessThan(live.events.length / 2);
+
+    await promote(
+      {
+        config: configOf(office.config),
+        name: 'g2',
+        holdMs: 30_000,
+        emitTo: undefined,
+        log: quiet,
+        onStep: () => undefined,
+      },
+      new AbortController().signal,
+    );
+    await more('b9');
+    const events = await office.query('select 1 from event where generation = 2');
+    expect(events.length).toBeGreaterThan(live.events.length);
+    expect(faultsOf(await office.verify())).toEqual([]);
+    // It has no history of its own before its beginning.
+    await expect(make(office, 'g3')).rejects.toThrow('begun in the middle of history, with the state of another one');
+    expect((await make(office, 'g3', { state: 'live' })).code).toBe(0);
+    expect(await contentsOf(office, 3)).toEqual(await contentsOf(office, 2));
+
+    const now = await timeOf(office);
+    await workOn(office, 1);
+    await office.atRest();
+    await expect(make(office, 'g4', { from: now, state: 'live' })).rejects.toThrow(
+      /^\d values have changed since where the generation is to begin, such as "b\d" of boxes/,
+    );
+    expect((await act(office, { kind: 'list', json: false })).said).not.toContain('g4');
+  });
+
+  it('as early as there is all of its input, where retention has removed some', async (t) => {
+    const { office, runtime, ends } = await inTheMiddle(t);
+    await runtime.stop();
+    const live = await contentsOf(office, 1);
+    await expect(make(office, 'g2', { state: 'live' })).rejects.toThrow('leave --state out');
+    await expect(make(office, 'g2', { state: 'live', mode: 'cascade' })).rejects.toThrow('is for --mode isolated');
+    for (const [topic, before] of ends) await deleteBefore(topic, before);
+    await expect(make(office, 'g2')).rejects.toThrow('--state live begins as early as there are all of them');
+    const { code } = await make(office, 'g2', { state: 'live' });
+    expect(code).toBe(0);
+    expect(await contentsOf(office, 2)).toEqual(live);
+    expect(await difference(office, 'g2')).toMatchObject({ same: true });
+  });
+});
+
 describe('what cannot be done is said, and nothing is made', () => {
   it('a name that is taken, a generation that is not there, one that is not complete', async (t) => {
     const office = await history(t, 1);
@@ -205,7 +321,7 @@ describe('what cannot be done is said, and nothing is made', () => {
     expect((await act(office, { kind: 'list', json: false })).said).toContain('no generation but the first');
 
     const keeping = await history(t, 2, { 'journal.keepInputs': true });
-    for (const topic of [keeping.topics.ledgers, keeping.topics.boxes, keeping.topics.desk, keeping.commands]) {
+    for (const topic of inputsOf(keeping)) {
       await deleteBefore(topic, await endOffsets(topic));
     }
     expect((await make(keeping, 'g2')).code).toBe(0);
@@ -226,14 +342,8 @@ describe('what cannot be done is said, and nothing is made', () => {
 
 it('goes on where a killed process was, with another one beside it', async (t) => {
   const office = await history(t, 6);
-  const config = configOf(office.config);
   const env = {
-    KAFKA_BROKERS: inject('brokers').join(','),
-    DATABASE_URL: config.postgres.url,
-    FUNCTION_URL: config.function.url,
-    STATEFERRY_DEPLOYMENT_NAME: config.deployment.name,
-    STATEFERRY_TOPICS_SUBSCRIPTIONS: JSON.stringify(office.config['topics.subscriptions']),
-    STATEFERRY_TOPICS_DESTINATIONS: JSON.stringify(office.config['topics.destinations']),
+    ...envOf(office),
     STATEFERRY_KAFKA_SESSION_TIMEOUT_MS: '1200',
     STATEFERRY_KAFKA_HEARTBEAT_INTERVAL_MS: '300',
     STATEFERRY_ENGINE_TAKEOVER_GRACE_MS: '100',

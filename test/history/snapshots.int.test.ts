@@ -1,7 +1,9 @@
+import pg from 'pg';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { type Cli, createCli } from '../support/cli.ts';
 import { startFunction } from '../support/function-process.ts';
 import { produce, readCommitted } from '../support/kafka.ts';
+import { eventually } from '../support/processes.ts';
 import { fileScope } from '../support/scope.ts';
 import { startRuntime } from '../support/start-runtime.ts';
 import { command, createOffice, faultsOf, type Office, workOn } from '../verify/office.ts';
@@ -33,6 +35,30 @@ async function changesOf(entityId: string): Promise<number> {
   const replies = await readCommitted(office.topics.replies, 'end');
   const last = replies.filter(({ key }) => key?.toString() === entityId).at(-1);
   return (JSON.parse(String(last?.value)) as { changes: number }).changes;
+}
+
+/** Stops a command when it waits to write a snapshot, and lets it; answers what it ended with. */
+async function stopAtWork(argv: readonly string[]) {
+  const client = new pg.Client({
+    connectionString: String(office.config['postgres.url']),
+    options: '-c search_path=stateferry',
+  });
+  await client.connect();
+  try {
+    const stop = new AbortController();
+    await client.query('begin; lock table snapshot in exclusive mode');
+    const { ended } = cli.start(stop.signal, ...argv);
+    await eventually('it waits', async () => {
+      const waiting = "select 1 from pg_locks where not granted and relation = 'snapshot'::regclass";
+      return (await office.query(waiting)).length === 1;
+    });
+    stop.abort();
+    await client.query('commit');
+    const { code, out, err } = await ended;
+    return { code, out, stopped: /^Stopped: .*$/m.exec(err)?.[0] };
+  } finally {
+    await client.end();
+  }
 }
 
 describe('snapshots', () => {
@@ -73,6 +99,28 @@ describe('snapshots', () => {
       code: 0,
     });
     expect((await snapshotsOf())[0]).toEqual(before);
+  });
+
+  it('say how many were made or dropped where that is stopped, and the same command does the rest', async () => {
+    const before = await snapshotsOf();
+    const rebuild = ['journal', 'snapshots', 'rebuild', '--component', 'ledgers'];
+    expect(await stopAtWork(rebuild)).toEqual({
+      code: 1,
+      out: '',
+      stopped: 'Stopped: 1 snapshots made of events. They stay; the same command makes the rest.',
+    });
+    expect(await cli(...rebuild)).toMatchObject({ code: 0, out: `${before.length} snapshots made of events.\n` });
+    expect(await snapshotsOf()).toEqual(before);
+
+    const drop = ['journal', 'snapshots', 'drop', '--component', 'ledgers'];
+    expect(await stopAtWork(drop)).toEqual({
+      code: 1,
+      out: '',
+      stopped: `Stopped: ${before.length} snapshots dropped. The same command goes on there.`,
+    });
+    expect(await cli(...drop)).toMatchObject({ code: 0, out: expect.stringMatching(/^0 snapshots dropped/) });
+    expect(await cli(...rebuild, '--min-events', '5')).toMatchObject({ code: 0 });
+    expect(await snapshotsOf()).toEqual(before);
   });
 
   it('stay where retention has removed events below them, and those are named', async () => {

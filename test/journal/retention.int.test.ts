@@ -1,18 +1,22 @@
 import type pg from 'pg';
 import { beforeEach, describe, expect, it } from 'vitest';
+import { retention } from '../../src/commands/retention.ts';
 import type { Config } from '../../src/config/config.ts';
+import { loadConfig } from '../../src/config/load.ts';
 import { loadHeads, loadTails } from '../../src/journal/load.ts';
 import { lockRetention } from '../../src/journal/retention.ts';
 import { applyRetention, forecastRetention } from '../../src/retention.ts';
 import { checkSequences } from '../../src/verify/check-sequences.ts';
 import { viewJournal } from '../../src/verify/journal.ts';
-import { createJournal } from '../support/journal.ts';
+import { createJournal, SCHEMA } from '../support/journal.ts';
+import { createDatabase } from '../support/postgres.ts';
 import { fileScope } from '../support/scope.ts';
 
 type Rules = Config['journal']['retention'];
 
 const file = fileScope();
-const pool = await createJournal(file);
+const url = await createDatabase(file);
+const pool = await createJournal(file, url);
 const DAY = 86_400_000;
 const EVENT_BYTES = 10;
 const ALL: Rules = [{ what: 'events', maxAgeMs: DAY }];
@@ -274,4 +278,94 @@ it('a removal that is stopped has noted what it has removed, and gives its lock 
   await expect(ended).rejects.toThrow(/aborted/);
   expect(await faults()).toEqual([]);
   await expect.poll(async () => (await apply()).isFree).toBe(true);
+});
+
+describe('the command', () => {
+  const rules: Rules = [...ALL, { what: 'outputs', maxAgeMs: DAY }];
+  beforeEach(async () => {
+    await pool.query(
+      `insert into outbox (generation, shard, chunk, positions, records)
+       select 1, 0, n, '{}', decode(repeat('cc', 50), 'hex') from generate_series(1, 12) n`,
+    );
+  });
+
+  /** What it prints and ends with; it is stopped with `stop`. */
+  async function run(dryRun: boolean, stop = new AbortController()) {
+    const { config } = loadConfig({
+      argvFlags: {},
+      env: {
+        KAFKA_BROKERS: '127.0.0.1:1',
+        DATABASE_URL: url,
+        STATEFERRY_POSTGRES_SCHEMA: SCHEMA,
+        STATEFERRY_DEPLOYMENT_NAME: 'd',
+      },
+      cwd: '/',
+      readFile: () => undefined,
+    });
+    const out: string[] = [];
+    const err: string[] = [];
+    const io = {
+      out: { write: (text: string) => void out.push(text) },
+      err: { write: (text: string) => void err.push(text) },
+      signal: stop.signal,
+    };
+    const journal = { ...config.journal, retention: rules };
+    const code = await retention({ ...config, journal }, { dryRun, json: false }, io);
+    // Where it takes long, there are lines about how far it is, too.
+    return { code, out: out.join(''), err: /^Stopped: .*$/m.exec(err.join(''))?.[0] };
+  }
+  const left = async () => [
+    ...(await seqsOf('a')),
+    ...(await pool.query<{ chunk: number }>('select chunk from outbox order by 1')).rows.map(({ chunk }) => chunk),
+  ];
+
+  /** Stops it when it waits for rows of a table that are locked here, and lets it have them. */
+  async function stopAt(table: 'outbox' | 'event', dryRun = false) {
+    const client = await pool.connect();
+    try {
+      const stop = new AbortController();
+      await client.query(`begin; lock table ${table} in ${dryRun ? 'access exclusive' : 'exclusive'} mode`);
+      const ended = run(dryRun, stop);
+      const waiting = 'select 1 from pg_locks where not granted and relation = $1::regclass';
+      await expect.poll(async () => (await pool.query(waiting, [table])).rowCount).toBe(1);
+      stop.abort();
+      // What is only counted is cancelled, and does not wait for this.
+      if (dryRun) return await ended;
+      await client.query('commit');
+      return await ended;
+    } finally {
+      await client.query('rollback');
+      client.release();
+    }
+  }
+
+  it('that is stopped at its work says what it has removed, and the next one comes to the end that one would have', async () => {
+    expect(await stopAt('outbox')).toEqual({
+      code: 1,
+      out: '',
+      err: 'Stopped: 10 outputs removed. The same command goes on there.',
+    });
+    expect(await left()).toEqual([1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 11, 12]);
+    expect(await faults()).toEqual([]);
+
+    expect(await run(false)).toMatchObject({
+      code: 0,
+      out: expect.stringMatching(/events +carts +10 +100\n/),
+    });
+    expect(await left()).toEqual([11, 12, 11, 12]);
+    expect(await faults()).toEqual([]);
+    expect((await forecast(rules)).removed).toMatchObject([
+      { kind: 'events', entityType: 'carts', rows: 10, through: 19 },
+      { kind: 'outputs', rows: 10, through: 10 },
+    ]);
+  });
+
+  it('that is stopped before has removed nothing, and what it counts is cancelled', async () => {
+    const nothing = { code: 1, out: '', err: 'Stopped: nothing removed. The same command goes on there.' };
+    expect(await stopAt('event', true)).toEqual(nothing);
+    const stopped = new AbortController();
+    stopped.abort();
+    expect(await run(false, stopped)).toEqual(nothing);
+    expect(await left()).toHaveLength(24);
+  });
 });

@@ -1,7 +1,12 @@
+import { randomUUID } from 'node:crypto';
+import type { Assigner } from 'kafkajs';
 import { expect, it } from 'vitest';
+import { createAssigner } from '../../src/topics/assigner.ts';
+import { clusterOf } from '../../src/topics/cluster.ts';
 import { createDeployment } from '../support/deployment.ts';
 import { compileEngine, type EngineProcess } from '../support/engine-process.ts';
 import { startFunction } from '../support/function-process.ts';
+import { createClient, withAdmin } from '../support/kafka.ts';
 import { startLoad } from '../support/load.ts';
 import { eventually } from '../support/processes.ts';
 import { fileScope } from '../support/scope.ts';
@@ -84,6 +89,44 @@ async function handOver(title: string, change: () => Promise<readonly number[]>)
   load.resume();
 }
 
+interface Coordinator {
+  joinGroup(request: object): Promise<{ readonly generationId: number; readonly memberId: string }>;
+  syncGroup(request: object): Promise<unknown>;
+  leaveGroup(request: { groupId: string; memberId: string }): Promise<void>;
+}
+
+/** A member of the deployment's group that asks for shards, and says nothing but what it is told to: not even heartbeats. */
+async function member() {
+  const { name: groupId } = deployment;
+  const cluster = clusterOf<Coordinator>(createClient());
+  file.onTestFinished(() => cluster.disconnect());
+  await cluster.connect();
+  await cluster.refreshMetadata();
+  const coordinator = await cluster.findGroupCoordinator({ groupId });
+  const assigner = createAssigner({ shards: SHARDS, process: randomUUID(), owned: () => [] });
+  const { protocol } = (assigner as () => Assigner)();
+  let memberId = '';
+  return {
+    async join() {
+      const sessionTimeout = 30_000;
+      const joined = await coordinator.joinGroup({
+        groupId,
+        sessionTimeout,
+        rebalanceTimeout: sessionTimeout,
+        groupProtocols: [protocol({ topics: [deployment.input] })],
+      });
+      memberId = joined.memberId;
+      await coordinator.syncGroup({ groupId, memberId, generationId: joined.generationId, groupAssignment: [] });
+    },
+    leave: () => coordinator.leaveGroup({ groupId, memberId }),
+  };
+}
+
+async function groupState(): Promise<string | undefined> {
+  const { groups } = await withAdmin((admin) => admin.describeGroups([deployment.name]));
+  return groups[0]?.state;
+}
+
 it('a process that joins is given half of the shards, and the other half stays open where it is', async () => {
   await handOver('one process joins', async () => {
     second = await deployment.start();
@@ -145,6 +188,26 @@ it('records that the consumer brings again are carried out once', async () => {
     await owns(first, SHARDS);
     return moved;
   });
+});
+
+it('shards that stay are served on while the group waits for a member that does not answer', async () => {
+  const silent = await member();
+  const other = await member();
+  const joined = silent.join();
+  const kept = await owns(first, SHARDS / 2);
+  await joined;
+  // The group does not end this rebalance before the silent one has come, or its session has ended.
+  const waiting = other.join();
+  waiting.catch(() => undefined);
+  await eventually('the group waits', async () => (await groupState()) === 'PreparingRebalance');
+  await load.more(200);
+  const since = Date.now();
+  await eventually('they give outputs', () => kept.every((shard) => (outputTimes(shard).at(-1) ?? 0) > since));
+  expect(await groupState()).toBe('PreparingRebalance');
+  await silent.leave();
+  await waiting;
+  await other.leave();
+  await owns(first, SHARDS);
 });
 
 it('shards of a process that was killed are opened without the grace, which is for those who can release them', async () => {

@@ -75,7 +75,13 @@ it('headers that are to go on are on all that comes of a record, however far, an
   const said: string[] = [];
   const out = { write: (text: string) => said.push(text) };
   const io = { out, err: out, signal: AbortSignal.any([]) };
-  const options = { functionUrl: undefined, components: undefined, perSecond: undefined, follow: false } as const;
+  const options = {
+    functionUrl: undefined,
+    state: undefined,
+    components: undefined,
+    perSecond: undefined,
+    follow: false,
+  } as const;
   expect(
     await reprocess(config, { kind: 'start', name: 'again', mode: 'cascade', from: 'beginning', ...options }, io),
     said.join(''),

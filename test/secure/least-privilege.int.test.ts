@@ -255,7 +255,13 @@ it('and with those of `history`, its history is made anew, compared, published o
     expect(code, said).toBe(0);
     expect(said).not.toMatch(/authoriz|denied/i);
   };
-  const request = { functionUrl: undefined, components: undefined, perSecond: undefined, follow: false } as const;
+  const request = {
+    functionUrl: undefined,
+    state: undefined,
+    components: undefined,
+    perSecond: undefined,
+    follow: false,
+  } as const;
   await done((io) =>
     reprocess(loaded.config, { kind: 'start', name: 'next', mode: 'isolated', from: 'beginning', ...request }, io),
   );
@@ -272,11 +278,13 @@ it('and with those of `history`, its history is made anew, compared, published o
     await place(`c${nth}`);
     await readCommitted('replies', { count: 4 + nth }, { brokers: open });
   };
-  const promoted = await command((io) => promote(loaded.config, { name: 'next', holdMs: 20_000 }, io));
+  const promoted = await command((io) =>
+    promote(loaded.config, { name: 'next', holdMs: 20_000, emitTo: 'copies' }, io),
+  );
   expect(promoted.code, promoted.said).toBe(0);
   await served(1);
   const retired = /stateferry promote (\S+)/.exec(promoted.said)?.[1] ?? '';
-  await done((io) => promote(loaded.config, { name: retired, holdMs: 20_000 }, io));
+  await done((io) => promote(loaded.config, { name: retired, holdMs: 20_000, emitTo: undefined }, io));
   await served(2);
   await runtime.stop();
 

@@ -43,6 +43,7 @@ const ARROWS: Readonly<Record<string, readonly string[]>> = {
     'journal',
     'model',
     'deployment-plan.ts',
+    'emit-differences.ts',
     'function-link.ts',
     'kafka-connection.ts',
     'least-privilege.ts',
@@ -65,6 +66,7 @@ const EVERYBODY = new Set([
   'package-path.ts',
   'paced.ts',
   'secure.ts',
+  'writing.ts',
   'server-tls.ts',
   'version.ts',
 ]);

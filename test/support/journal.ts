@@ -4,11 +4,12 @@ import { createPool } from '../../src/journal/pool.ts';
 import { createDatabase } from './postgres.ts';
 import type { Scope } from './scope.ts';
 
-const SCHEMA = 'journal';
+/** The schema of the journals that are made here. */
+export const SCHEMA = 'journal';
 
-/** Connections to an empty journal in a database of its own; they end with the scope. */
-export async function createJournal(t: Scope): Promise<pg.Pool> {
-  const url = await createDatabase(t);
+/** Connections to an empty journal in a database of its own, or in the empty one that is given by its URL; they end with the scope. */
+export async function createJournal(t: Scope, given?: string): Promise<pg.Pool> {
+  const url = given ?? (await createDatabase(t));
   await migrate({ url, schema: SCHEMA });
   const pool = createPool({
     url,

@@ -94,7 +94,9 @@ export async function createOffice(
   const commands = `${name}-commands`;
 
   async function isAtRest(): Promise<boolean> {
-    const shards = await query<{ shard: number; applied: Record<string, string> }>('select shard, applied from shard');
+    const shards = await query<{ shard: number; applied: Record<string, string> }>(
+      'select shard, applied from shard where generation = (select live_generation from deployment)',
+    );
     const groups = await withAdmin((admin) => admin.fetchOffsets({ groupId: name }));
     const committed = (topic: string, shard: number) =>
       groups.find((group) => group.topic === topic)?.partitions.find(({ partition }) => partition === shard)?.offset;
@@ -135,6 +137,19 @@ export async function createOffice(
 
 export function configOf(assumed: Assumed): Config {
   return loadConfig({ argvFlags: {}, env: {}, cwd: '/', readFile: () => undefined, assumed }).config;
+}
+
+/** What configures the command line for the deployment. */
+export function envOf({ config: assumed }: Office): Record<string, string> {
+  const config = configOf(assumed);
+  return {
+    KAFKA_BROKERS: inject('brokers').join(','),
+    DATABASE_URL: config.postgres.url,
+    FUNCTION_URL: config.function.url,
+    STATEFERRY_DEPLOYMENT_NAME: config.deployment.name,
+    STATEFERRY_TOPICS_SUBSCRIPTIONS: JSON.stringify(assumed['topics.subscriptions']),
+    STATEFERRY_TOPICS_DESTINATIONS: JSON.stringify(assumed['topics.destinations']),
+  };
 }
 
 /** A command for one of the services, as JSON. */

@@ -49,6 +49,12 @@ async function makeOffice(t: Scope): Promise<string> {
     `insert into dead_letter (topic, partition, "offset", written, state, operation, marked_by)
      select 'dead', 0, 1, 2, 'retried', id, 'somebody' from operation`,
   );
+  await office.query(
+    `insert into emission (generation, source, topic, ranges) values (1, 2, 'again', '{"0": {"from": {"in": "1"}, "to": {"in": "2"}}}')`,
+  );
+  await office.query(
+    'insert into held_output (generation, shard, chunk, records, differing) select generation, shard, chunk, records, array[0] from outbox limit 1',
+  );
   return String(config['postgres.url']);
 }
 
