@@ -1,3 +1,4 @@
+import { rm } from 'node:fs/promises';
 import { createServer, type ServerOptions } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { expect, it } from 'vitest';
@@ -99,6 +100,27 @@ it('certificates and secrets that are written anew are used from the next reques
   await write('password', 'third');
   await client.schema(1);
   expect(asked).toEqual(['first', 'second', 'second', 'second', 'third'].map(basic));
+});
+
+it('a token that is written anew is shown from the next request on', async (t) => {
+  const authority = createAuthority();
+  const { urls, asked } = await startSecure(t, authority);
+  const { certificate, key } = authority.issue({ commonName: 'stateferry' });
+  const { paths, write } = await filesOf(t, { ca: authority.certificate, certificate, key, token: 'first\n' });
+  const tls = { caFile: paths.ca, certificateFile: paths.certificate, keyFile: paths.key };
+  const broken: string[] = [];
+  const access = readRegistryAccess({ urls, tls, auth: { tokenFile: paths.token } }, [], (reason) =>
+    broken.push(reason),
+  );
+  const client = createRegistryClient({ urls, timeoutMs: 5_000, ...access });
+  t.onTestFinished(async () => client.close());
+  await client.schema(1);
+  await write('token', 'second\n');
+  await client.schema(1);
+  await rm(paths.token);
+  await client.schema(1);
+  expect(asked).toEqual(['Bearer first', 'Bearer second', 'Bearer second']);
+  expect(broken).toEqual([expect.stringMatching(/^registry\.auth\.tokenFile: found no file that can be read/)]);
 });
 
 it('every file that cannot be used is told at once', async (t) => {
