@@ -206,6 +206,7 @@ export function engineParts(surroundings: Surroundings): EngineOptions {
     append: (chunks) =>
       appendChunks(pool, generation, chunks, {
         outboxRetention,
+        keepValues: config.journal.keepValues,
         functionDigest: spec.digest,
       }),
     opening: (transactionalId) => ({

@@ -46,6 +46,7 @@ export const JOURNAL_TABLES = [
   'shard',
   'snapshot',
   'value',
+  'value_revision',
 ] as const;
 
 /** Where Kafka keeps the offsets of groups. */

@@ -79,7 +79,7 @@ export async function retentionScopes(
     }
   }
   // Outputs first: events wait for them.
-  const order: readonly RetentionKind[] = ['outputs', 'inputs', 'events'];
+  const order: readonly RetentionKind[] = ['outputs', 'inputs', 'values', 'events'];
   return scopes.sort((one, other) => order.indexOf(one.kind) - order.indexOf(other.kind));
 }
 

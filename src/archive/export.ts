@@ -132,7 +132,7 @@ async function aboutOf(client: pg.ClientBase): Promise<Pick<Unfinished, 'deploym
 
 async function filesOf(client: pg.ClientBase): Promise<Unfinished['files']> {
   const shared = ARCHIVED_TABLES.filter(({ byType }) => byType === undefined).map(({ name: table }) => ({ table }));
-  const isChunk = ({ table }: Section) => ['chunk', 'input', 'outbox'].includes(table);
+  const isChunk = ({ table }: Section) => ['chunk', 'input', 'outbox', 'held_output'].includes(table);
   const { rows } = await client.query<{ generation: number }>(
     'select distinct generation from shard order by generation',
   );

@@ -44,6 +44,7 @@ export const ARCHIVED_TABLES: readonly ArchivedTable[] = [
   { name: 'event', key: ['entity_id', 'seq'], byType: true, fetch: MANY },
   { name: 'snapshot', key: ['entity_id'], byType: true, fetch: MANY },
   { name: 'value', key: ['entity_id'], byType: true, fetch: MANY },
+  { name: 'value_revision', key: ['entity_id', 'revision'], byType: true, fetch: MANY },
   { name: 'deletion', key: ['entity_id'], byType: true, fetch: MANY },
 ];
 

@@ -276,6 +276,11 @@ export const OPTIONS = {
     default: false,
     doc: 'Whether the journal keeps the input records of each chunk, so that history can be reprocessed when the topics do not reach back far enough any more.',
   }),
+  'journal.keepValues': option({
+    kind: toggle(),
+    default: false,
+    doc: 'Whether the journal keeps every change of the values of value entities, so that `stateferry entity show --at` tells what one was, and a generation may begin with it (`reprocess start --state live`).',
+  }),
   'journal.retention': option<readonly RetentionRule[]>({
     kind: structure('list of rules', retentionRulesSchema),
     default: [],

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { distinct, fields } from './routes.ts';
 
-const KINDS = ['events', 'inputs', 'outputs'] as const;
+const KINDS = ['events', 'inputs', 'outputs', 'values'] as const;
 const AGE_EXPECTED = 'a whole number of ms, at least 1';
 const BYTES_EXPECTED = 'a whole number of bytes, at least 1';
 const COMPONENT_EXPECTED = 'an entity type, or the full name of its gRPC service';
@@ -10,7 +10,7 @@ export const retentionRuleFields = fields({
   what: z
     .enum(KINDS, { error: `one of ${KINDS.join(', ')}` })
     .describe(
-      '`events`: those below the newest snapshot of their entity; `inputs`: what `journal.keepInputs` keeps; `outputs`: what the outbox keeps after Kafka has it.',
+      '`events`: those below the newest snapshot of their entity; `inputs`: what `journal.keepInputs` keeps; `outputs`: what the outbox keeps after Kafka has it; `values`: what `journal.keepValues` keeps; the present ones stay.',
     ),
   component: z
     .string({ error: COMPONENT_EXPECTED })

@@ -211,6 +211,7 @@ export class Shard implements ItemOwner {
     // The last one of an entity counts: a statement may touch a row once.
     const snapshots = new Map<string, JournalSnapshot>();
     const values = new Map<string, JournalValue>();
+    const revisions: JournalValue[] = [];
     const deletions = new Map<string, JournalDeletion>();
     const keys = new Map<string, JournalKey>();
     const to: Record<string, bigint> = { ...this.applied };
@@ -248,7 +249,10 @@ export class Shard implements ItemOwner {
         }
       }
       if (decision.snapshot !== undefined) snapshots.set(rowKey(decision.snapshot), decision.snapshot);
-      if (decision.value !== undefined) values.set(rowKey(decision.value), decision.value);
+      if (decision.value !== undefined) {
+        values.set(rowKey(decision.value), decision.value);
+        revisions.push(decision.value);
+      }
       if (decision.deletion !== undefined) deletions.set(rowKey(decision.deletion), decision.deletion);
       if (decision.key !== undefined) keys.set(decision.key.idempotencyKey, decision.key);
       to[item.record.topic] = item.record.offset + 1n;
@@ -267,6 +271,7 @@ export class Shard implements ItemOwner {
       events,
       snapshots: [...snapshots.values()],
       values: [...values.values()],
+      revisions,
       deletions: [...deletions.values()],
       outputs,
       inputs: items.map(({ record }) => record),

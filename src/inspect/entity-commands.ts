@@ -12,7 +12,7 @@ export interface EntityCommands {
 }
 
 /**
- * Finds the newest `limit` commands that gave an entity events, its last change, and those of which the outbox still has
+ * Finds the newest `limit` commands that gave an entity events or, where they are kept, changes, its last change, and those of which the outbox still has
  * a reply, a dead letter or the command itself: they may have changed nothing.
  */
 export async function commandsOf(
@@ -29,8 +29,13 @@ export async function commandsOf(
     [generation, entityType, entityId, limit],
   );
   const { rows: values } = await db.query<{ command_id: string }>(
-    'select command_id from value where generation = $1 and entity_type = $2 and entity_id = $3',
-    [generation, entityType, entityId],
+    `select command_id from (
+       (select revision, command_id from value_revision where generation = $1 and entity_type = $2 and entity_id = $3
+        order by revision desc limit $4)
+       union
+       select revision, command_id from value where generation = $1 and entity_type = $2 and entity_id = $3
+     ) changes order by revision`,
+    [generation, entityType, entityId, limit],
   );
   const { rows: parked } = await db.query<{ command_id: string }>(
     'select command_id from parked where generation = $1 and entity_type = $2 and entity_id = $3 order by chunk, ordinal',

@@ -14,7 +14,7 @@ export interface ToldEvent extends Omit<JournaledEvent, 'payload'> {
   readonly content: Content;
 }
 
-/** What a command made of a value, where nothing has changed it since. */
+/** What a command made of a value, where nothing has changed it since or every change is kept. */
 export interface ToldValue {
   readonly entityType: string;
   readonly entityId: string;
@@ -205,7 +205,13 @@ async function valuesOf(history: History, roots: readonly string[]) {
   }>(
     `select entity_type as "entityType", entity_id as "entityId", revision, shard, chunk, type_url, payload,
        command_id as "commandId", at
-     from value where generation = $1 and split_part(command_id, '#', 1) = any($2)
+     from (
+       select * from value_revision where generation = $1 and split_part(command_id, '#', 1) = any($2)
+       union all
+       select v.generation, v.entity_type, v.entity_id, v.revision, v.shard, v.chunk, v.type_url, v.payload, v.command_id, v.at
+       from value v left join value_revision r using (generation, entity_type, entity_id, revision)
+       where v.generation = $1 and split_part(v.command_id, '#', 1) = any($2) and r.revision is null
+     ) changes
      order by at, entity_type, entity_id`,
     [history.generation, roots],
   );

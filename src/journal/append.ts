@@ -1,6 +1,6 @@
 import type pg from 'pg';
 import { asBuffer } from '../bytes.ts';
-import type { Chunk } from '../model/chunk.ts';
+import type { Chunk, JournalValue } from '../model/chunk.ts';
 import { writeControl } from './control.ts';
 import { writeFeeds } from './feeds.ts';
 import { positionsToJson } from './positions.ts';
@@ -51,6 +51,12 @@ with given as (
   on conflict (generation, entity_type, entity_id) do update
     set revision = excluded.revision, shard = excluded.shard, epoch = excluded.epoch, type_url = excluded.type_url,
         payload = excluded.payload, command_id = excluded.command_id, chunk = excluded.chunk, at = now()
+), revisions as (
+  insert into value_revision (generation, entity_type, entity_id, revision, shard, chunk, type_url, payload, command_id)
+  select $1, v.entity_type, v.entity_id, v.revision, v.shard, m.number, v.type_url, v.payload, v.command_id
+  from unnest($48::int[], $49::text[], $50::text[], $51::bigint[], $52::text[], $53::bytea[], $54::text[])
+    as v(shard, entity_type, entity_id, revision, type_url, payload, command_id)
+  join moved m using (shard)
 ), deletions as (
   insert into deletion as t (generation, entity_type, entity_id, seq, due_at, chunk)
   select $1, d.entity_type, d.entity_id, d.seq, now() + d.after_ms * interval '1 millisecond', m.number
@@ -92,6 +98,8 @@ export interface EncodedChunk {
 export interface AppendOptions {
   /** Chunks that Kafka is known to have stay in the outbox until so many more have followed them, per shard. */
   readonly outboxRetention: number;
+  /** Every change of a value is kept, not only the last one of each. */
+  readonly keepValues?: boolean;
   /** Digest of the function's version that decides. */
   readonly functionDigest?: string;
 }
@@ -105,12 +113,13 @@ export async function appendChunks(
   pool: pg.Pool,
   generation: number,
   chunks: readonly EncodedChunk[],
-  { outboxRetention, functionDigest }: AppendOptions,
+  { outboxRetention, keepValues = false, functionDigest }: AppendOptions,
 ): Promise<Set<number>> {
   const heads = table(7);
   const events = table(8);
   const snapshots = table(6);
   const values = table(7);
+  const revisions = table(7);
   const deletions = table(5);
   const outbox = table(5);
   const keys = table(3);
@@ -134,10 +143,8 @@ export async function appendChunks(
     for (const s of chunk.snapshots) {
       push(snapshots, [shard, s.entityType, s.entityId, s.seq, s.typeUrl, asBuffer(s.payload)]);
     }
-    for (const v of chunk.values) {
-      const payload = v.payload === undefined ? null : asBuffer(v.payload);
-      push(values, [shard, v.entityType, v.entityId, v.revision, v.typeUrl ?? null, payload, v.commandId]);
-    }
+    for (const v of chunk.values) push(values, valueRow(shard, v));
+    if (keepValues) for (const v of chunk.revisions) push(revisions, valueRow(shard, v));
     for (const d of chunk.deletions) push(deletions, [shard, d.entityType, d.entityId, d.seq, d.cleanupAfterMs]);
     for (const k of chunk.keys) push(keys, [shard, Buffer.from(k.idempotencyKey, 'base64'), k.commandId]);
     push(outbox, [shard, chunk.number, to, asBuffer(records), chunk.inputs.length]);
@@ -164,6 +171,7 @@ export async function appendChunks(
       history[1],
       functionDigest ?? null,
       history[2],
+      ...revisions,
     ],
   };
   const control = chunks.flatMap(({ chunk }) =>
@@ -180,6 +188,11 @@ export async function appendChunks(
     if (moves.length > 0) await writeFeeds(client, generation, moves.filter(isOurs));
     return moved;
   });
+}
+
+function valueRow(shard: number, v: JournalValue): readonly unknown[] {
+  const payload = v.payload === undefined ? null : asBuffer(v.payload);
+  return [shard, v.entityType, v.entityId, v.revision, v.typeUrl ?? null, payload, v.commandId];
 }
 
 function movedOf({ rows }: { readonly rows: readonly { readonly shard: number }[] }): Set<number> {

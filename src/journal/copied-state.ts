@@ -105,12 +105,18 @@ async function refuseUnknown(
     'Begin later (--from), give the commands of other components alone (--component), or begin with entities that are empty (without --state).';
   // A first revision that is of later was nothing then.
   const changed = await find(
-    'value v join began b using (shard) where v.generation = $1 and v.chunk > b.chunk and v.revision > 1',
+    `value v join began b using (shard) where v.generation = $1 and v.chunk > b.chunk and v.revision > 1 and not exists (
+       select 1 from value_revision later
+       left join value_revision earlier on earlier.generation = later.generation and earlier.entity_type = later.entity_type
+         and earlier.entity_id = later.entity_id and earlier.revision = later.revision - 1
+       where later.generation = v.generation and later.entity_type = v.entity_type and later.entity_id = v.entity_id
+         and later.chunk > b.chunk and (later.revision = 1 or earlier.chunk <= b.chunk)
+     )`,
   );
   if (changed !== undefined) {
     throw new StateferryError(
       'OPERATION_REFUSED',
-      `${changed.count} values have changed since where the generation is to begin, such as "${changed.id}" of ${changed.type}, and the journal has no value but the last of each. ${out}`,
+      `${changed.count} values have changed since where the generation is to begin, such as "${changed.id}" of ${changed.type}, and the journal does not have what they were then (it would with journal.keepValues). ${out}`,
     );
   }
   const removed = await find(
@@ -150,8 +156,16 @@ const COPIES: readonly Copy[] = [
     key: ENTITY,
     from: ['', ''],
     columns: 'entity_type, entity_id, revision, shard, epoch, type_url, payload, command_id, at, chunk',
-    select: `p.entity_type, p.entity_id, p.revision, p.shard, 0, p.type_url, p.payload, p.command_id, p.at, 0
-      from page p join began b using (shard) where p.chunk <= b.chunk`,
+    select: `v.entity_type, v.entity_id, v.revision, v.shard, 0, v.type_url, v.payload, v.command_id, v.at, 0
+      from page p join began b using (shard) cross join lateral (
+        select p.entity_type, p.entity_id, p.revision, p.shard, p.type_url, p.payload, p.command_id, p.at where p.chunk <= b.chunk
+        union all (
+          select r.entity_type, r.entity_id, r.revision, r.shard, r.type_url, r.payload, r.command_id, r.at from value_revision r
+          where r.generation = $1 and r.entity_type = p.entity_type and r.entity_id = p.entity_id
+            and r.chunk <= b.chunk and p.chunk > b.chunk
+          order by r.revision desc limit 1
+        )
+      ) v`,
   },
   {
     table: 'snapshot',

@@ -167,6 +167,7 @@ const TABLES = [
   'event',
   'snapshot',
   'value',
+  'value_revision',
   'deletion',
   'outbox',
   'held_output',

@@ -1,7 +1,7 @@
 import type pg from 'pg';
 
-/** What retention may remove: events below the newest snapshot of their entity; inputs and outputs of whole chunks. */
-export type RetentionKind = 'events' | 'inputs' | 'outputs';
+/** What retention may remove: events below the newest snapshot of their entity; inputs, outputs and changes of values of whole chunks. */
+export type RetentionKind = 'events' | 'inputs' | 'outputs' | 'values';
 
 /** One connection, so that all is done under the lock that it holds. */
 export type RetentionClient = Pick<pg.ClientBase, 'query'>;
@@ -20,7 +20,12 @@ const SIZE_PAGE = 5_000;
 const EVENTS_BATCH = 2_000;
 const CHUNKS_BATCH = 100;
 
-const TABLES = { inputs: 'input', outputs: 'outbox' } as const;
+/** Where what is kept by chunk is, and what of a row takes the room. */
+const TABLES = {
+  inputs: { table: 'input', bytes: 'records' },
+  outputs: { table: 'outbox', bytes: 'records' },
+  values: { table: 'value_revision', bytes: 'payload' },
+} as const;
 
 /**
  * Takes the lock that lets one process at a time remove something; it is the connection's, until `unlockRetention` or its end.
@@ -84,7 +89,7 @@ export async function boundBySize(
   const [table, column, bytes, where] =
     kind === 'events'
       ? ['event', 'shard_seq', 'payload', 'and entity_type = $5']
-      : [TABLES[kind], 'chunk', 'records', 'and $5 = $5'];
+      : [TABLES[kind].table, 'chunk', TABLES[kind].bytes, 'and $5 = $5'];
   let left = maxBytes;
   let before = Number.MAX_SAFE_INTEGER;
   for (;;) {
@@ -239,12 +244,12 @@ export async function removeChunks(
   kind: Exclude<RetentionKind, 'events'>,
   { shard, through }: ShardBound,
 ): Promise<Removal> {
-  const table = TABLES[kind];
+  const { table, bytes } = TABLES[kind];
   const { rows } = await client.query<Removal>(
     `with gone as (
        delete from ${table} where generation = $1 and shard = $4 and chunk in (
          select chunk from ${table} where generation = $1 and shard = $4 and chunk <= $5 order by chunk limit ${CHUNKS_BATCH}
-       ) returning shard, chunk as at, octet_length(records) as bytes
+       ) returning shard, chunk as at, coalesce(octet_length(${bytes}), 0) as bytes
      ), noted as (${NOTE})
      select count(*) as rows, coalesce(sum(bytes), 0)::bigint as bytes from gone`,
     [generation, kind, '', shard, through],
@@ -333,9 +338,10 @@ export async function countChunks(
   },
 ): Promise<Counted[]> {
   const { generation, kind, bound, holds } = of;
+  const { table, bytes } = TABLES[kind];
   const { rows } = await client.query<Counted>(
-    `select h.hold, count(*) as rows, sum(octet_length(t.records))::bigint as bytes
-     from ${TABLES[kind]} t cross join lateral (
+    `select h.hold, count(*) as rows, coalesce(sum(octet_length(t.${bytes})), 0)::bigint as bytes
+     from ${table} t cross join lateral (
        select (select min(n)::int - 1 from unnest($4::bigint[]) with ordinality as o(through, n) where t.chunk > o.through) as hold
      ) h
      where t.generation = $1 and t.shard = $2 and t.chunk <= $3

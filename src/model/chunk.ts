@@ -58,7 +58,10 @@ export interface Chunk {
   readonly firstShardSeq: number;
   readonly events: readonly JournalEvent[];
   readonly snapshots: readonly JournalSnapshot[];
+  /** The last of each entity. */
   readonly values: readonly JournalValue[];
+  /** All changes of values, in order. */
+  readonly revisions: readonly JournalValue[];
   readonly deletions: readonly JournalDeletion[];
   readonly outputs: readonly OutputRecord[];
   /** Its input records (commands, strays, dead letters), in the order in which they were applied. */

@@ -56,6 +56,7 @@ const OTHER = {
   'postgres.statementTimeoutMs': 30_001,
   'journal.outboxRetentionChunks': 101,
   'journal.keepInputs': true,
+  'journal.keepValues': true,
   'function.url': 'http://function:8081',
   'function.tls': { caFile: '/run/ca.pem', serverName: 'function.internal' },
   'function.deadlineMs': 30_001,

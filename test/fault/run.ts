@@ -39,6 +39,8 @@ const PARTITIONS = 6;
 const READY_WITHIN_MS = 120_000;
 /** After everything is healed, all that was sent must be done in this time, and something all the time. */
 const SETTLES_WITHIN_MS = 600_000;
+/** Between two looks at all that was read, so many times as long as one took. */
+const REST = 5;
 const SILENT_FOR_MS = 90_000;
 /** After everything is healed, a generation that was begun must serve in this time. */
 const PROMOTED_WITHIN_MS = 180_000;
@@ -395,8 +397,14 @@ async function settle(
   while (performance.now() < giveUp && !silent()) {
     ends ??= await endsOf(brokers, [known.topics.input]).catch(() => undefined);
     const read = ends !== undefined && [...ends].every(([partition, end]) => reader.position(partition) >= end);
-    if (read && (await slots.ready()) && missingOutputs(known, reader.records) === 0) return performance.now() - since;
-    await delay(250);
+    let lookedMs = 0;
+    if (read && (await slots.ready())) {
+      const looks = performance.now();
+      if (missingOutputs(known, reader.records) === 0) return performance.now() - since;
+      lookedMs = performance.now() - looks;
+    }
+    // Nothing goes through the proxies while this process counts, and no reader of its gives a sign of life.
+    await delay(Math.max(250, REST * lookedMs));
   }
   return null;
 }

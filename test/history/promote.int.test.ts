@@ -225,16 +225,21 @@ it('publishes what would have come out otherwise, each once, whenever it is kill
     await gate.query('select pg_advisory_lock($1)', [lock]);
     const argv = ['promote', 'g2', '--emit-differences', corrections];
     const killed = startCli(t, { compiled: program, argv, cwd: folder, env: envOf(office) });
-    const waiting = "select 1 from pg_locks where locktype = 'advisory' and not granted";
-    await eventually('it is there', async () => (await office.query(waiting)).length > 0, 30_000);
+    const waiting = "pg_locks where locktype = 'advisory' and not granted";
+    const isThere = async () => (await office.query(`select 1 from ${waiting}`)).length > 0;
+    await eventually('it is there', isThere, 30_000);
     killed.kill('SIGKILL');
     await killed.exited;
+    // What the database was at for it is not done any more.
+    await office.query(`select pg_terminate_backend(pid) from ${waiting}`);
+    await eventually('that has ended', async () => !(await isThere()));
     await gate.query('select pg_advisory_unlock($1)', [lock]);
     const served = await office.query('select live_generation from deployment');
     expect(served).toEqual([{ live_generation: 2 }]);
     await expect(emit('g2', topics.replies)).rejects.toThrow(`is on its way to "${corrections}"`);
     await expect(emit('g2', undefined)).rejects.toThrow(`--emit-differences ${corrections}`);
   }
+  expect(await office.query('select 1 from held_output limit 1')).toHaveLength(1);
   expect(await emit('g2', corrections)).toBe(0);
   expect(told.at(-1)).toBe(`0 outputs of the past that differ are published to ${corrections}.\n`);
 

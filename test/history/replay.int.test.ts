@@ -32,10 +32,11 @@ const config = configOf(office.config);
 /** Replays to the end; answers the exit code and what was said. */
 async function act(request: Partial<ReplayRequest> & { readonly to: string }) {
   const said: string[] = [];
+  const noted: string[] = [];
   const io = {
     signal: new AbortController().signal,
     out: { write: (text: string) => said.push(text) },
-    err: { write: () => undefined },
+    err: { write: (text: string) => noted.push(text) },
   };
   const whole: ReplayRequest = {
     name: undefined,
@@ -51,7 +52,7 @@ async function act(request: Partial<ReplayRequest> & { readonly to: string }) {
     ...request,
   };
   const code = await replay(config, whole, io);
-  return { code, said: said.join('') };
+  return { code, said: said.join(''), notes: noted.join('').match(/^Retention .*$/gm) ?? [] };
 }
 
 type Records = Awaited<ReturnType<typeof readCommitted>>;
@@ -90,6 +91,25 @@ describe('events', () => {
     expect((await act({ to, entity: 'l1' })).said).toContain(`${ofOne.length} records published`);
     expect(contents(await readCommitted(to, 'end'))).toEqual(contents(ofOne));
     expect((await act({ to, since: Date.now() + 3_600_000 })).said).toMatch(/^0 records/);
+  });
+
+  it('that retention has removed are told, as far as they are asked for', async () => {
+    await office.query(
+      "insert into removed (generation, shard, kind, entity_type, through, rows, bytes) values (1, 0, 'events', 'ledgers', 7, 1200, 1), (1, 1, 'inputs', '', 7, 3, 1)",
+    );
+    await office.query("update snapshot set removed_through = 2 where entity_id = 'l1'");
+    const notesOf = async (request: Partial<ReplayRequest>) =>
+      (await act({ to: office.topics.replies, dryRun: true, ...request })).notes;
+    const all = ['Retention has removed 1,200 events of ledgers up to event 7 of shard 0: they are not published.'];
+    expect(await notesOf({})).toEqual(all);
+    expect(await notesOf({ shard: 1 })).toEqual([]);
+    expect(await notesOf({ entity: 'l1' })).toEqual([
+      'Retention has removed the events of ledgers "l1" up to 2: they are not published.',
+    ]);
+    expect(await notesOf({ entity: 'l2' })).toEqual([]);
+    expect(await notesOf({ outputs: true })).toEqual([]);
+    await office.query('delete from removed');
+    await office.query('update snapshot set removed_through = 0');
   });
 
   it('go on exactly where a killed process stopped', async (t) => {

@@ -242,6 +242,19 @@ describe('a generation that begins in the middle, with the state of then', () =>
     expect(report.counts.events.same).toBeGreaterThan(5);
     expect(report.counts.events.same).toBeLessThan(live.events.length / 2);
 
+    // A command that was on its way where it begins: it was sent before, and carried out after.
+    const [carriedOut] = await office.query<{ at: Date }>(
+      `select c.at from event e join lateral (
+         select at from chunk c where generation = 1 and c.shard = e.shard and c.shard_seq >= e.shard_seq order by chunk limit 1
+       ) c on true where e.generation = 1 and e.entity_id = 'l6' order by e.seq desc limit 1`,
+    );
+    expect((await make(office, 'between', { from: carriedOut?.at.getTime() as number, state: 'live' })).code).toBe(0);
+    expect(await contentsOf(office, 3)).toEqual(live);
+    const between = await difference(office, 'between');
+    expect(between.samples).toEqual([]);
+    expect(between).toMatchObject({ same: true, notes: [] });
+    expect(between.counts.events.same).toBeGreaterThan(0);
+
     await promote(
       {
         config: configOf(office.config),
@@ -260,7 +273,7 @@ describe('a generation that begins in the middle, with the state of then', () =>
     // It has no history of its own before its beginning.
     await expect(make(office, 'g3')).rejects.toThrow('begun in the middle of history, with the state of another one');
     expect((await make(office, 'g3', { state: 'live' })).code).toBe(0);
-    expect(await contentsOf(office, 3)).toEqual(await contentsOf(office, 2));
+    expect(await contentsOf(office, 4)).toEqual(await contentsOf(office, 2));
 
     const now = await timeOf(office);
     await workOn(office, 1);
@@ -318,6 +331,10 @@ describe('what cannot be done is said, and nothing is made', () => {
     await expect(make(office, 'g2')).rejects.toThrow(
       `offsets 0 to ${end - 1n} of "${office.topics.ledgers}" partition 0`,
     );
+    await office.query(
+      "insert into removed values (1, 0, 'inputs', '', 5, 5, 100), (1, 0, 'events', 'ledgers', 5, 5, 100)",
+    );
+    await expect(make(office, 'g2')).rejects.toThrow('(journal.retention has removed those of shard 0 up to chunk 5)');
     expect((await act(office, { kind: 'list', json: false })).said).toContain('no generation but the first');
 
     const keeping = await history(t, 2, { 'journal.keepInputs': true });

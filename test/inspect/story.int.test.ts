@@ -69,7 +69,7 @@ async function send(
 }
 
 beforeAll(async () => {
-  office = await createOffice(file, fn, { 'journal.keepInputs': true });
+  office = await createOffice(file, fn, { 'journal.keepInputs': true, 'journal.keepValues': true });
   const runtime = startRuntime(file, office.config);
   await runtime.ready();
   const forwarded = `00-${TRACE}-00f067aa0ba902b7-01`;
@@ -125,10 +125,10 @@ describe('entity trace', () => {
     });
   });
 
-  it('tells of a value its last change, and of earlier ones what the outbox still has', async () => {
+  it('tells all changes of a value that are kept', async () => {
     const story = await trace('box');
     expect(story.map((one) => one.command).slice(0, 2)).toEqual([records.put, records['put again']]);
-    expect(story[0]?.values).toEqual([]);
+    expect(story[0]?.values).toMatchObject([{ entity: 'box', revision: 1, payload: { text: 'old' } }]);
     expect(story[0]?.outputs).toMatchObject([{ kind: 'state' }, { kind: 'reply', payload: { text: 'old' } }]);
     expect(story[1]?.values).toMatchObject([{ entity: 'box', revision: 2, payload: { text: 'new' } }]);
   });
@@ -226,12 +226,33 @@ describe('entity show', () => {
     );
   });
 
-  it('shows a value as it is, and says that what it was is not kept', async () => {
-    expect(JSON.parse((await cli('entity', 'show', 'box')).out)).toEqual({ text: 'new' });
-    expect((await cli('entity', 'show', 'box', '--at', records['put again'] ?? '')).code).toBe(0);
-    const { code, err } = await cli('entity', 'show', 'box', '--at', records.put ?? '');
+  it('shows a value as it is, and as it was', async () => {
+    const shown = async (...argv: string[]) => JSON.parse((await cli('entity', 'show', 'box', ...argv)).out) as object;
+    expect(await shown()).toEqual({ text: 'new' });
+    expect(await shown('--at', records['put again'] ?? '')).toEqual({ text: 'new' });
+    expect(await shown('--at', records.put ?? '')).toEqual({ text: 'old' });
+    expect(await shown('--at', '1')).toEqual({ text: 'old' });
+    const { at } = (await shown('--at', '2', '--json')) as { at: string };
+    expect(await shown('--at', at)).toEqual({ text: 'new' });
+    const before = new Date(Date.parse(at) - 1).toISOString();
+    expect(await shown('--at', before, '--json')).toMatchObject({ revision: 1, last: 2, payload: { text: 'old' } });
+    const { code, err } = await cli('entity', 'show', 'box', '--at', '2020-01-01T00:00:00Z');
     expect(code).toBe(1);
-    expect(err).toContain('is not kept');
+    expect(err).toMatch(/"box" has its first value of \S+, and --at names a moment before it\./);
+  });
+
+  it('says of which values it is not kept what they were', async (t) => {
+    const [kept] = await office.query<{ change: object }>(
+      "delete from value_revision r where entity_id = 'box' and revision = 1 returning to_jsonb(r) as change",
+    );
+    t.onTestFinished(async () => {
+      await office.query('insert into value_revision select * from jsonb_populate_record(null::value_revision, $1)', [
+        kept?.change,
+      ]);
+    });
+    const { code, err } = await cli('entity', 'show', 'box', '--at', '1');
+    expect(code).toBe(1);
+    expect(err).toContain('of the values that "box" has had the journal keeps the present one alone: revision 2 of ');
   });
 
   it('refuses a method that the function does not have, or that is of another component', async () => {

@@ -63,6 +63,7 @@ async function append(writes: Partial<ControlWrites>, by = epoch): Promise<boole
     events: [],
     snapshots: [],
     values: [],
+    revisions: [],
     deletions: [],
     outputs: [],
     keys: [],

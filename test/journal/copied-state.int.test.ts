@@ -15,7 +15,7 @@ const EVENTS = 12_000;
  */
 beforeEach(async () => {
   await pool.query(
-    'truncate deployment, generation, shard, event, snapshot, value, chunk, feed, removed, deletion, idempotency_key',
+    'truncate deployment, generation, shard, event, snapshot, value, value_revision, chunk, feed, removed, deletion, idempotency_key',
   );
   await pool.query(`
     insert into deployment (name, shards) values ('d', 1);
@@ -140,6 +140,26 @@ describe('a copy', () => {
     );
     expect(await readGenerations(pool)).toEqual([]);
     await beginCopy(pool, options({ entityTypes: ['users'] }));
+  });
+
+  it('has what values were then, where all their changes since are kept', async () => {
+    // The last change of "b" and "d" before it is 2 and none; of "g" it is not known, since 3 was not kept.
+    await pool.query(`
+      insert into value (generation, entity_type, entity_id, revision, shard, epoch, type_url, payload, command_id, chunk)
+        select 1, 'boxes', e, r, 0, 3, 't', 'x'::bytea, 'in/0/11500', 11501 from (values ('b', 4), ('d', 2), ('g', 4)) v(e, r);
+      insert into value_revision (generation, entity_type, entity_id, revision, shard, chunk, type_url, payload, command_id)
+        select 1, 'boxes', e, r, 0, c, t, ('was' || r)::bytea, 'in/0/' || c - 1 from (values
+          ('b', 1, 7, 't'), ('b', 2, 10999, null), ('b', 3, 11001, 't'), ('b', 4, 11501, 't'),
+          ('d', 1, 11001, 't'), ('d', 2, 11501, 't'), ('g', 2, 10999, 't'), ('g', 4, 11501, 't')) v(e, r, c, t);
+    `);
+    await expect(beginCopy(pool, options())).rejects.toThrow(
+      '1 values have changed since where the generation is to begin, such as "g" of boxes',
+    );
+    await pool.query("delete from value where entity_id = 'g'");
+    await beginCopy(pool, options());
+    expect(
+      await rows('select entity_id, revision, type_url, command_id, chunk from value where generation = 2 order by 1'),
+    ).toEqual([{ entity_id: 'b', revision: 2, type_url: null, command_id: 'in/0/10998', chunk: 0 }]);
   });
 
   it('has the deletions of before and those that were void, keys as old as they were then, and feeds where they stood', async () => {

@@ -52,6 +52,7 @@ async function append(more: Partial<Chunk>, by = epoch): Promise<boolean> {
     events,
     snapshots: [],
     values: [],
+    revisions: [],
     deletions: [],
     outputs: [],
     keys: [],

@@ -35,6 +35,7 @@ async function journal(shard: number, epoch: number, number: number, emittedThro
     events: [],
     snapshots: [],
     values: [],
+    revisions: [],
     deletions: [],
     outputs: [],
     inputs: inputRecords(1),

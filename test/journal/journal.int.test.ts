@@ -43,6 +43,7 @@ function chunk(opened: OpenedShard, more: Partial<Chunk> = {}): Chunk {
     events: [],
     snapshots: [],
     values: [],
+    revisions: [],
     deletions: [],
     outputs: [],
     inputs: inputRecords(2),

@@ -1,3 +1,6 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
 import type pg from 'pg';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { retention } from '../../src/commands/retention.ts';
@@ -8,6 +11,8 @@ import { lockRetention } from '../../src/journal/retention.ts';
 import { applyRetention, forecastRetention } from '../../src/retention.ts';
 import { checkSequences } from '../../src/verify/check-sequences.ts';
 import { viewJournal } from '../../src/verify/journal.ts';
+import { startCli } from '../support/cli-process.ts';
+import { compiled } from '../support/compiled.ts';
 import { createJournal, SCHEMA } from '../support/journal.ts';
 import { createDatabase } from '../support/postgres.ts';
 import { fileScope } from '../support/scope.ts';
@@ -242,6 +247,26 @@ describe('inputs and outputs', () => {
     expect(await chunksOf('outbox')).toEqual([7, 8, 9, 10, 11, 12]);
   });
 
+  it('changes of values go by age and by size, and the present ones stay', async () => {
+    await pool.query(`
+      insert into value (generation, entity_type, entity_id, revision, shard, epoch, type_url, payload, command_id, chunk)
+        values (1, 'boxes', 'b', 12, 0, 1, 't', 'now', 'in/0/11', 12);
+      insert into value_revision (generation, entity_type, entity_id, revision, shard, chunk, type_url, payload, command_id)
+        select 1, 'boxes', 'b', n, 0, n, case when n % 2 = 0 then 't' end, case when n % 2 = 0 then decode(repeat('dd', 20), 'hex') end, 'in/0/' || n
+        from generate_series(1, 12) n;
+    `);
+    const rules: Rules = [{ what: 'values', maxBytesPerShard: 50 }];
+    expect((await forecast(rules)).forecasts).toEqual([
+      { kind: 'values', entityType: '', removable: { rows: 8, bytes: 80 }, heldBack: [] },
+    ]);
+    expect((await apply(rules)).removed).toEqual({ values: 8 });
+    const kept = await pool.query<{ revision: number }>('select revision from value_revision order by 1');
+    expect(kept.rows.map(({ revision }) => revision)).toEqual([9, 10, 11, 12]);
+    expect((await apply([{ what: 'values', maxAgeMs: DAY }])).removed).toEqual({ values: 2 });
+    expect((await pool.query('select revision from value')).rows).toEqual([{ revision: 12 }]);
+    expect((await forecast(rules)).removed).toMatchObject([{ kind: 'values', rows: 10, through: 10 }]);
+  });
+
   it('inputs wait for the generation that is to be promoted again, from where it stands', async () => {
     await pool.query(
       `insert into generation (generation, name, source, mode, state, options) values (2, 'g2', 1, 'cascade', 'retired', '{}')`,
@@ -358,6 +383,46 @@ describe('the command', () => {
       { kind: 'events', entityType: 'carts', rows: 10, through: 19 },
       { kind: 'outputs', rows: 10, through: 10 },
     ]);
+  });
+
+  it('that is killed at its work has noted what it has removed, and another one removes the rest', async (t) => {
+    const folder = await mkdtemp(path.join(tmpdir(), 'stateferry-retention-'));
+    file.onTestFinished(() => rm(folder, { recursive: true, force: true }));
+    const env = {
+      KAFKA_BROKERS: '127.0.0.1:1',
+      DATABASE_URL: url,
+      STATEFERRY_POSTGRES_SCHEMA: SCHEMA,
+      STATEFERRY_DEPLOYMENT_NAME: 'd',
+      STATEFERRY_JOURNAL_RETENTION: JSON.stringify(rules),
+    };
+    const program = await compiled(file);
+    const start = () => startCli(t, { compiled: program, argv: ['journal', 'retention'], cwd: folder, env });
+    const client = await pool.connect();
+    const locks = async (which: string) => (await pool.query(`select 1 from pg_locks where ${which}`)).rowCount;
+    try {
+      await client.query('begin; lock table event in exclusive mode');
+      const killed = start();
+      const waiting = "not granted and relation = 'event'::regclass";
+      await expect.poll(() => locks(waiting), { timeout: 20_000 }).toBe(1);
+      killed.kill('SIGKILL');
+      await killed.exited;
+      expect(await left()).toEqual([1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 11, 12]);
+      await client.query('commit');
+    } finally {
+      await client.query('rollback');
+      client.release();
+    }
+    // The database ends what it was at, as a whole or not at all, and gives its lock back.
+    await expect.poll(() => locks("locktype = 'advisory'"), { timeout: 20_000 }).toBe(0);
+    expect(await faults()).toEqual([]);
+
+    const next = start();
+    expect(await next.exited).toBe(0);
+    expect(next.output()).toMatch(/WHAT +COMPONENT +GONE +BYTES\n/);
+    expect(next.output()).toMatch(/Removed so far: 10 events of carts up to event 19 of shard 0/);
+    expect(next.output()).toMatch(/Removed so far: 10 outputs up to chunk 10 of shard 0/);
+    expect(await left()).toEqual([11, 12, 11, 12]);
+    expect(await faults()).toEqual([]);
   });
 
   it('that is stopped before has removed nothing, and what it counts is cancelled', async () => {

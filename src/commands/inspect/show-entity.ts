@@ -2,14 +2,12 @@ import type { EntityHistoryRequest, Io } from '../../cli/context.ts';
 import type { Config } from '../../config/config.ts';
 import { StateferryError } from '../../errors.ts';
 import { eventsOf } from '../../inspect/events.ts';
-import { locateRecord } from '../../inspect/locate-record.ts';
 import { readContent } from '../../inspect/records.ts';
 import { entityNamed, type History, type KnownComponent } from '../../inspect/scope.ts';
 import { type Moment, replicatedValueAt, type StateSource, stateSourceAt } from '../../inspect/state-at.ts';
-import { rootTextOf } from '../../inspect/stories.ts';
+import { valueAt } from '../../inspect/value-at.ts';
 import { chunksNumbered, chunksOfEvents } from '../../journal/find-chunks.ts';
 import { servingConfig } from '../../live-generation.ts';
-import { rootOf } from '../../verify/identity.ts';
 import { printable } from '../printable.ts';
 import { contentJson, shownContent } from './content-text.ts';
 import { indentedJson, jsonText, RawJson } from './json-text.ts';
@@ -136,78 +134,23 @@ async function showValue(
   moment: Moment | undefined,
   io: Io,
 ): Promise<number> {
-  const { rows } = await history.db.query<{
-    revision: number;
-    shard: number;
-    chunk: number;
-    type_url: string | null;
-    payload: Buffer | null;
-    command_id: string;
-    at: Date;
-  }>(
-    `select revision, shard, chunk, type_url, payload, command_id, at
-     from value where generation = $1 and entity_type = $2 and entity_id = $3`,
-    [history.generation, entityType, entityId],
-  );
-  const [row] = rows;
-  if (row === undefined) throw refused(`"${entityId}" of "${entityType}" has no value.`);
-  if (moment !== undefined) await refuseEarlier(history, entityId, row, moment);
-  const [chunk] = await chunksNumbered(history, [row]);
-  const content =
-    row.type_url === null || row.payload === null
-      ? undefined
-      : readContent(history, { typeUrl: row.type_url, value: row.payload }, chunk?.function);
+  const { change, last } = await valueAt(history, { entityType, entityId }, moment);
+  const { revision, at, commandId, payload } = change;
+  const [chunk] = await chunksNumbered(history, [change]);
+  const content = payload && readContent(history, payload, chunk?.function);
   if (json) {
-    const { revision, at, command_id: command } = row;
-    const about = { component: entityType, entity: entityId, revision, at, command, deleted: content === undefined };
-    io.out.write(`${jsonText({ ...about, ...(content && contentJson(content)) }, 2)}\n`);
+    const about = { component: entityType, entity: entityId, revision, last, at, command: commandId };
+    io.out.write(
+      `${jsonText({ ...about, deleted: content === undefined, ...(content && contentJson(content)) }, 2)}\n`,
+    );
     return 0;
   }
   const state = content === undefined ? 'deleted' : printable(content.type);
   io.err.write(
-    `${printable(entityType)} ${printable(entityId)}, revision ${row.revision} of ${row.at.toISOString()} by ${printable(row.command_id)}: ${state}\n`,
+    `${printable(entityType)} ${printable(entityId)}, revision ${revision} of ${last}, of ${at.toISOString()} by ${printable(commandId)}: ${state}\n`,
   );
   if (content === undefined) io.out.write('null\n');
   else if (content.json === undefined) io.out.write(`${shownContent(content)}\n`);
   else io.out.write(`${indentedJson(content.json)}\n`);
   return 0;
-}
-
-/** Of a value, only the present one is there. */
-async function refuseEarlier(
-  history: History,
-  entityId: string,
-  row: {
-    readonly revision: number;
-    readonly shard: number;
-    readonly chunk: number;
-    readonly command_id: string;
-    readonly at: Date;
-  },
-  moment: Moment,
-): Promise<void> {
-  const present = `"${entityId}" is a value, of which the journal keeps the present one alone: revision ${row.revision}, of ${row.at.toISOString()}`;
-  const ask = 'Leave --at out, or choose a later moment.';
-  if (moment.kind === 'seq') {
-    if (moment.seq === row.revision) return;
-    throw refused(
-      moment.seq < row.revision
-        ? `${present}. Revision ${moment.seq} is not kept. ${ask}`
-        : `${present}. There is no revision ${moment.seq} yet.`,
-    );
-  }
-  const chunk = moment.kind === 'record' ? await locateRecord(history, moment) : undefined;
-  if (chunk !== undefined && moment.kind === 'record' && chunk.shard === row.shard) {
-    const wrote = rootOf(rootTextOf(row.command_id));
-    const isOfLater =
-      wrote?.topic === moment.topic && wrote.partition === moment.partition && wrote.offset > moment.offset;
-    if (chunk.chunk > row.chunk || (chunk.chunk === row.chunk && !isOfLater)) return;
-  }
-  const at = moment.kind === 'time' ? moment.at : (chunk?.at ?? new Date(0));
-  if (moment.kind === 'time' ? at >= row.at : at > row.at) return;
-  throw refused(`${present}. What it was at the moment that --at names is not kept. ${ask}`);
-}
-
-function refused(sentence: string): StateferryError {
-  return new StateferryError('OPERATION_REFUSED', sentence);
 }

@@ -24,7 +24,7 @@ import { goldenFile, type Migration, migrations } from './migrations.ts';
 /** Event sourced entities, values, actions and subscribers; resolves to the database's URL. */
 async function makeOffice(t: Scope): Promise<string> {
   const fn = await startFunction(t, { source: 'trouble', env: { WATCH: 'yes' } });
-  const office = await createOffice(t, fn, { 'journal.keepInputs': true });
+  const office = await createOffice(t, fn, { 'journal.keepInputs': true, 'journal.keepValues': true });
   const config = {
     ...office.config,
     'idempotency.keys': [{ topic: office.topics.ledgers, header: 'idempotency-key' }],
