@@ -5,7 +5,6 @@ import type { Config } from './config/config.ts';
 import { type ClientTlsConfig, type ServerTlsConfig, speaksTls } from './config/tls.ts';
 import type { DoorTls } from './doors/tls.ts';
 import { messageOf } from './errors.ts';
-import type { FunctionTls } from './functions/client.ts';
 import type { ClientSecrets, ClientTls } from './secure.ts';
 import type { ServerCertificates, ServerTls } from './server-tls.ts';
 
@@ -60,33 +59,17 @@ export function readServerTls(where: string, tls: ServerTlsConfig, faults: strin
   };
 }
 
-/** What TLS to the function needs, read and checked; undefined for a function in clear text. `faults` as for the doors. */
+/** What TLS to the function needs, as `readClientTls`; undefined for a function in clear text. */
 export function readFunctionTls(
   { url, tls }: Pick<Config['function'], 'url' | 'tls'>,
   faults: string[],
-): FunctionTls | undefined {
-  const { caFile, certificateFile, keyFile, serverName } = tls;
-  if (!url.startsWith('https:')) {
-    if (Object.keys(tls).length > 0) {
-      faults.push(`function.tls: found what TLS needs beside the URL ${url}, expected one that begins with https`);
-    }
-    return undefined;
+  onBroken?: (reason: string) => void,
+): ClientTls | undefined {
+  if (url.startsWith('https:')) return readClientTls('function.tls', { ...tls, enabled: true }, faults, onBroken);
+  if (Object.keys(tls).length > 0) {
+    faults.push(`function.tls: found what TLS needs beside the URL ${url}, expected one that begins with https`);
   }
-  const load = (name: string, file: string, check: (named: Loaded, faults: string[]) => void = () => undefined) => {
-    const named = { where: `function.tls.${name}`, file };
-    const loaded = { ...named, text: readText(named, faults) };
-    check(loaded, faults);
-    return loaded;
-  };
-  const ca = caFile === undefined ? undefined : load('caFile', caFile, checkAuthorities);
-  const certificate = certificateFile === undefined ? undefined : load('certificateFile', certificateFile);
-  const key = keyFile === undefined ? undefined : load('keyFile', keyFile);
-  if (certificate !== undefined && key !== undefined) checkPair(certificate, key, faults);
-  return {
-    ...(ca !== undefined && { ca: ca.text }),
-    ...(certificate !== undefined && key !== undefined && { client: { certificate: certificate.text, key: key.text } }),
-    ...(serverName !== undefined && { serverName }),
-  };
+  return undefined;
 }
 
 /**

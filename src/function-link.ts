@@ -1,7 +1,7 @@
 import type { Config } from './config/config.ts';
-import type { FunctionTls } from './functions/client.ts';
 import { createLink, type FunctionLink, type LinkOptions } from './functions/link.ts';
 import { allDialects } from './protocol/dialects.ts';
+import type { ClientTls } from './secure.ts';
 import { version } from './version.ts';
 
 /** Addresses to listen on that are none to call. */
@@ -15,7 +15,7 @@ export function linkFunction(
     /** By which the doors know the function's own calls; absent: they do not. */
     readonly selfToken?: string;
     /** As `function.tls` says; read by `readNamedFiles`. */
-    readonly tls: FunctionTls | undefined;
+    readonly tls: ClientTls | undefined;
   } & Pick<LinkOptions, 'shared' | 'onAway' | 'onBack' | 'onRefused'>,
 ): FunctionLink {
   const { devMode, selfToken, tls, ...handlers } = options;

@@ -56,11 +56,16 @@ export function readKafkaSecurity(
   };
   return {
     tls: readClientTls('kafka.tls', tls, faults, warn),
-    sasl: saslOf(sasl, requestTimeoutMs, faults),
+    sasl: saslOf(sasl, requestTimeoutMs, faults, warn),
   };
 }
 
-function saslOf(sasl: Config['kafka']['sasl'], timeoutMs: number, faults: string[]): Sasl | undefined {
+function saslOf(
+  sasl: Config['kafka']['sasl'],
+  timeoutMs: number,
+  faults: string[],
+  warn: (reason: string) => void,
+): Sasl | undefined {
   const { mechanism, username = '', tokenFile, tokenUrl, clientId = '', scope, caFile } = sasl;
   if (mechanism === undefined) return undefined;
   const secret = (name: 'password' | 'clientSecret'): (() => string) =>
@@ -71,7 +76,7 @@ function saslOf(sasl: Config['kafka']['sasl'], timeoutMs: number, faults: string
     secretSource(named, faults);
     return { mechanism, token: async () => readSecretNow(named) };
   }
-  const files = readClientTls('kafka.sasl', { enabled: true, ...(caFile !== undefined && { caFile }) }, faults);
+  const files = readClientTls('kafka.sasl', { enabled: true, ...(caFile !== undefined && { caFile }) }, faults, warn);
   const token = tokensFrom({
     url: new URL(tokenUrl ?? ''),
     clientId,

@@ -15,7 +15,7 @@ export interface KafkaRight {
 /** A statement that grants something. */
 export type PostgresRight = string;
 
-/** What a purpose takes, besides what the ones before it take. */
+/** What a purpose takes; each of the others besides what `run` takes. */
 export interface Rights {
   readonly purpose: 'run' | 'create-topics' | 'verify' | 'history' | 'healing';
   readonly why: string;
@@ -54,8 +54,8 @@ const OFFSETS_TOPIC = '__consumer_offsets';
 const CLUSTER = 'kafka-cluster';
 
 /**
- * What the deployment needs of Kafka and Postgres, least first: `run` is enough for its processes where the topics and the
- * journal's schema are there; each other purpose is for who wants it. Pure.
+ * What the deployment needs of Kafka and Postgres: `run` is enough for its processes where the topics and the journal's schema
+ * are there; each other purpose is for who wants it, and needs none of the others but `run`. Pure.
  * @param role the role of Postgres that the rights are for
  */
 export function rightsOf(config: Config, { topics }: DeploymentPlan, role: string): readonly Rights[] {
@@ -64,6 +64,11 @@ export function rightsOf(config: Config, { topics }: DeploymentPlan, role: strin
   const outputs = [...new Set([...topics.outputs, deadLetters])];
   const both = (topic: string): Operation[] => (topics.inputs.includes(topic) ? ['Read', 'Write'] : ['Write']);
   const topic = (each: string, ...operations: Operation[]): KafkaRight => right('topic', 'literal', each, operations);
+  /** Of all that is written and that `run` does not read. */
+  const published = [
+    ...outputs.filter((each) => !topics.inputs.includes(each)).map((each) => topic(each, 'Read')),
+    ...(config.doors.enabled ? [] : [topic(answers, 'Read')]),
+  ];
   return [
     {
       purpose: 'run',
@@ -90,16 +95,14 @@ export function rightsOf(config: Config, { topics }: DeploymentPlan, role: strin
     {
       purpose: 'verify',
       why: '`stateferry verify`, which reads what was published',
-      kafka: [
-        ...outputs.filter((each) => !topics.inputs.includes(each)).map((each) => topic(each, 'Read')),
-        ...(config.doors.enabled ? [] : [topic(answers, 'Read')]),
-      ],
+      kafka: published,
       postgres: [],
     },
     {
       purpose: 'history',
-      why: '`reprocess`, `diff`, `replay` and `promote`, and processes that serve a generation made by them',
+      why: '`reprocess`, `diff`, `promote` and `replay`, the latter two besides Write on the topic of --emit-differences or --to; and processes that serve a generation made by them',
       kafka: [
+        ...published,
         right('topic', 'prefixed', `${name}.`, ['Read', 'Write', 'Create', 'Delete', 'DescribeConfigs']),
         right('group', 'prefixed', `${name}.`, ['Read', 'Delete']),
         right('transactional-id', 'prefixed', `${name}.`, ['Write']),
@@ -109,11 +112,7 @@ export function rightsOf(config: Config, { topics }: DeploymentPlan, role: strin
     {
       purpose: 'healing',
       why: 'finding and ending transactions that a dead broker left hanging (docs/architecture.md); without it a start that meets one stops and says so',
-      kafka: [
-        topic(OFFSETS_TOPIC, 'Read'),
-        ...outputs.filter((each) => !topics.inputs.includes(each)).map((each) => topic(each, 'Read')),
-        right('cluster', 'literal', CLUSTER, ['Alter']),
-      ],
+      kafka: [topic(OFFSETS_TOPIC, 'Read'), ...published, right('cluster', 'literal', CLUSTER, ['Alter'])],
       postgres: [],
     },
   ];

@@ -4,7 +4,6 @@ import type { Config } from './config/config.ts';
 import { configInvalid } from './config/load.ts';
 import { type AccessOf, readDoorAccess, readSelfToken } from './door-access.ts';
 import type { DoorTls } from './doors/tls.ts';
-import type { FunctionTls } from './functions/client.ts';
 import type { PostgresServer } from './journal/connection.ts';
 import { type KafkaSecurity, readKafkaSecurity } from './kafka-connection.ts';
 import type { Log } from './observe/log.ts';
@@ -12,6 +11,7 @@ import { readPostgresServer } from './postgres-connection.ts';
 import type { RegistryAccess } from './registry/client.ts';
 import { readRegistryAccess } from './registry-access.ts';
 import { secretSource } from './secret-files.ts';
+import type { ClientTls } from './secure.ts';
 import type { ServerTls } from './server-tls.ts';
 
 /** The options that name files, and those that their contents are used with. */
@@ -32,7 +32,7 @@ export interface NamedFiles {
   /** Undefined: the doors speak clear text. */
   readonly doorTls: DoorTls | undefined;
   /** Undefined: the function speaks clear text. */
-  readonly functionTls: FunctionTls | undefined;
+  readonly functionTls: ClientTls | undefined;
   readonly registry: RegistryAccess;
   readonly kafka: KafkaSecurity;
   readonly postgres: PostgresServer;
@@ -50,8 +50,8 @@ export function readNamedFiles(config: NamingFiles, log?: Log): NamedFiles {
       accessOf: readDoorAccess(config.doors, faults, selfToken),
       selfToken,
       doorTls: readDoorTls(config.doors, faults),
-      functionTls: readFunctionTls(config.function, faults),
-      registry: readRegistryAccess(config.registry, faults),
+      functionTls: readFunctionTls(config.function, faults, brokenFiles('the function', log)),
+      registry: readRegistryAccess(config.registry, faults, brokenFiles('the schema registry', log)),
       kafka: readKafkaSecurity(config.kafka, faults, log),
       postgres: readPostgresServer(config.postgres, faults, log),
       httpToken: readHttpToken(config.http, faults),
@@ -60,14 +60,20 @@ export function readNamedFiles(config: NamingFiles, log?: Log): NamedFiles {
   });
 }
 
-/** Only those that a client of the function needs. @throws as `readNamedFiles` */
-export function readFunctionFiles(config: Pick<NamingFiles, 'function'>): FunctionTls | undefined {
-  return withoutFaults((faults) => readFunctionTls(config.function, faults));
+/** Only those that a client of the function needs. `log` and @throws as for `readNamedFiles` */
+export function readFunctionFiles(config: Pick<NamingFiles, 'function'>, log?: Log): ClientTls | undefined {
+  return withoutFaults((faults) => readFunctionTls(config.function, faults, brokenFiles('the function', log)));
 }
 
-/** Only those that a client of the schema registry needs. @throws as `readNamedFiles` */
-export function readRegistryFiles(config: Pick<NamingFiles, 'registry'>): RegistryAccess {
-  return withoutFaults((faults) => readRegistryAccess(config.registry, faults));
+/** Only those that a client of the schema registry needs. `log` and @throws as for `readNamedFiles` */
+export function readRegistryFiles(config: Pick<NamingFiles, 'registry'>, log?: Log): RegistryAccess {
+  return withoutFaults((faults) =>
+    readRegistryAccess(config.registry, faults, brokenFiles('the schema registry', log)),
+  );
+}
+
+function brokenFiles(whose: string, log: Log | undefined): (reason: string) => void {
+  return (reason) => log?.warn({ reason }, `New files for ${whose} cannot be used; those from before are kept`);
 }
 
 /** Undefined where there is none. */

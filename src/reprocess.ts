@@ -97,7 +97,7 @@ export async function reprocess(options: ReprocessOptions, signal: AbortSignal):
     const changed = new AbortController();
     const link = linkFunction(configOf(config, generation), {
       devMode: false,
-      tls: readFunctionFiles(config),
+      tls: readFunctionFiles(config, log),
       shared: true,
       onAway: (reason) => log.warn({ reason }, 'Waiting for the function'),
       onBack(found) {

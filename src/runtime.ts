@@ -300,6 +300,7 @@ async function buildEngine(
     log: scoped(log, 'registry'),
     persist: (attempt) => persist(deps, 'the schema registry', 'REGISTRY_UNAVAILABLE', attempt),
     signal,
+    onAsked: (asked) => signals.registryAsked(asked),
   });
   const { shards, partitions, messageBytes } = await persist(deps, 'Kafka', 'KAFKA_UNAVAILABLE', () =>
     ensureTopics(admin, topics, {

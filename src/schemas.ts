@@ -3,6 +3,7 @@ import type { OutputRoute, RoutePlan } from './engine/routes.ts';
 import { StateferryError } from './errors.ts';
 import type { FramedReader, FramedWriter, SchemaFormat } from './model/framed.ts';
 import type { InputRecord } from './model/record.ts';
+import type { RegistryAsked } from './model/registry-asked.ts';
 import { readRegistryFiles } from './named-files.ts';
 import type { Log } from './observe/log.ts';
 import { type Descriptors, messageType } from './protocol/descriptors.ts';
@@ -95,10 +96,25 @@ function wayOf({ format, schemas }: OutputRoute): string {
   return `${format} by ${subject ?? strategy}${version === undefined ? '' : `, version ${version}`}`;
 }
 
-/** A client of the registry that the configuration names. */
-export function registryClient(config: Pick<Config, 'registry'>): RegistryClient {
+/**
+ * A client of the registry that the configuration names; `onAsked` as for `createRegistryClient`, `log` hears of files that cannot be
+ * used any more.
+ */
+export function registryClient(
+  config: Pick<Config, 'registry'>,
+  { onAsked, log }: Partial<Pick<OpenSchemasOptions, 'onAsked' | 'log'>> = {},
+): RegistryClient {
   const { urls, timeoutMs } = config.registry;
-  return createRegistryClient({ urls, timeoutMs, ...readRegistryFiles(config) });
+  return createRegistryClient({ urls, timeoutMs, ...readRegistryFiles(config, log) }, onAsked);
+}
+
+export interface OpenSchemasOptions {
+  readonly log: Log;
+  readonly persist: Persist;
+  /** Ends the waiting, and closes the connections. */
+  readonly signal: AbortSignal;
+  /** As for `createRegistryClient`. */
+  readonly onAsked?: ((asked: RegistryAsked) => void) | undefined;
 }
 
 /**
@@ -109,10 +125,10 @@ export function registryClient(config: Pick<Config, 'registry'>): RegistryClient
 export async function openSchemas(
   config: Pick<Config, 'registry'>,
   plan: SchemaPlan,
-  { log, persist, signal }: { readonly log: Log; readonly persist: Persist; readonly signal: AbortSignal },
+  { log, persist, signal, onAsked }: OpenSchemasOptions,
 ): Promise<Schemas | undefined> {
   if (plan.inputs.length + plan.outputs.length === 0) return undefined;
-  const client = registryClient(config);
+  const client = registryClient(config, { onAsked, log });
   signal.addEventListener('abort', () => client.close(), { once: true });
   const readers = createReaders(plan.reads);
   const { reports, writers } = await persist(() =>

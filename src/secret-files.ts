@@ -23,6 +23,28 @@ export function secretSource(named: NamedSecret, faults: string[]): () => string
   return () => readSecretNow(named);
 }
 
+/**
+ * The same, for what may well be asked for while its file is written: what cannot be read then is what it was before, and
+ * `onBroken` gets the reason, once for each. What it returns never throws.
+ */
+export function keptSecret(named: NamedSecret, faults: string[], onBroken: (reason: string) => void): () => string {
+  const before = faults.length;
+  const read = secretSource(named, faults);
+  let current = faults.length > before ? '' : read();
+  let told = '';
+  return () => {
+    try {
+      current = read();
+      told = '';
+    } catch (error) {
+      const reason = messageOf(error);
+      if (reason !== told) onBroken(reason);
+      told = reason;
+    }
+    return current;
+  };
+}
+
 /** The text of the file without the spaces around it: secrets are mounted with a newline at their end. @throws Error */
 export function readSecretNow({ where, file = '' }: NamedSecret): string {
   let text: string;

@@ -65,16 +65,19 @@ function initOf({ signal, token }: Ask): RequestInit {
   };
 }
 
-/** @throws StateferryError CONFIG_INVALID for a file that cannot be read. */
+/** @throws StateferryError CONFIG_INVALID for a file that cannot be read, or is empty. */
 function tokenOf({ token, tokenFile }: Config['http']): string | undefined {
   if (token !== '' || tokenFile === '') return token || undefined;
+  let text: string;
   try {
-    return readFileSync(tokenFile, 'utf8').trim();
+    text = readFileSync(tokenFile, 'utf8').trim();
   } catch (error) {
     throw configInvalid([
       `http.tokenFile: found no file that can be read (${messageOf(error)}), expected the path of one`,
     ]);
   }
+  if (text === '') throw configInvalid([`http.tokenFile: found ${tokenFile} empty, expected a token in it`]);
+  return text;
 }
 
 /** How the process that listens as configured is reached from this machine. */
@@ -243,8 +246,12 @@ function describeFunction({ up, serviceName, dialect, components }: Status['func
 /** What a person has to deal with, a line for each. */
 function describeHalts(shards: Status['shards']): string[] {
   const lines: string[] = [];
-  for (const { shard, halt, pausedEntities } of shards) {
+  for (const { shard, halt, pausedEntities, schemaAwaitedSince } of shards) {
     if (halt !== null) lines.push(`Shard ${shard} is halted before ${describeHalt(halt)}\n`);
+    if (schemaAwaitedSince !== null) {
+      const since = new Date(schemaAwaitedSince).toISOString();
+      lines.push(`Shard ${shard} has waited since ${since} for the schema registry to tell the schema of a record\n`);
+    }
     if (pausedEntities > 0)
       lines.push(`Shard ${shard} has ${pausedEntities} paused entities (stateferry entity list)\n`);
   }

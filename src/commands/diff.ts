@@ -3,7 +3,7 @@ import path from 'node:path';
 import type { DiffRequest, Io } from '../cli/context.ts';
 import { type Config, internalTopics } from '../config/config.ts';
 import { planDeployment } from '../deployment-plan.ts';
-import { messageOf, StateferryError } from '../errors.ts';
+import { StateferryError } from '../errors.ts';
 import type { Discovered } from '../functions/discovery.ts';
 import { diff as compare } from '../history/diff.ts';
 import { diffPage } from '../history/diff-page.ts';
@@ -19,6 +19,7 @@ import { openPartitionLogs } from '../topics/partition-log.ts';
 import { writing } from '../writing.ts';
 import { discoveredAt } from './ask-function.ts';
 import { formatDiff } from './diff-text.ts';
+import { reasonOrRights } from './lacking-rights.ts';
 import { quietKafka } from './quiet-kafka.ts';
 import { reachable } from './reachable.ts';
 import { createSteps } from './verify-steps.ts';
@@ -37,7 +38,7 @@ export async function diff(config: Config, request: DiffRequest, io: Io): Promis
     if (html !== undefined) await writing(html, () => writeFile(html, diffPage(report)));
     return report.same ? 0 : 1;
   } catch (error) {
-    const reason = io.signal.aborted ? 'stopped before the end' : maskSecrets(messageOf(error));
+    const reason = io.signal.aborted ? 'stopped before the end' : maskSecrets(reasonOrRights(error, 'history'));
     const file = error instanceof StateferryError && error.code === 'FILE_UNWRITABLE';
     io.err.write(file ? `stateferry: ${reason}\n` : `stateferry: not compared: ${reason}\n`);
     return NOT_COMPARED;

@@ -2,13 +2,14 @@ import pg from 'pg';
 import type { Io, VerifyCliOptions } from '../cli/context.ts';
 import type { Config } from '../config/config.ts';
 import { planDeployment } from '../deployment-plan.ts';
-import { messageOf } from '../errors.ts';
 import { createFunctionClient } from '../functions/client.ts';
 import { createPool } from '../journal/pool.ts';
 import { servingConfig } from '../live-generation.ts';
 import { readFunctionFiles } from '../named-files.ts';
 import { maskSecrets } from '../observe/mask.ts';
 import { postgresServer } from '../postgres-connection.ts';
+import { createFramedValues } from '../registry/framed-values.ts';
+import { planSchemas, registryClient } from '../schemas.ts';
 import { registerCodecs } from '../topics/codecs.ts';
 import { missingTopics, partitionCounts } from '../topics/ensure.ts';
 import { compactedTopics } from '../topics/limits.ts';
@@ -16,6 +17,7 @@ import { openPartitionLogs } from '../topics/partition-log.ts';
 import { formatReport } from '../verify/report.ts';
 import { type Report, type VerifyOptions, verify as verifyDeployment } from '../verify/verify.ts';
 import { discoverOnce, probeNamed } from './ask-function.ts';
+import { reasonOrRights } from './lacking-rights.ts';
 import { quietKafka } from './quiet-kafka.ts';
 import { reachable } from './reachable.ts';
 import { createSteps } from './verify-steps.ts';
@@ -44,7 +46,8 @@ export async function verify(config: Config, options: VerifyCliOptions, io: Io):
 }
 
 function reasonOf(error: unknown): string {
-  if (!(error instanceof pg.DatabaseError) || !OLDER_SCHEMA.has(error.code ?? '')) return messageOf(error);
+  if (!(error instanceof pg.DatabaseError) || !OLDER_SCHEMA.has(error.code ?? ''))
+    return reasonOrRights(error, 'verify');
   return `the journal is not of this version (${error.message}): start a process of this version on it first`;
 }
 
@@ -82,6 +85,8 @@ export async function judge(
     closing.push(() => admin.disconnect());
     await reachable('POSTGRES_UNAVAILABLE', 'the journal cannot be read', () => pool.query('select 1 from deployment'));
 
+    const registry = registryClient(config);
+    closing.push(() => registry.close());
     const { routes, topics } = planDeployment(config, found.spec);
     const inputs = [...topics.inputs, topics.internal.commands];
     const outputs = [...new Set([...topics.outputs, ...Object.values(topics.internal)])];
@@ -109,6 +114,7 @@ export async function judge(
         ignoresSnapshots: found.spec.supportLibrary.includes('python-support'),
         deadlineMs: config.function.deadlineMs,
       },
+      framed: createFramedValues(registry, planSchemas(routes, found.descriptors).outputs),
       eventDestinations: new Map(
         [...routes.events].map(([entityType, list]) => [
           entityType,

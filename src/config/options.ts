@@ -302,7 +302,7 @@ export const OPTIONS = {
   'function.tls': option<FunctionTlsConfig>({
     kind: structure('map of files', functionTlsSchema),
     default: {},
-    doc: 'Whom to trust and what to show where `function.url` begins with https. The files are read once, at the start.',
+    doc: 'Whom to trust and what to show where `function.url` begins with https. The files are read again for every connection.',
   }),
   'function.deadlineMs': option({
     kind: ms(1),
@@ -415,7 +415,7 @@ export const OPTIONS = {
   'registry.tls': option<RegistryTlsConfig>({
     kind: structure('map of files', registryTlsSchema),
     default: {},
-    doc: 'Whom to trust and what to show where a URL of the registry begins with https. The files are read once, at the start.',
+    doc: 'Whom to trust and what to show where a URL of the registry begins with https. The files are read again for every request.',
   }),
   'registry.timeoutMs': option({
     kind: ms(1),

@@ -12,9 +12,9 @@ const text = (what: string) =>
 export const registryAuthFields = fields({
   user: text('The user, or the key of an API key.'),
   password: text('Its password, or the secret of the API key.'),
-  passwordFile: text('A file that holds it.'),
+  passwordFile: text('A file that holds it; read again for every request.'),
   token: text('A bearer token, instead of user and password.'),
-  tokenFile: text('A file that holds it.'),
+  tokenFile: text('A file that holds it; read again for every request.'),
 });
 
 /** Fields that are never shown. */

@@ -632,9 +632,12 @@ export class Engine {
 
   /** Nothing more comes in before it is settled; then all of it is fetched again. */
   #standUntil(shard: Shard, settled: Promise<void>): void {
-    shard.awaits++;
+    if (shard.awaits++ === 0) {
+      shard.awaitsSince = Date.now();
+      this.#signals.schemaAwaited(shard.number);
+    }
     void settled.then(() => {
-      shard.awaits--;
+      if (--shard.awaits === 0) shard.awaitsSince = undefined;
       if (this.#shards.get(shard.number) !== shard || shard.state !== 'running' || shard.awaits > 0) return;
       this.#follow(shard);
       this.#regulate(shard);

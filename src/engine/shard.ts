@@ -69,6 +69,8 @@ export class Shard implements ItemOwner {
   nudging = false;
   /** So many records are not taken before something about them is known (`EngineOptions.awaits`). */
   awaits = 0;
+  /** Since when there have been some, in ms since the epoch; undefined: there are none. */
+  awaitsSince: number | undefined;
   /** What the input topics bring is not taken (`ShardControl.isGated`). */
   gated = false;
 

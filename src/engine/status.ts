@@ -19,6 +19,7 @@ export function shardStatuses(engine: Engine): ShardStatus[] {
       activeEntities: active.get(shard) ?? 0,
       pausedEntities: shard.control.controlled,
       halt: shard.halt ?? null,
+      schemaAwaitedSince: shard.awaitsSince ?? null,
       feeds: [...shard.feeds.places].map((place) => feedStatus(shard, place)),
     }));
 }

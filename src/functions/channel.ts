@@ -3,6 +3,7 @@ import tls from 'node:tls';
 import { status } from '@grpc/grpc-js';
 import { messageOf } from '../errors.ts';
 import { type ClientConnection, createClientConnection } from '../http2/connection.ts';
+import { type ClientTls, type TlsOptions, tlsOptionsIn, tlsTrouble } from '../secure.ts';
 import { GrpcError } from './grpc-error.ts';
 
 /** Pauses between attempts to connect, in ms: from the first one on, each a little longer, up to the last. */
@@ -11,12 +12,13 @@ const LONGEST_PAUSE_MS = 1_000;
 const LONGER = 1.6;
 /** TCP, TLS and the function's first word in HTTP/2 must all have come by then, in ms. */
 const CONNECTED_WITHIN_MS = 20_000;
+const TLS_OPTIONS: TlsOptions = { ...tlsOptionsIn('function.tls'), without: 'begin function.url with http' };
 
 export interface Address {
   readonly host: string;
   readonly port: number;
   /** Absent: in the clear. */
-  readonly tls?: Pick<tls.ConnectionOptions, 'ca' | 'key' | 'cert' | 'servername'>;
+  readonly tls?: ClientTls;
 }
 
 type Acquired = (failure: GrpcError | undefined, connection?: ClientConnection) => void;
@@ -66,7 +68,7 @@ export class Channel {
     const socket =
       secure === undefined
         ? net.connect({ host, port, noDelay: true })
-        : tls.connect({ host, port, ALPNProtocols: ['h2'], ...servernameOf(host), ...secure });
+        : tls.connect({ host, port, ALPNProtocols: ['h2'], ...servernameOf(host), ...secure() });
     this.#socket = socket;
     let reason = `no HTTP/2 connection within ${CONNECTED_WITHIN_MS} ms`;
     const late = setTimeout(() => socket.destroy(), CONNECTED_WITHIN_MS);
@@ -136,5 +138,5 @@ function servernameOf(host: string): { servername?: string } {
 /** Of a host with several addresses, what each of them failed by. */
 function describe(error: Error): string {
   if (error instanceof AggregateError) return [...new Set(error.errors.map(messageOf))].join(', ');
-  return error.message;
+  return tlsTrouble(error, TLS_OPTIONS) ?? error.message;
 }

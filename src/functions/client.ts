@@ -1,6 +1,7 @@
 import { status } from '@grpc/grpc-js';
 import { asBuffer } from '../bytes.ts';
 import { encodeHeaders } from '../http2/hpack.ts';
+import type { ClientTls } from '../secure.ts';
 import { type Address, Channel } from './channel.ts';
 import { GrpcError } from './grpc-error.ts';
 import { RawStream } from './raw-stream.ts';
@@ -31,24 +32,14 @@ export interface FunctionClient {
   close(): void;
 }
 
-/** What TLS to a function needs, in PEM. */
-export interface FunctionTls {
-  /** Those that the function's certificate must be of; absent: those that Node.js knows. */
-  readonly ca?: string;
-  /** What the function is shown, if it asks. */
-  readonly client?: { readonly certificate: string; readonly key: string };
-  /** The name that its certificate must have; absent: the one of the URL. */
-  readonly serverName?: string;
-}
-
 /** `tls` counts where the URL begins with https. */
-export function createFunctionClient(url: URL, tls: FunctionTls = {}): FunctionClient {
+export function createFunctionClient(url: URL, tls: ClientTls = () => ({})): FunctionClient {
   const isSecure = url.protocol === 'https:';
   const port = Number(url.port || (isSecure ? '443' : '80'));
   // A URL has brackets around an IPv6 address.
   const host = url.hostname.replace(/^\[(.*)\]$/, '$1');
-  const address: Address = { host, port, ...(isSecure && { tls: secureOptions(tls) }) };
-  const authority = tls.serverName ?? `${url.hostname}:${port}`;
+  const address: Address = { host, port, ...(isSecure && { tls }) };
+  const authority = (isSecure ? tls().servername : undefined) ?? `${url.hostname}:${port}`;
   const channels = Array.from({ length: CONNECTIONS }, () => new Channel(address));
   const [first] = channels as [Channel];
   const blocks = new Map<string, Buffer>();
@@ -117,13 +108,5 @@ export function createFunctionClient(url: URL, tls: FunctionTls = {}): FunctionC
     close() {
       for (const channel of channels) channel.close();
     },
-  };
-}
-
-function secureOptions({ ca, client, serverName }: FunctionTls): NonNullable<Address['tls']> {
-  return {
-    ...(ca !== undefined && { ca }),
-    ...(client !== undefined && { cert: client.certificate, key: client.key }),
-    ...(serverName !== undefined && { servername: serverName }),
   };
 }

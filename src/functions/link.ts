@@ -1,14 +1,15 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { asFailureOf, messageOf, StateferryError } from '../errors.ts';
 import type { Dialect, ProxyInfo } from '../protocol/dialect.ts';
-import { createFunctionClient, type FunctionClient, type FunctionTls } from './client.ts';
+import type { ClientTls } from '../secure.ts';
+import { createFunctionClient, type FunctionClient } from './client.ts';
 import { type Discovered, discover } from './discovery.ts';
 
 const DISCOVERY_TIMEOUT_MS = 5_000;
 
 export interface LinkOptions {
   readonly url: URL;
-  readonly tls?: FunctionTls | undefined;
+  readonly tls?: ClientTls | undefined;
   readonly dialects: readonly Dialect[];
   readonly proxy: ProxyInfo;
   readonly backoffMinMs: number;

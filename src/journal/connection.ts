@@ -1,6 +1,6 @@
 import tls from 'node:tls';
 import pg from 'pg';
-import { type ClientTls, tlsTrouble } from '../secure.ts';
+import { type ClientTls, tlsOptionsIn, tlsTrouble } from '../secure.ts';
 
 /** How Postgres is reached. */
 export interface PostgresServer {
@@ -11,6 +11,7 @@ export interface PostgresServer {
   readonly password?: (() => string) | undefined;
 }
 
+const TLS_OPTIONS = tlsOptionsIn('postgres.tls');
 /** Modes of `sslmode` that node-postgres has as other names of verify-full, and warns of, as its next version will not. */
 const AS_VERIFIED: ReadonlySet<string> = new Set(['prefer', 'require', 'verify-ca']);
 /** SQLSTATEs of a connection that is refused for who makes it (class 28). */
@@ -68,7 +69,7 @@ function optionsNow({ url, tls: secrets, password }: PostgresServer): pg.ClientC
 
 function explained(error: Error): Error {
   const { code, message } = error as NodeJS.ErrnoException;
-  const trouble = tlsTrouble(error, 'postgres.tls');
+  const trouble = tlsTrouble(error, TLS_OPTIONS);
   if (trouble !== undefined) error.message = trouble;
   else if (message === 'The server does not support SSL connections') {
     error.message =

@@ -38,3 +38,11 @@ export interface FramedWriter {
   write(typeName: string, value: Uint8Array): Uint8Array;
   readonly contentType: string;
 }
+
+/** Values of topics with schemas of the registry, each by the schema that it names itself. Both reject where the registry is away. */
+export interface FramedValues {
+  /** Rejects with a StateferryError of the fate `reject`, too: see `FramedReader.read`. */
+  read(topic: string, value: Buffer): Promise<Unframed>;
+  /** The value of a message as the schema that `like` names has it. Rejects with any Error where it does not take the message. */
+  write(topic: string, message: Unframed, like: Buffer): Promise<Uint8Array>;
+}

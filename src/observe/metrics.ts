@@ -105,6 +105,11 @@ function addCounters(registry: Registry, tally: Tally): void {
     tally.removedBytes,
   );
   labelled('shard_changes', 'state', 'Shards that entered a state.', tally.shardStates);
+  plain(
+    'schema_waits',
+    'Times that a shard came to stand before a record whose schema was not known yet.',
+    () => tally.schemaWaits,
+  );
   plain('entities_opened', 'Entities that were brought into memory.', () => tally.entitiesOpened);
   plain('entities_closed', 'Entities that were passivated or dropped.', () => tally.entitiesClosed);
   plain('function_losses', 'Times that the function was lost.', () => tally.functionLosses);
@@ -124,6 +129,13 @@ function addHistograms(registry: Registry, hub: SignalHub): void {
   );
   const transactionChunks = histogram('transaction_size_chunks', 'Chunks in a Kafka transaction.', SIZES);
   const transactionRecords = histogram('transaction_size_records', 'Output records in a Kafka transaction.', SIZES);
+  const registrySeconds = new Histogram({
+    name: 'stateferry_registry_duration_seconds',
+    help: 'Requests to addresses of the schema registry and their time, by what was asked and what came of it.',
+    labelNames: ['request', 'outcome'],
+    buckets: SECONDS,
+    registers: [registry],
+  });
   hub.subscribe({
     chunkJournaled({ records, events, ms }) {
       journalSeconds.observe(ms / 1_000);
@@ -135,6 +147,7 @@ function addHistograms(registry: Registry, hub: SignalHub): void {
       transactionChunks.observe(chunks);
       transactionRecords.observe(records);
     },
+    registryAsked: ({ request, outcome, ms }) => registrySeconds.observe({ request, outcome }, ms / 1_000),
   });
 }
 
@@ -183,6 +196,19 @@ function addGauges(registry: Registry, status: () => Status): void {
     'paused_entities',
     'Entities that are paused, or not yet quite resumed.',
     total((shard) => shard.pausedEntities),
+  );
+  gauge(
+    'schema_waiting_shards',
+    'Shards that stand before a record whose schema the registry has yet to tell.',
+    total(({ schemaAwaitedSince }) => (schemaAwaitedSince === null ? 0 : 1)),
+  );
+  gauge(
+    'schema_waiting_seconds',
+    'For how long the first of those shards has waited; 0: there is none.',
+    ({ shards }) => {
+      const since = shards.flatMap(({ schemaAwaitedSince }) => schemaAwaitedSince ?? []);
+      return since.length === 0 ? 0 : Math.max(0, Date.now() - Math.min(...since)) / 1_000;
+    },
   );
   for (const unit of ['records', 'bytes'] as const satisfies (keyof Load)[]) {
     gauge(

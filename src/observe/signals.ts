@@ -1,4 +1,5 @@
 import type { ErrorCode } from '../errors.ts';
+import type { RegistryAsked } from '../model/registry-asked.ts';
 import type { ShardState } from './status.ts';
 
 /**
@@ -44,6 +45,10 @@ export interface Signals {
   rebuild(reason: ErrorCode): void;
   /** A transaction of an earlier owner that Kafka had left hanging was ended. */
   hangingEnded(ending: 'commit' | 'abort'): void;
+  /** An address of the schema registry was asked something. */
+  registryAsked(asked: RegistryAsked): void;
+  /** A shard that waited for no schema stands before a record now whose schema is not known yet. */
+  schemaAwaited(shard: number): void;
   entitiesOpened(count: number): void;
   entitiesClosed(count: number): void;
   functionUp(): void;
@@ -117,6 +122,12 @@ export function createSignals(): SignalHub {
       },
       hangingEnded(ending) {
         for (const listener of listeners) listener.hangingEnded?.(ending);
+      },
+      registryAsked(asked) {
+        for (const listener of listeners) listener.registryAsked?.(asked);
+      },
+      schemaAwaited(shard) {
+        for (const listener of listeners) listener.schemaAwaited?.(shard);
       },
       entitiesOpened(count) {
         for (const listener of listeners) listener.entitiesOpened?.(count);

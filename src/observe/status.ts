@@ -84,6 +84,8 @@ export interface ShardStatus {
   readonly pausedEntities: number;
   /** Null unless it is halted. */
   readonly halt: Halt | null;
+  /** Since when it stands before a record whose schema the registry has yet to tell, in ms since the epoch; null: it does not. */
+  readonly schemaAwaitedSince: number | null;
   readonly feeds: readonly FeedStatus[];
 }
 

@@ -31,6 +31,7 @@ export interface Tally {
   readonly skipped: number;
   readonly chunks: number;
   readonly transactions: number;
+  readonly schemaWaits: number;
   readonly entitiesOpened: number;
   readonly entitiesClosed: number;
   readonly functionLosses: number;
@@ -57,6 +58,7 @@ export function createTally(hub: SignalHub): Tally {
     skipped: 0,
     chunks: 0,
     transactions: 0,
+    schemaWaits: 0,
     entitiesOpened: 0,
     entitiesClosed: 0,
     functionLosses: 0,
@@ -95,6 +97,9 @@ export function createTally(hub: SignalHub): Tally {
     },
     rebuild: (reason) => add(counts.rebuilds, reason, 1),
     hangingEnded: (ending) => add(counts.hangingEnded, ending, 1),
+    schemaAwaited: () => {
+      counts.schemaWaits += 1;
+    },
     entitiesOpened: (count) => {
       counts.entitiesOpened += count;
     },

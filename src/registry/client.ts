@@ -1,23 +1,19 @@
 import http from 'node:http';
 import https from 'node:https';
 import { messageOf, StateferryError } from '../errors.ts';
+import type { RegistryAsked, RegistryOutcome, RegistryRequest } from '../model/registry-asked.ts';
+import { type ClientTls, type TlsOptions, tlsTrouble } from '../secure.ts';
 import type { LoadedSchema, SchemaReference, SchemaText, SchemaType } from './schema.ts';
 
-/** In PEM: whom to trust, and what to show. */
-export interface RegistryTls {
-  readonly ca?: string;
-  readonly cert?: string;
-  readonly key?: string;
-}
-
-/** How to be let in. */
+/** How to be let in. What are functions are asked for every request: the files behind them may have been written anew. */
 export interface RegistryAccess {
   /** Empty: none. */
   readonly user: string;
-  readonly password: string;
+  readonly password: () => string;
   /** For `Authorization: Bearer`; empty: none. */
-  readonly token: string;
-  readonly tls: RegistryTls;
+  readonly token: () => string;
+  /** Of URLs that begin with https; undefined: as Node.js does it by itself. */
+  readonly tls: ClientTls | undefined;
 }
 
 /** Where a registry is. */
@@ -50,6 +46,11 @@ export interface RegistryClient {
   close(): void;
 }
 
+const TLS_OPTIONS: TlsOptions = {
+  caFile: 'registry.tls.caFile',
+  client: 'registry.tls.certificateFile and registry.tls.keyFile',
+  without: 'begin its URL in registry.urls with http',
+};
 const CONTENT_TYPE = 'application/vnd.schemaregistry.v1+json';
 /** No schema is larger; an answer that is comes from somebody else. */
 const MAX_ANSWER_BYTES = 16 * 1024 * 1024;
@@ -62,25 +63,38 @@ interface Answer {
   readonly body: Readonly<Record<string, unknown>>;
 }
 
-export function createRegistryClient(address: RegistryAddress): RegistryClient {
+/** @param onAsked hears of each request to each address */
+export function createRegistryClient(
+  address: RegistryAddress,
+  onAsked: (asked: RegistryAsked) => void = () => undefined,
+): RegistryClient {
   const plain = new http.Agent({ keepAlive: true });
-  const secure = new https.Agent({ keepAlive: true, ...address.tls });
+  // It keeps connections apart by the secrets that they were made with: new ones make new connections.
+  const secure = new https.Agent({ keepAlive: true });
   let first = 0;
 
   /** Asks the one that answered last, then the others. */
-  async function call(method: 'GET' | 'POST', path: string, body?: object): Promise<Answer> {
+  async function call(what: RegistryRequest, path: string, body?: object): Promise<Answer> {
     const { urls } = address;
     const failures: string[] = [];
     for (let turn = 0; turn < urls.length; turn += 1) {
       const at = (first + turn) % urls.length;
       const url = urls[at] as string;
+      const started = performance.now();
+      let outcome: RegistryOutcome = 'failed';
       try {
-        const answer = await ask(url, method, path, body);
+        const answer = await ask(url, body === undefined ? 'GET' : 'POST', path, body);
+        outcome = outcomeOf(answer.status);
         first = at;
         return answer;
       } catch (error) {
-        if (error instanceof StateferryError) throw error;
+        if (error instanceof StateferryError) {
+          outcome = 'denied';
+          throw error;
+        }
         failures.push(`${url}: ${messageOf(error)}`);
+      } finally {
+        onAsked({ request: what, outcome, ms: performance.now() - started });
       }
     }
     throw new StateferryError('REGISTRY_UNAVAILABLE', `the schema registry does not answer (${failures.join('; ')})`);
@@ -117,20 +131,28 @@ export function createRegistryClient(address: RegistryAddress): RegistryClient {
   function request(url: URL, method: string, body: string | undefined): Promise<{ status: number; text: string }> {
     return new Promise((resolve, reject) => {
       const isSecure = url.protocol === 'https:';
-      const { user, password, token } = address;
+      const { user } = address;
+      const token = address.token();
       const sent = (isSecure ? https : http).request(url, {
         method,
         agent: isSecure ? secure : plain,
+        ...(isSecure && address.tls?.()),
         signal: AbortSignal.timeout(address.timeoutMs),
         headers: {
           accept: `${CONTENT_TYPE}, application/json`,
           ...(body !== undefined && { 'content-type': CONTENT_TYPE, 'content-length': Buffer.byteLength(body) }),
           ...(token !== '' && { authorization: `Bearer ${token}` }),
-          ...(user !== '' && { authorization: `Basic ${Buffer.from(`${user}:${password}`).toString('base64')}` }),
+          ...(user !== '' && {
+            authorization: `Basic ${Buffer.from(`${user}:${address.password()}`).toString('base64')}`,
+          }),
         },
       });
       sent.on('error', (error) =>
-        reject(error.name === 'AbortError' ? new Error(`no answer within ${address.timeoutMs} ms`) : error),
+        reject(
+          error.name === 'AbortError'
+            ? new Error(`no answer within ${address.timeoutMs} ms`)
+            : new Error(tlsTrouble(error, TLS_OPTIONS) ?? messageOf(error), { cause: error }),
+        ),
       );
       sent.on('response', (response) => {
         const parts: Buffer[] = [];
@@ -149,8 +171,8 @@ export function createRegistryClient(address: RegistryAddress): RegistryClient {
     });
   }
 
-  async function found(path: string): Promise<Answer['body'] | undefined> {
-    const { status, body } = await call('GET', path);
+  async function found(what: 'schema' | 'version', path: string): Promise<Answer['body'] | undefined> {
+    const { status, body } = await call(what, path);
     if (status === 200) return body;
     if (status === 404) return undefined;
     throw new StateferryError(
@@ -162,17 +184,17 @@ export function createRegistryClient(address: RegistryAddress): RegistryClient {
   async function load(id: number, body: Answer['body']): Promise<LoadedSchema> {
     const schema = textOf(body);
     const imports: { name: string; text: string }[] = [];
+    const missing: SchemaReference[] = [];
     const seen = new Set<string>();
     const visit = async (references: readonly SchemaReference[]): Promise<void> => {
-      for (const { name, subject, version } of references) {
+      for (const reference of references) {
+        const { name, subject, version } = reference;
         if (seen.has(name)) continue;
         seen.add(name);
-        const imported = await found(`/subjects/${encodeURIComponent(subject)}/versions/${version}`);
+        const imported = await found('version', `/subjects/${encodeURIComponent(subject)}/versions/${version}`);
         if (imported === undefined) {
-          throw new StateferryError(
-            'REGISTRY_UNAVAILABLE',
-            `schema ${id} refers to version ${version} of the subject "${subject}", which the registry does not have`,
-          );
+          missing.push(reference);
+          continue;
         }
         const { references: further, text } = textOf(imported);
         await visit(further);
@@ -180,30 +202,30 @@ export function createRegistryClient(address: RegistryAddress): RegistryClient {
       }
     };
     await visit(schema.references);
-    return { ...schema, id, imports };
+    return { ...schema, id, imports, missing };
   }
 
   const subjectPath = (subject: string) => `/subjects/${encodeURIComponent(subject)}`;
   return {
     async schema(id) {
-      const body = await found(`/schemas/ids/${id}`);
+      const body = await found('schema', `/schemas/ids/${id}`);
       return body && load(id, body);
     },
     async version(subject, wanted) {
-      const body = await found(`${subjectPath(subject)}/versions/${wanted}`);
+      const body = await found('version', `${subjectPath(subject)}/versions/${wanted}`);
       if (body === undefined) return undefined;
       return { ...(await load(Number(body.id), body)), version: Number(body.version) };
     },
     async incompatibilities(subject, schema) {
       const path = `/compatibility${subjectPath(subject)}/versions/latest?verbose=true`;
-      const { status, body } = await call('POST', path, requestOf(schema));
+      const { status, body } = await call('compatibility', path, requestOf(schema));
       if (status === 404 || body.is_compatible === true) return [];
       const { messages } = body;
       if (Array.isArray(messages) && messages.length > 0) return messages.map(String);
       return [String(body.message ?? body.reason ?? 'the registry says that it is not compatible, and not why')];
     },
     async register(subject, schema) {
-      const { status, body } = await call('POST', `${subjectPath(subject)}/versions`, requestOf(schema));
+      const { status, body } = await call('register', `${subjectPath(subject)}/versions`, requestOf(schema));
       if (status === 200) return Number(body.id);
       throw new StateferryError(
         'SCHEMA_MISFIT',
@@ -215,6 +237,12 @@ export function createRegistryClient(address: RegistryAddress): RegistryClient {
       secure.destroy();
     },
   };
+}
+
+/** Of an answer of the registry's own. */
+function outcomeOf(status: number): RegistryOutcome {
+  if (status === 200) return 'ok';
+  return status === 404 ? 'unknown' : 'refused';
 }
 
 function requestOf({ type, text, references }: SchemaText): object {

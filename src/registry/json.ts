@@ -30,18 +30,26 @@ const LATER_DRAFTS = /2019-09|2020-12/;
 
 function parse({ text, imports }: LoadedSchema): Parsed {
   const root = JSON.parse(text) as Members;
-  const options = { strict: false, validateFormats: false, logger: false } as const;
-  const ajv = LATER_DRAFTS.test(String(root.$schema ?? '')) ? new Ajv2020(options) : new Ajv(options);
-  const imported = new Map<string, Members>();
+  const documents = new Map<string, Members>();
   for (const { name, text: other } of imports) {
     const schema = JSON.parse(other) as Members;
-    imported.set(name, schema);
-    ajv.addSchema(schema, name);
-    if (typeof schema.$id === 'string') imported.set(schema.$id, schema);
+    for (const key of new Set([name, absolute(name, root.$id), String(schema.$id ?? name)])) documents.set(key, schema);
   }
+  const createValidator = (): Ajv => {
+    const options = { strict: false, validateFormats: false, logger: false } as const;
+    const ajv = LATER_DRAFTS.test(String(root.$schema ?? '')) ? new Ajv2020(options) : new Ajv(options);
+    for (const schema of new Set(documents.values())) {
+      // By its own $id it is known without being told.
+      const keys = [...documents].filter(([key, of]) => of === schema && key !== schema.$id);
+      if (keys.length === 0) ajv.addSchema(schema);
+      for (const [key] of keys) ajv.addSchema(schema, key);
+    }
+    return ajv;
+  };
+  const anchored = new Map([...documents].map(([key, schema]) => [key, anchor(schema, key, schema.$id) as Members]));
   const resolve: Resolve = (reference) => {
     const [document = '', pointer = ''] = reference.split('#', 2);
-    let found: Json | undefined = document === '' ? root : imported.get(document);
+    let found: Json | undefined = document === '' ? root : anchored.get(document);
     for (const step of pointer.split('/').filter((part) => part !== '')) {
       const name = decodeURIComponent(step).replaceAll('~1', '/').replaceAll('~0', '~');
       found = typeof found === 'object' && found !== null ? (found as Members)[name] : undefined;
@@ -49,18 +57,41 @@ function parse({ text, imports }: LoadedSchema): Parsed {
     return found;
   };
   const alternatives = root.oneOf as Members[] | undefined;
-  const isUnion = Array.isArray(alternatives) && alternatives.every(({ title }) => typeof title === 'string');
-  const { oneOf: _, ...shared } = root;
+  const isUnion = Array.isArray(alternatives) && alternatives.every((one) => titleOf(one, resolve) !== '');
+  const { oneOf: _, title: __, ...shared } = root;
+  // Each has the document's definitions, and is resolved against its name.
   const schemas = isUnion ? alternatives.map((one) => ({ ...shared, ...one })) : [root];
   return {
     resolve,
-    branches: schemas.map((schema, index) => {
-      // Each has the document's definitions, and no name that another one has.
-      const { $id: __, ...anonymous } = schema;
-      const validate = ajv.compile(isUnion ? { ...anonymous, $id: `urn:alternative:${index}` } : schema);
-      return { name: String(schema.title ?? ''), schema, check: (value) => failureOf(validate, value) };
+    branches: schemas.map((schema) => {
+      const validate = createValidator().compile(schema);
+      return { name: titleOf(schema, resolve), schema, check: (value) => failureOf(validate, value) };
     }),
   };
+}
+
+/** Its own, or the one of what it is a reference to; empty: none. */
+function titleOf({ title, $ref }: Members, resolve: Resolve): string {
+  if (typeof title === 'string') return title;
+  const referred = typeof $ref === 'string' ? resolve($ref) : undefined;
+  return typeof referred === 'object' && referred !== null ? String((referred as Members).title ?? '') : '';
+}
+
+/** A reference as it is meant in a document with that `$id`. */
+function absolute(reference: string, base: Json | undefined): string {
+  return typeof base === 'string' && URL.canParse(reference, base) ? new URL(reference, base).href : reference;
+}
+
+/** The same document, with references that mean the same in any other one. `key`: by which it is found there. */
+function anchor(schema: Json, key: string, base: Json | undefined): Json {
+  if (Array.isArray(schema)) return schema.map((one) => anchor(one, key, base));
+  if (typeof schema !== 'object' || schema === null) return schema;
+  return Object.fromEntries(
+    Object.entries(schema).map(([name, value]) => {
+      if (name !== '$ref' || typeof value !== 'string') return [name, anchor(value, key, base)];
+      return [name, value.startsWith('#') ? `${key}${value}` : absolute(value, base)];
+    }),
+  );
 }
 
 function failureOf(validate: ValidateFunction, value: unknown): string | undefined {

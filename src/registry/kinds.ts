@@ -8,7 +8,7 @@ import { planJsonReading, planJsonWriting } from './json.ts';
 import { deriveJson } from './json-derive.ts';
 import { planProtobufReading, planProtobufWriting } from './protobuf.ts';
 import { deriveProtobuf } from './protobuf-derive.ts';
-import type { LoadedSchema, SchemaType } from './schema.ts';
+import type { LoadedSchema, Misfit, SchemaReference, SchemaType } from './schema.ts';
 
 /** What there is to do with the schemas of one kind. */
 interface Kind {
@@ -39,6 +39,7 @@ export function planReading(
   only: DescMessage | undefined,
 ): ReadPlan {
   const kind = KINDS[schema.type];
+  if (schema.missing.length > 0) return { misfits: schema.missing.map(absent(schema)), read: neverRead };
   try {
     if (kind !== undefined) return kind.planReading(schema, types, only);
   } catch (error) {
@@ -50,6 +51,7 @@ export function planReading(
 /** As `planReading`. */
 export function planWriting(schema: LoadedSchema, types: readonly DescMessage[]): WritePlan {
   const kind = KINDS[schema.type];
+  if (schema.missing.length > 0) return { misfits: schema.missing.map(absent(schema)), ways: new Map() };
   try {
     if (kind !== undefined) return kind.planWriting(schema, types);
   } catch (error) {
@@ -62,6 +64,14 @@ export function derive(type: SchemaType, types: readonly DescMessage[]): string 
   const kind = KINDS[type];
   if (kind === undefined) throw new TypeError(`there is no kind of schema ${type}`);
   return kind.derive(types);
+}
+
+function absent({ id, type }: LoadedSchema) {
+  return ({ name, subject, version }: SchemaReference): Misfit => ({
+    path: '',
+    found: `schema ${id} (${type}) that refers to "${name}", version ${version} of the subject "${subject}", which the registry does not have`,
+    expected: 'everything that it refers to in the registry, too',
+  });
 }
 
 function unreadable({ id, type }: LoadedSchema, why: string) {

@@ -118,7 +118,9 @@ export async function prepareSchemas({
     }
     const own = { id: found?.id ?? null, version: found?.version ?? null };
     const faults = (plan?.misfits ?? []).map(misfitLine);
-    if (!register.outputs || version !== undefined) {
+    // Nobody knows what it says: it is not for us to put another one in its place.
+    const isWhole = found === undefined || found.missing.length === 0;
+    if (!register.outputs || version !== undefined || !isWhole) {
       const nothing = version === undefined ? 'the subject has no schema' : `the subject has no version ${version}`;
       const state = found === undefined ? 'missing' : 'misfit';
       return { report: { ...about, ...own, state, faults: found === undefined ? [nothing] : faults } };

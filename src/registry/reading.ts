@@ -6,7 +6,7 @@ import { frameId, requireFrameId } from './frame.ts';
 import { planReading } from './kinds.ts';
 import { type LoadedSchema, misfitLine } from './schema.ts';
 
-/** For so long the registry is not asked again for an id that it does not know. */
+/** For so long the registry is not asked again for an id that it does not know, or not with all that it refers to. */
 const UNKNOWN_FOR_MS = 30_000;
 /** So many of them are remembered: whoever produces can make any number up. */
 const MOST_UNKNOWN = 10_000;
@@ -30,30 +30,30 @@ export interface TopicReader extends FramedReader {
 
 export function createTopicReader({ topic, types, only }: ReadTopic): TopicReader {
   const plans = new Map<number, ReadPlan>();
-  /** Until when the registry is not asked. */
-  const unknown = new Map<number, number>();
+  /** Until when the registry is not asked, and what it said, if anything. */
+  const unknown = new Map<number, { readonly until: number; readonly plan: ReadPlan | undefined }>();
 
   return {
     lacks(value) {
       const id = frameId(value);
       if (id === undefined || plans.has(id)) return undefined;
-      const until = unknown.get(id);
+      const until = unknown.get(id)?.until;
       return until !== undefined && performance.now() < until ? undefined : id;
     },
     learn(id, schema) {
-      if (schema === undefined) {
+      const plan = schema && planReading(schema, types, only);
+      if (plan === undefined || (schema?.missing.length ?? 0) > 0) {
         if (unknown.size >= MOST_UNKNOWN) unknown.clear();
-        unknown.set(id, performance.now() + UNKNOWN_FOR_MS);
-        return undefined;
+        unknown.set(id, { until: performance.now() + UNKNOWN_FOR_MS, plan });
+        return plan;
       }
-      const plan = planReading(schema, types, only);
       plans.set(id, plan);
       unknown.delete(id);
       return plan;
     },
     read(value) {
       const id = requireFrameId(value);
-      const plan = plans.get(id);
+      const plan = plans.get(id) ?? unknown.get(id)?.plan;
       if (plan === undefined) {
         throw new StateferryError(
           'RECORD_UNKNOWN_SCHEMA',

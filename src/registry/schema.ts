@@ -20,6 +20,8 @@ export interface LoadedSchema extends SchemaText {
   readonly id: number;
   /** By name, each after those that it refers to itself. */
   readonly imports: readonly { readonly name: string; readonly text: string }[];
+  /** What it or something in it refers to and the registry does not have; empty: nothing. */
+  readonly missing: readonly SchemaReference[];
 }
 
 /** One thing that keeps a schema and a message type from fitting. */

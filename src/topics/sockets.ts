@@ -1,9 +1,10 @@
 import net from 'node:net';
 import tls from 'node:tls';
 import type { ISocketFactory } from 'kafkajs';
-import { type ClientTls, tlsTrouble } from '../secure.ts';
+import { type ClientTls, tlsOptionsIn, tlsTrouble } from '../secure.ts';
 
 /** As kafkajs' own sockets have it, in ms. */
+const TLS_OPTIONS = tlsOptionsIn('kafka.tls');
 const KEEP_ALIVE_MS = 60_000;
 /** A broker that wants SASL answers to ApiVersions alone, and that with less, in bytes; a connection that is older was let in. */
 const FEW_BYTES = 2_048;
@@ -63,7 +64,7 @@ function secured(host: string, port: number, secrets: ClientTls, onConnect: () =
   const socket = tls.connect({ host, port, ...servername, ...secrets() }, onConnect);
   // Before kafkajs listens: its own error is made of this message.
   socket.on('error', (error) => {
-    error.message = tlsTrouble(error, 'kafka.tls') ?? error.message;
+    error.message = tlsTrouble(error, TLS_OPTIONS) ?? error.message;
   });
   return socket;
 }

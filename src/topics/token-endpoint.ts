@@ -1,7 +1,7 @@
 import http from 'node:http';
 import https from 'node:https';
 import { messageOf } from '../errors.ts';
-import { type ClientTls, tlsTrouble } from '../secure.ts';
+import { type ClientTls, type TlsOptions, tlsTrouble } from '../secure.ts';
 
 /** A token that says nothing of its end is asked for again after so long, in ms. */
 const UNKNOWN_LIFE_MS = 60_000;
@@ -12,6 +12,10 @@ const MARGIN_SHARE = 0.2;
 const FAILURE_MIN_MS = 1_000;
 const FAILURE_MAX_MS = 30_000;
 const MAX_ANSWER_BYTES = 64 * 1024;
+const TLS_OPTIONS: TlsOptions = {
+  caFile: 'kafka.sasl.caFile',
+  without: 'begin kafka.sasl.tokenUrl with http',
+};
 
 export interface TokenEndpoint {
   readonly url: URL;
@@ -107,7 +111,7 @@ function post({ url, clientId, clientSecret, scope, tls, timeoutMs }: TokenEndpo
     });
     const fail = (error: Error): void => {
       if (error.name === 'TimeoutError') reject(new Error(`it has not answered in ${timeoutMs} ms`));
-      else reject(new Error(tlsTrouble(error, 'kafka.sasl') ?? messageOf(error), { cause: error }));
+      else reject(new Error(tlsTrouble(error, TLS_OPTIONS) ?? messageOf(error), { cause: error }));
     };
     request.on('error', fail);
     request.on('response', (response) => {

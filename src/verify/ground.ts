@@ -1,5 +1,6 @@
 import type { Destination } from '../codec/encode.ts';
 import type { Component } from '../model/component.ts';
+import type { FramedValues } from '../model/framed.ts';
 import type { Positions } from '../model/record.ts';
 import type { Descriptors } from '../protocol/descriptors.ts';
 import type { LogRange, PartitionLogs } from '../topics/partition-log.ts';
@@ -28,6 +29,7 @@ export interface Ground {
   readonly descriptors: Descriptors;
   /** Where state events go, by entity type. */
   readonly eventDestinations: ReadonlyMap<string, readonly Destination[]>;
+  readonly framed: FramedValues;
   readonly journal: JournalView;
   readonly shards: ReadonlyMap<number, ShardRow>;
   /** The chunks that are still in the outbox, by shard, in order. */

@@ -1,6 +1,7 @@
 import type pg from 'pg';
 import { streamRows } from '../journal/cursor.ts';
 import { positionsFromJson } from '../journal/positions.ts';
+import type { Payload } from '../model/payload.ts';
 import type { Positions } from '../model/record.ts';
 
 const FETCH_ROWS = 2_000;
@@ -118,6 +119,13 @@ export interface JournalView {
   strangeSnapshots(): Promise<{ entityType: string; entityId: string; seq: number; last: number }[]>;
   /** Whether the entity has an event of this command, or had one that retention may have removed. */
   hasEventOf(entityTypes: readonly string[], entityId: string, commandId: string): Promise<boolean>;
+  /** Of the command's `index`th event of the entity, from 1 on; 0: of its value. Undefined: there is none. */
+  payloadOf(
+    entityTypes: readonly string[],
+    entityId: string,
+    commandId: string,
+    index: number,
+  ): Promise<Payload | undefined>;
   /**
    * Entities with a snapshot that counts and with all the events below it: half of them those with most events, the others spread
    * by a hash.
@@ -281,6 +289,16 @@ export async function viewJournal(pool: pg.Pool): Promise<JournalView | undefine
           [generation, entityTypes, entityId, commandId],
         );
         return found.length > 0;
+      },
+      async payloadOf(entityTypes, entityId, commandId, index) {
+        const [found] = await rows<Payload>(
+          `select i.type_url as "typeUrl", i.payload as value
+           from unnest($2::text[]) as k(entity_type) join ${index === 0 ? 'value' : 'event'} i
+             on i.generation = $1 and i.entity_type = k.entity_type and i.entity_id = $3 and i.command_id = $4
+           ${index === 0 ? '' : 'order by i.seq'} offset $5 limit 1`,
+          [generation, entityTypes, entityId, commandId, Math.max(0, index - 1)],
+        );
+        return found;
       },
       sample: (size) =>
         rows<SampledEntity>(

@@ -4,6 +4,7 @@ import type { Destination } from '../codec/encode.ts';
 import { StateferryError } from '../errors.ts';
 import type { FunctionClient } from '../functions/client.ts';
 import type { Component, Method } from '../model/component.ts';
+import type { FramedValues } from '../model/framed.ts';
 import type { Positions } from '../model/record.ts';
 import type { Descriptors } from '../protocol/descriptors.ts';
 import type { Dialect } from '../protocol/dialect.ts';
@@ -57,6 +58,7 @@ export interface VerifyOptions {
     readonly deadlineMs: number;
   };
   readonly eventDestinations: ReadonlyMap<string, readonly Destination[]>;
+  readonly framed: FramedValues;
   readonly admin: Admin;
   readonly logs: PartitionLogs;
   readonly pool: pg.Pool;
@@ -118,6 +120,7 @@ export async function verify(options: VerifyOptions): Promise<Report> {
       components: options.function.components,
       descriptors: options.function.descriptors,
       eventDestinations: options.eventDestinations,
+      framed: options.framed,
       journal,
       shards,
       chunks,

@@ -11,6 +11,7 @@ import { createSignals } from '../../src/observe/signals.ts';
 import { healthOf, type Status } from '../../src/observe/status.ts';
 import { createTally } from '../../src/observe/tally.ts';
 import { aStatus } from '../observe/a-status.ts';
+import { filesOf } from '../support/certificates.ts';
 
 const PLACES: readonly ShardPlace[] = [
   { shard: 0, epoch: 3, owners: ['carts-1'], member: { id: 'm-1', host: '10.0.0.1' }, here: true, reason: 'open here' },
@@ -21,6 +22,7 @@ const PLACES: readonly ShardPlace[] = [
 async function processWith(
   status: Status,
   places: () => Promise<readonly ShardPlace[]> = async () => PLACES,
+  token?: string,
 ): Promise<number> {
   const hub = createSignals();
   const http = createHttp({
@@ -29,6 +31,7 @@ async function processWith(
     health: () => healthOf(status),
     status: () => status,
     places,
+    token,
     log: createLog({ level: 'silent', format: 'json' }, { write: () => {} }),
   });
   onTestFinished(() => http.stop());
@@ -114,12 +117,13 @@ test('names what a person has to deal with: halted shards, and why, and shards w
   };
   const shards = [
     { ...first, state: 'halted', halt },
-    { ...second, pausedEntities: 2 },
+    { ...second, pausedEntities: 2, schemaAwaitedSince: 1_700_000_000_000 },
   ] as Status['shards'];
   const port = await processWith({ ...aStatus(), shards });
   const { out } = await status(['--url', `http://127.0.0.1:${port}`]);
   expect(out).toContain(
     'Shard 0 is halted before cart-commands/0/90 for shop.Cart/Add: FUNCTION_FAILED, no stock\n' +
+      'Shard 12 has waited since 2023-11-14T22:13:20.000Z for the schema registry to tell the schema of a record\n' +
       'Shard 12 has 2 paused entities (stateferry entity list)\n',
   );
 });
@@ -154,6 +158,38 @@ test('without --url it asks the configured port on this machine, and needs neith
   };
   expect((await status([], env)).out).toContain('Deployment carts');
   expect((await status(['--http-port', String(port)])).out).toContain('Deployment carts');
+});
+
+test('a process that wants a token is shown the configured one, also from a file; without, or with another, it is said what to do', async () => {
+  const token = 'the-token-of-the-admins';
+  const port = await processWith(aStatus(), undefined, token);
+  const { paths, write } = await filesOf({ onTestFinished }, { token: `${token}\n` });
+  const at = ['--url', `http://127.0.0.1:${port}`];
+  const shown = await status(at, { STATEFERRY_HTTP_TOKEN: token });
+  expect(shown).toMatchObject({ code: 0, err: '', out: expect.stringContaining('Deployment carts') });
+  // The places of the shards want it, too.
+  expect(shown.out).toContain('never opened; assigned to nobody');
+  expect(shown.out).not.toContain(token);
+  expect(await status(at, { STATEFERRY_HTTP_TOKEN_FILE: paths.token })).toEqual(shown);
+
+  const set = 'set http.token or http.tokenFile as it has it';
+  expect(await status(at)).toMatchObject({
+    code: 1,
+    out: '',
+    err: expect.stringContaining(`the process wants a token, and none is configured: ${set}`),
+  });
+  const other = await status(at, { STATEFERRY_HTTP_TOKEN: 'the-token-of-somebody-else' });
+  expect(other).toMatchObject({ code: 1, out: '', err: expect.stringContaining(`wants another token: ${set}`) });
+  expect(other.err).not.toContain('somebody-else');
+  await write('token', '');
+  expect(await status(at, { STATEFERRY_HTTP_TOKEN_FILE: paths.token })).toMatchObject({
+    code: 2,
+    err: expect.stringContaining(`http.tokenFile: found ${paths.token} empty`),
+  });
+  expect(await status(at, { STATEFERRY_HTTP_TOKEN_FILE: '/nowhere/token' })).toMatchObject({
+    code: 2,
+    err: expect.stringMatching(/http\.tokenFile: found no file that can be read .*expected the path of one/),
+  });
 });
 
 test('a port that was chosen freely is asked for', async () => {

@@ -1,10 +1,12 @@
 import { ServerCredentials } from '@grpc/grpc-js';
 import { describe, expect, it } from 'vitest';
 import type { FunctionTlsConfig } from '../../src/config/tls.ts';
+import type { Discovered } from '../../src/functions/discovery.ts';
 import { createLink, type FunctionLink } from '../../src/functions/link.ts';
 import { readFunctionFiles } from '../../src/named-files.ts';
+import { createLog } from '../../src/observe/log.ts';
 import { allDialects } from '../../src/protocol/dialects.ts';
-import { type Certified, createAuthority, filesOf } from '../support/certificates.ts';
+import { type Authority, type Certified, createAuthority, filesOf } from '../support/certificates.ts';
 import { compileProtos } from '../support/compile-protos.ts';
 import { eventually } from '../support/processes.ts';
 import type { Scope } from '../support/scope.ts';
@@ -24,19 +26,25 @@ const PROTO = compileProtos({
   `,
 });
 
-/** A function with this certificate; `mutual`: it wants one of its callers, too. */
-function startSecure(t: Scope, certified: Certified, mutual = false): Promise<ScriptedFunction> {
+/** A function with this certificate; `mutual`: it wants one of its callers, too, of the CA `by`. */
+function startSecure(
+  t: Scope,
+  certified: Certified,
+  mutual = false,
+  { by = authority, port }: { by?: Authority; port?: number } = {},
+): Promise<ScriptedFunction> {
   const pair = { private_key: Buffer.from(certified.key), cert_chain: Buffer.from(certified.certificate) };
   return startScriptedFunction(t, {
     descriptor: PROTO,
     components: [{ kind: 'action', service: 'shop.Desk' }],
-    credentials: ServerCredentials.createSsl(Buffer.from(authority.certificate), [pair], mutual),
+    credentials: ServerCredentials.createSsl(Buffer.from(by.certificate), [pair], mutual),
+    ...(port !== undefined && { port }),
   });
 }
 
 /** A link to it, with what the configuration names in files, and why it was away. */
 async function linkTo(t: Scope, url: string, wanted: readonly (keyof FunctionTlsConfig)[], serverName = 'door') {
-  const { paths } = await filesOf(t, {
+  const { paths, write } = await filesOf(t, {
     caFile: authority.certificate,
     certificateFile: RUNTIME.certificate,
     keyFile: RUNTIME.key,
@@ -45,19 +53,22 @@ async function linkTo(t: Scope, url: string, wanted: readonly (keyof FunctionTls
     Object.entries({ ...paths, serverName }).filter(([name]) => wanted.includes(name as keyof FunctionTlsConfig)),
   );
   const away: string[] = [];
+  const back: Discovered[] = [];
+  const warned: { readonly msg: string; readonly reason: string }[] = [];
+  const log = createLog({ level: 'warn', format: 'json' }, { write: (line) => warned.push(JSON.parse(line)) });
   const link: FunctionLink = createLink({
     url: new URL(url),
-    tls: readFunctionFiles({ function: { url, tls } }),
+    tls: readFunctionFiles({ function: { url, tls } }, log),
     dialects: allDialects(),
     proxy: { name: 'test', version: '1', hostname: 'h', port: 9, devMode: false },
     backoffMinMs: 20,
     backoffMaxMs: 50,
     onAway: (reason) => away.push(reason),
-    onBack: () => undefined,
+    onBack: (found) => back.push(found),
     onRefused: () => undefined,
   });
   t.onTestFinished(() => link.close());
-  return { link, away };
+  return { link, away, back, warned, write };
 }
 
 const never = new AbortController().signal;
@@ -82,6 +93,38 @@ describe('a function in TLS', () => {
     expect((await link.connect(never)).spec.serviceName).toBe('scripted');
   });
 
+  it('gets what the files have become with the next connection; what cannot be used is told, and not used', async (t) => {
+    const fn = await startSecure(t, HERE, true);
+    const { link, away, back, warned, write } = await linkTo(t, fn.url, ['caFile', 'certificateFile', 'keyFile']);
+    await link.connect(never);
+    // Another CA everywhere, a moment later at the runtime.
+    const mine = stranger.issue({ commonName: 'stateferry' });
+    fn.kill();
+    const next = await startSecure(t, stranger.issue({ addresses: ['127.0.0.1'] }), true, {
+      by: stranger,
+      port: fn.port,
+    });
+    link.suspect('it was renewed');
+    await eventually('the other CA is told', () => away.some((reason) => /no CA that is trusted/.test(reason)));
+    await write('certificateFile', mine.certificate);
+    await write('keyFile', mine.key);
+    await write('caFile', stranger.certificate);
+    await eventually('the function is back', () => back.length === 1);
+
+    const before = warned.length;
+    await write('keyFile', 'half a key');
+    next.kill();
+    await next.restart();
+    link.suspect('it was started again');
+    await eventually('the function is back once more', () => back.length === 2);
+    expect(warned.slice(before)).toEqual([
+      expect.objectContaining({
+        msg: 'New files for the function cannot be used; those from before are kept',
+        reason: expect.stringMatching(/^function\.tls\.keyFile: found no key/),
+      }),
+    ]);
+  });
+
   it('that is called in clear text is waited for, and the reason says so', async (t) => {
     const fn = await startSecure(t, HERE);
     const { link, away } = await linkTo(t, fn.url.replace('https:', 'http:'), []);
@@ -94,9 +137,14 @@ describe('a function in TLS', () => {
   const expired = authority.issue({ addresses: ['127.0.0.1'], lastsMs: -1_000 });
   const strange = stranger.issue({ addresses: ['127.0.0.1'] });
   it.for<[string, Certified, boolean, RegExp]>([
-    ['with a certificate of another CA', strange, false, /unable to verify the first certificate/],
-    ['with a certificate that has expired', expired, false, /certificate has expired/],
-    ['with a certificate of another host', other, false, /127\.0\.0\.1 is not in the cert's list/],
+    ['with a certificate of another CA', strange, false, /no CA that is trusted here .*: set function\.tls\.caFile/],
+    ['with a certificate that has expired', expired, false, /certificate of the server.* has expired: give/],
+    [
+      'with a certificate of another host',
+      other,
+      false,
+      /is for another name .*127\.0\.0\.1.*set function\.tls\.serverName/,
+    ],
     [
       'that wants a certificate and gets none',
       HERE,

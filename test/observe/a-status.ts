@@ -29,6 +29,7 @@ export function aStatus(): Status {
         activeEntities: 7,
         pausedEntities: 0,
         halt: null,
+        schemaAwaitedSince: null,
         feeds: [
           {
             name: 'shop.Watch',
@@ -52,6 +53,7 @@ export function aStatus(): Status {
         activeEntities: 0,
         pausedEntities: 0,
         halt: null,
+        schemaAwaitedSince: null,
         feeds: [],
       },
     ],

@@ -17,7 +17,7 @@ function metrics(status: () => Status = aStatus, processMetrics = false) {
 const SUFFIX: Record<string, RegExp> = {
   counter: /_total$/,
   histogram: /_(seconds|records|events|chunks)$/,
-  gauge: /_(up|shards|entities|records|events|bytes)$/,
+  gauge: /_(up|shards|entities|records|events|bytes|seconds)$/,
 };
 
 test('every metric has a help sentence, and a name with prefix and unit', () => {
@@ -54,6 +54,7 @@ test('histograms show durations in seconds and sizes', async () => {
   const { registry, signals } = metrics();
   signals.chunkJournaled({ shard: 0, records: 100, events: 40, outputs: 90, ms: 4 });
   signals.transactionCommitted({ chunks: 3, records: 300, ms: 20 });
+  signals.registryAsked({ request: 'schema', outcome: 'failed', ms: 5_000 });
   const text = await registry.metrics();
   expect(text).toContain('stateferry_journal_duration_seconds_sum 0.004\n');
   expect(text).toContain('stateferry_journal_duration_seconds_bucket{le="0.005"} 1\n');
@@ -63,6 +64,7 @@ test('histograms show durations in seconds and sizes', async () => {
   expect(text).toContain('stateferry_transaction_size_chunks_sum 3\n');
   expect(text).toContain('stateferry_transaction_size_records_sum 300\n');
   expect(text).toContain('stateferry_events_total 40\n');
+  expect(text).toContain('stateferry_registry_duration_seconds_sum{request="schema",outcome="failed"} 5\n');
 });
 
 test('gauges show the status at the moment of the scrape; a shard that left leaves nothing behind', async () => {
@@ -87,6 +89,20 @@ test('gauges show the status at the moment of the scrape; a shard that left leav
   expect(before).toContain('stateferry_lag_records{topic="cart-commands",shard="12"} 1\n');
   expect(before).toContain('stateferry_feed_lag_events{feed="shop.Watch",entity_type="carts",shard="0"} 50\n');
   expect(before).not.toContain('refunds');
+
+  expect(before).toContain('stateferry_schema_waiting_shards 0\n');
+  expect(before).toContain('stateferry_schema_waiting_seconds 0\n');
+
+  const [first, second] = status.shards;
+  const now = Date.now();
+  const waiting = [
+    { ...first, schemaAwaitedSince: now - 60_000 },
+    { ...second, schemaAwaitedSince: now - 90_000 },
+  ];
+  status = { ...status, shards: waiting as Status['shards'] };
+  const meanwhile = await registry.metrics();
+  expect(meanwhile).toContain('stateferry_schema_waiting_shards 2\n');
+  expect(Number(/^stateferry_schema_waiting_seconds (.*)$/m.exec(meanwhile)?.[1])).toBeCloseTo(90, -1);
 
   status = { ...status, state: 'draining', function: { ...status.function, up: false }, shards: [] };
   const after = await registry.metrics();

@@ -19,6 +19,8 @@ const CALLS: { [S in keyof Signals]: Parameters<Signals[S]> } = {
   retentionRemoved: ['events', 17, 18],
   rebuild: ['SHARD_FENCED'],
   hangingEnded: ['commit'],
+  registryAsked: [{ request: 'schema', outcome: 'ok', ms: 19 }],
+  schemaAwaited: [0],
   entitiesOpened: [12],
   entitiesClosed: [13],
   functionUp: [],
@@ -74,5 +76,5 @@ test('the tally adds up what was signalled', () => {
     rebuilds: 2,
   });
   expect(Object.fromEntries(tally.recordsIn)).toEqual({ in: 6, other: 1 });
-  expect(tally).toMatchObject({ entitiesOpened: 24, entitiesClosed: 26, functionLosses: 2 });
+  expect(tally).toMatchObject({ entitiesOpened: 24, entitiesClosed: 26, functionLosses: 2, schemaWaits: 2 });
 });

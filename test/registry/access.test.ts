@@ -1,19 +1,23 @@
-import { createServer } from 'node:https';
+import { rm } from 'node:fs/promises';
+import { createServer, type ServerOptions } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { expect, it } from 'vitest';
 import { createRegistryClient } from '../../src/registry/client.ts';
 import { readRegistryAccess } from '../../src/registry-access.ts';
-import { createAuthority, filesOf } from '../support/certificates.ts';
+import { type Authority, createAuthority, filesOf } from '../support/certificates.ts';
+import type { Scope } from '../support/scope.ts';
 
-it('a registry with TLS is asked by one that it trusts and that trusts it, as the files say', async (t) => {
-  const authority = createAuthority();
-  const own = authority.issue({ addresses: ['127.0.0.1'] });
-  const mine = authority.issue({ commonName: 'stateferry' });
-  let authorization: string | undefined;
+/** A registry in TLS that wants certificates of its own CA; what it was last shown, and a way to give it another CA. */
+async function startSecure(t: Scope, authority: Authority) {
+  const secretsOf = (by: Authority): ServerOptions => {
+    const { certificate, key } = by.issue({ addresses: ['127.0.0.1'] });
+    return { cert: certificate, key, ca: by.certificate };
+  };
+  const asked: (string | undefined)[] = [];
   const server = createServer(
-    { cert: own.certificate, key: own.key, ca: authority.certificate, requestCert: true, rejectUnauthorized: true },
+    { ...secretsOf(authority), requestCert: true, rejectUnauthorized: true },
     (request, response) => {
-      authorization = request.headers.authorization;
+      asked.push(request.headers.authorization);
       response.end(JSON.stringify({ schema: '"string"' }));
     },
   );
@@ -22,7 +26,20 @@ it('a registry with TLS is asked by one that it trusts and that trusts it, as th
     server.closeAllConnections();
     await new Promise((resolve) => server.close(resolve));
   });
-  const urls = [`https://127.0.0.1:${(server.address() as AddressInfo).port}`];
+  return {
+    urls: [`https://127.0.0.1:${(server.address() as AddressInfo).port}`],
+    asked,
+    turnTo(other: Authority): void {
+      server.setSecureContext(secretsOf(other));
+      server.closeAllConnections();
+    },
+  };
+}
+
+it('a registry with TLS is asked by one that it trusts and that trusts it, as the files say', async (t) => {
+  const authority = createAuthority();
+  const mine = authority.issue({ commonName: 'stateferry' });
+  const { urls, asked } = await startSecure(t, authority);
   const { paths } = await filesOf(t, {
     ca: authority.certificate,
     certificate: mine.certificate,
@@ -42,9 +59,68 @@ it('a registry with TLS is asked by one that it trusts and that trusts it, as th
   };
   const tls = { caFile: paths.ca, certificateFile: paths.certificate, keyFile: paths.key };
   expect(await ask({ tls, auth: { tokenFile: paths.token } })).toMatchObject({ text: '"string"' });
-  expect(authorization).toBe('Bearer a-token');
+  expect(asked).toEqual(['Bearer a-token']);
   await expect(ask({ tls: { caFile: paths.ca } })).rejects.toMatchObject({ code: 'REGISTRY_UNAVAILABLE' });
-  await expect(ask({})).rejects.toMatchObject({ code: 'REGISTRY_UNAVAILABLE' });
+  await expect(ask({})).rejects.toMatchObject({
+    code: 'REGISTRY_UNAVAILABLE',
+    message: expect.stringMatching(/no CA that is trusted here .*: set registry\.tls\.caFile/),
+  });
+});
+
+it('certificates and secrets that are written anew are used from the next request on, broken ones are told and not used', async (t) => {
+  const [before, after] = [createAuthority(), createAuthority('The next CA')];
+  const textsOf = (by: Authority) => {
+    const { certificate, key } = by.issue({ commonName: 'stateferry' });
+    return { ca: by.certificate, certificate, key };
+  };
+  const { urls, asked, turnTo } = await startSecure(t, before);
+  const { paths, write } = await filesOf(t, { ...textsOf(before), password: 'first\n' });
+  const tls = { caFile: paths.ca, certificateFile: paths.certificate, keyFile: paths.key };
+  const broken: string[] = [];
+  const access = readRegistryAccess({ urls, tls, auth: { user: 'me', passwordFile: paths.password } }, [], (reason) =>
+    broken.push(reason.replace(/:.*/, '')),
+  );
+  const client = createRegistryClient({ urls, timeoutMs: 5_000, ...access });
+  t.onTestFinished(async () => client.close());
+  const basic = (password: string) => `Basic ${Buffer.from(`me:${password}`).toString('base64')}`;
+  await client.schema(1);
+
+  turnTo(after);
+  await expect(client.schema(1)).rejects.toMatchObject({ code: 'REGISTRY_UNAVAILABLE' });
+  for (const [name, text] of Object.entries(textsOf(after))) await write(name as 'ca', text);
+  await write('password', 'second\n');
+  await client.schema(1);
+  expect(broken).toEqual([]);
+
+  await write('key', 'half a key');
+  await write('password', '');
+  await client.schema(1);
+  await client.schema(1);
+  expect(broken.sort()).toEqual(['registry.auth.passwordFile', 'registry.tls.keyFile']);
+  await write('password', 'third');
+  await client.schema(1);
+  expect(asked).toEqual(['first', 'second', 'second', 'second', 'third'].map(basic));
+});
+
+it('a token that is written anew is shown from the next request on', async (t) => {
+  const authority = createAuthority();
+  const { urls, asked } = await startSecure(t, authority);
+  const { certificate, key } = authority.issue({ commonName: 'stateferry' });
+  const { paths, write } = await filesOf(t, { ca: authority.certificate, certificate, key, token: 'first\n' });
+  const tls = { caFile: paths.ca, certificateFile: paths.certificate, keyFile: paths.key };
+  const broken: string[] = [];
+  const access = readRegistryAccess({ urls, tls, auth: { tokenFile: paths.token } }, [], (reason) =>
+    broken.push(reason),
+  );
+  const client = createRegistryClient({ urls, timeoutMs: 5_000, ...access });
+  t.onTestFinished(async () => client.close());
+  await client.schema(1);
+  await write('token', 'second\n');
+  await client.schema(1);
+  await rm(paths.token);
+  await client.schema(1);
+  expect(asked).toEqual(['Bearer first', 'Bearer second', 'Bearer second']);
+  expect(broken).toEqual([expect.stringMatching(/^registry\.auth\.tokenFile: found no file that can be read/)]);
 });
 
 it('every file that cannot be used is told at once', async (t) => {

@@ -1,6 +1,7 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { expect, it } from 'vitest';
+import type { RegistryAsked } from '../../src/model/registry-asked.ts';
 import { createRegistryClient, type RegistryAddress } from '../../src/registry/client.ts';
 import type { Scope } from '../support/scope.ts';
 
@@ -26,16 +27,11 @@ async function serve(t: Scope, answers: Readonly<Record<string, Answer | undefin
   return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/api`, asked };
 }
 
-function clientOf(t: Scope, given: Partial<RegistryAddress>) {
-  const client = createRegistryClient({
-    urls: [],
-    user: '',
-    password: '',
-    token: '',
-    tls: {},
-    timeoutMs: 2_000,
-    ...given,
-  });
+function clientOf(t: Scope, given: Partial<RegistryAddress>, asked: RegistryAsked[] = []) {
+  const client = createRegistryClient(
+    { urls: [], user: '', password: () => '', token: () => '', tls: undefined, timeoutMs: 2_000, ...given },
+    (one) => asked.push(one),
+  );
   t.onTestFinished(async () => client.close());
   return client;
 }
@@ -66,12 +62,10 @@ it('what the registry itself does not know is told from what is no registry, or 
     'GET /api/schemas/ids/3': [404, { message: 'no such page' }],
     'GET /api/schemas/ids/4': [503, { error_code: 50301, message: 'no leader' }],
     'GET /api/schemas/ids/5': undefined,
-    'GET /api/schemas/ids/6': [200, { ...AVRO, references: [{ name: 'x', subject: 'gone', version: 1 }] }],
   });
   const client = clientOf(t, { urls: [url], timeoutMs: 10_000 });
   expect(await client.schema(1)).toBeUndefined();
-  for (const id of [2, 3, 4, 6])
-    await expect(client.schema(id)).rejects.toMatchObject({ code: 'REGISTRY_UNAVAILABLE' });
+  for (const id of [2, 3, 4]) await expect(client.schema(id)).rejects.toMatchObject({ code: 'REGISTRY_UNAVAILABLE' });
   const impatient = clientOf(t, { urls: [url], timeoutMs: 50 });
   await expect(impatient.schema(5)).rejects.toMatchObject({
     code: 'REGISTRY_UNAVAILABLE',
@@ -90,8 +84,8 @@ it('asks the next address where one does not answer, and that one first from the
 
 it('says who it is; one that is not let in is a matter of the configuration, told without its secret', async (t) => {
   const { url, asked } = await serve(t, { 'GET /api/schemas/ids/9': [401, { error_code: 40101 }] });
-  await clientOf(t, { urls: [url], user: 'me', password: 'pass word' }).schema(1);
-  const client = clientOf(t, { urls: [url], token: 'a-token' });
+  await clientOf(t, { urls: [url], user: 'me', password: () => 'pass word' }).schema(1);
+  const client = clientOf(t, { urls: [url], token: () => 'a-token' });
   await client.schema(1);
   expect(asked.map(({ authorization }) => authorization)).toEqual([
     `Basic ${Buffer.from('me:pass word').toString('base64')}`,
@@ -118,5 +112,46 @@ it('tells why a schema is not compatible, and that a subject without versions ta
   await expect(client.register('old', schema)).rejects.toMatchObject({
     code: 'SCHEMA_MISFIT',
     message: expect.stringContaining('incompatible'),
+  });
+});
+
+it('tells of each request to each address, with what came of it and how long that took', async (t) => {
+  const { url } = await serve(t, {
+    'GET /api/schemas/ids/1': [200, AVRO],
+    'GET /api/schemas/ids/9': [403, {}],
+    'GET /api/subjects/s/versions/latest': [404, { error_code: 40401 }],
+    'POST /api/compatibility/subjects/s/versions/latest?verbose=true': [422, { error_code: 42201 }],
+    'POST /api/subjects/s/versions': [409, { error_code: 409 }],
+  });
+  const asked: RegistryAsked[] = [];
+  const client = clientOf(t, { urls: ['http://127.0.0.1:1', url] }, asked);
+  const schema = { type: 'AVRO', text: '"string"', references: [] } as const;
+  await client.schema(1);
+  await client.schema(9).catch(() => undefined);
+  await client.version('s', 'latest');
+  await client.incompatibilities('s', schema);
+  await client.register('s', schema).catch(() => undefined);
+  expect(asked.map(({ request, outcome }) => `${request} ${outcome}`)).toEqual([
+    'schema failed',
+    'schema ok',
+    'schema denied',
+    'version unknown',
+    'compatibility refused',
+    'register refused',
+  ]);
+  expect(asked.every(({ ms }) => ms > 0 && ms < 60_000)).toBe(true);
+});
+
+it('what a schema refers to and the registry does not have comes with it, and what refers to it is there', async (t) => {
+  const gone = { name: 'x', subject: 'gone', version: 1 };
+  const there = { name: 'y', subject: 'there', version: 2 };
+  const { url } = await serve(t, {
+    'GET /api/schemas/ids/6': [200, { ...AVRO, references: [there] }],
+    'GET /api/subjects/there/versions/2': [200, { schema: 'Y', references: [gone] }],
+    'GET /api/subjects/gone/versions/1': [404, { error_code: 40401, message: 'Subject not found' }],
+  });
+  expect(await clientOf(t, { urls: [url] }).schema(6)).toMatchObject({
+    imports: [{ name: 'y', text: 'Y' }],
+    missing: [gone],
   });
 });

@@ -1,9 +1,12 @@
 import { randomUUID } from 'node:crypto';
+import { writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { create, createFileRegistry, type DescMessage, fromBinary, toBinary } from '@bufbuild/protobuf';
 import { FileDescriptorSetSchema } from '@bufbuild/protobuf/wkt';
 import { SchemaRegistry, SchemaType } from '@kafkajs/confluent-schema-registry';
+import pg from 'pg';
 import { expect, inject, it } from 'vitest';
+import { runCli } from '../../src/cli/program.ts';
 import { schemas } from '../../src/commands/schemas.ts';
 import { judge } from '../../src/commands/verify.ts';
 import { loadConfig } from '../../src/config/load.ts';
@@ -12,19 +15,22 @@ import { type Flight, loadFlights } from '../../src/demo/flights.ts';
 import type { SchemaFormat } from '../../src/model/framed.ts';
 import { packagePath } from '../../src/package-path.ts';
 import { createRegistryClient } from '../../src/registry/client.ts';
-import { createReaders } from '../../src/registry/inputs.ts';
+import { createReaders, createRegistryInputs } from '../../src/registry/inputs.ts';
+import { OUTPUT_KINDS } from '../../src/registry/kinds.ts';
 import { prepareSchemas, type SubjectReport } from '../../src/registry/prepare.ts';
 import { createTopics } from '../../src/topics/ensure.ts';
 import { formatFindings } from '../../src/verify/report.ts';
 import { compileProtos } from '../support/compile-protos.ts';
 import { copyFlights } from '../support/flights-copy.ts';
+import { temporaryFolder } from '../support/folder.ts';
 import { follow } from '../support/follow.ts';
 import { startFunction } from '../support/function-process.ts';
-import { createTopic, produce, type ReadRecord, withAdmin } from '../support/kafka.ts';
+import { createTopic, produce, type ReadRecord, readCommitted, withAdmin } from '../support/kafka.ts';
 import { createDatabase } from '../support/postgres.ts';
 import { eventually } from '../support/processes.ts';
 import { createRegistry } from '../support/registry.ts';
 import { fileScope } from '../support/scope.ts';
+import { type ScriptedFunction, startScriptedFunction } from '../support/scripted-function.ts';
 import { deploymentName, startRuntime } from '../support/start-runtime.ts';
 import { shopType } from './messages.ts';
 
@@ -42,8 +48,22 @@ const LEGACY = {
     { name: 'gate', type: ['null', 'string'], default: null },
   ],
 } as const;
-/** The same a year later. */
-const LATER = { ...LEGACY, fields: [...LEGACY.fields, { name: 'crew', type: 'int', default: 0 }] };
+/** The same a year later, with a type that has a subject of its own. */
+const LATER = { ...LEGACY, fields: [...LEGACY.fields, { name: 'crew', type: 'airline.Crew', default: { size: 0 } }] };
+const CREW = { type: 'record', name: 'Crew', namespace: 'airline', fields: [{ name: 'size', type: 'int' }] };
+/** A team's own for the alerts: nothing but a type that has a subject of its own. */
+const ALERT = {
+  type: 'record',
+  name: 'Alert',
+  namespace: 'flights',
+  fields: [
+    { name: 'airport', type: 'string' },
+    { name: 'congested', type: 'boolean' },
+    { name: 'flights', type: 'int' },
+    { name: 'recentLate', type: 'int' },
+    { name: 'date', type: 'string' },
+  ],
+};
 const UNFIT = { ...LEGACY, name: 'Arrival', fields: [{ name: 'origin', type: 'long' }] };
 
 const file = fileScope();
@@ -57,9 +77,23 @@ const name = deploymentName(file);
 const flights = loadFlights().slice(0, 1_500);
 const expected = expectedOf(flights);
 
-const register = async (schema: object, subject: string): Promise<number> =>
-  (await others.register({ type: SchemaType.AVRO, schema: JSON.stringify(schema) } as never, { subject })).id;
-const departure = ({ delay, ...flight }: Flight) => ({ ...flight, delay: { int: delay }, gate: null, crew: 3 });
+/** As a team does it by hand. `named`: a type that the schema refers to, by its name, which is the one of its subject. */
+async function register(schema: object, subject: string, named?: string): Promise<number> {
+  const references = named === undefined ? [] : [{ name: named, subject: named, version: 1 }];
+  const response = await fetch(`${registry.url}/subjects/${subject}/versions`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify({ schema: JSON.stringify(schema), references }),
+  });
+  expect(response.status).toBe(200);
+  return ((await response.json()) as { id: number }).id;
+}
+const departure = ({ delay, ...flight }: Flight) => ({
+  ...flight,
+  delay: { int: delay },
+  gate: null,
+  crew: { size: 3 },
+});
 
 async function send(id: number, list: readonly Flight[]): Promise<void> {
   const messages = await Promise.all(
@@ -93,6 +127,8 @@ it('an Avro topic feeds a function that knows protobuf alone, and Avro comes out
     'registry.urls': [registry.url],
     'registry.timeoutMs': 1_000,
     'registry.register': true,
+    // So that most events are older than the outbox.
+    'journal.outboxRetentionChunks': 1,
     'topics.subscriptions': [{ topic: input, service: 'flights.AirportService', method: 'Record', format: 'registry' }],
     'topics.destinations': {
       replies: [
@@ -124,6 +160,9 @@ it('an Avro topic feeds a function that knows protobuf alone, and Avro comes out
   await fetch(`${registry.url}/subjects/${subject}`, { method: 'DELETE' });
 
   const legacy = await register(LEGACY, subject);
+  await register(CREW, 'airline.Crew');
+  await register(ALERT, 'flights.Alert');
+  await register(['flights.Alert'], `${alerts}-value`, 'flights.Alert');
   const runtime = startRuntime(file, config);
   await runtime.ready();
   const deadLetters = `${name}-dead-letters`;
@@ -132,15 +171,25 @@ it('an Avro topic feeds a function that knows protobuf alone, and Avro comes out
   await eventually('the first are out', () => follower.of(statuses).length === 500);
 
   // The registry does not answer, and the next records are of a schema that nobody has asked for yet: they wait.
-  const later = await register(LATER, subject);
+  const later = await register(LATER, subject, 'airline.Crew');
+  await others.getSchema(later);
   const middle = flights.slice(500, 1_000);
   registry.kill('SIGSTOP');
   await send(later, middle.slice(0, 250));
   await send(legacy, middle.slice(250));
   await runtime.logged('Waiting for the schema registry');
   expect(follower.of(deadLetters)).toEqual([]);
+  const waiting = () => runtime.status().shards.filter(({ schemaAwaitedSince }) => schemaAwaitedSince !== null).length;
+  expect(waiting()).toBeGreaterThan(0);
+  const { host, port } = await runtime.logged('Metrics, health and status are served');
+  const scraped = await (await fetch(`http://${host}:${port}/metrics`)).text();
+  expect(scraped).toMatch(/^stateferry_schema_waiting_shards [1-4]$/m);
+  expect(scraped).toMatch(/^stateferry_schema_waits_total [1-9]/m);
+  expect(scraped).toMatch(/^stateferry_registry_duration_seconds_count\{request="version",outcome="ok"\} [1-9]/m);
+  expect(scraped).toMatch(/^stateferry_registry_duration_seconds_count\{request="schema",outcome="failed"\} [1-9]/m);
   registry.kill('SIGCONT');
   await eventually('what waited is out', () => follower.of(statuses).length === 1_000);
+  expect(waiting()).toBe(0);
 
   // What nobody can read is a dead letter each; what comes after it is not.
   const unfit = await register(UNFIT, 'elsewhere');
@@ -203,15 +252,31 @@ it('an Avro topic feeds a function that knows protobuf alone, and Avro comes out
   await runtime.stop();
   const verified = await judge(checked, { sample: 10, probes: [], shared: [] }, io as never);
   expect(formatFindings(verified)).toEqual([]);
+  const ofOutputs = verified.checks.find(({ check }) => check === 'outputs');
+  expect(ofOutputs?.counts).toMatchObject({ unread: 0, unrendered: 0 });
+  expect(ofOutputs?.counts.byEvents).toBeGreaterThan(sizeOf(expected.events) / 2);
+
+  // The oldest event is another one in the journal, of as many bytes.
+  const journal = new pg.Client({ connectionString: database });
+  await journal.connect();
+  const { rowCount } = await journal.query(
+    `update stateferry.event set payload = set_byte(payload, 2, get_byte(payload, 2) + 1)
+     where (shard, shard_seq) = (select shard, shard_seq from stateferry.event where type_url like '%FlightRecorded' order by shard, shard_seq limit 1)`,
+  );
+  await journal.end();
+  expect(rowCount).toBe(1);
+  const damaged = await judge(checked, { sample: 0, probes: [], shared: [] }, io as never);
+  expect(formatFindings(damaged).join('\n')).toMatch(/an output is not what the journal has.*other bytes of event/s);
+  expect(damaged.checks.flatMap(({ findings }) => findings)).toHaveLength(1);
 });
 
 const item = shopType('Priced');
 const client = createRegistryClient({
   urls: ['http://127.0.0.1:1', registry.url],
   user: '',
-  password: '',
-  token: '',
-  tls: {},
+  password: () => '',
+  token: () => '',
+  tls: undefined,
   timeoutMs: 10_000,
 });
 file.onTestFinished(async () => client.close());
@@ -304,6 +369,188 @@ it.each<SchemaFormat>(['avro', 'json-schema', 'registry-protobuf'])(
   },
 );
 
+/** What `shop.Added` is in each kind, with a type of a subject of its own, `item`. */
+const REFERRING: Readonly<
+  Record<SchemaFormat, { readonly name: string; readonly item: string; readonly whole: string }>
+> = {
+  avro: {
+    name: 'shop.Item',
+    item: JSON.stringify({
+      type: 'record',
+      name: 'Item',
+      namespace: 'shop',
+      fields: [
+        { name: 'name', type: 'string', default: '' },
+        { name: 'count', type: 'int', default: 0 },
+      ],
+    }),
+    whole: JSON.stringify({
+      type: 'record',
+      name: 'Added',
+      namespace: 'shop',
+      fields: [
+        { name: 'item', type: ['null', 'shop.Item'], default: null },
+        { name: 'at_ms', type: 'long', default: 0 },
+      ],
+    }),
+  },
+  'json-schema': {
+    name: 'item.json',
+    item: JSON.stringify({
+      type: 'object',
+      properties: { name: { $ref: '#/definitions/text' }, Count: { type: 'integer' } },
+      definitions: { text: { type: 'string' } },
+    }),
+    whole: JSON.stringify({
+      title: 'shop.Added',
+      type: 'object',
+      properties: { item: { $ref: 'item.json' }, at_ms: { type: 'integer' } },
+    }),
+  },
+  'registry-protobuf': {
+    name: 'item.proto',
+    item: 'syntax = "proto3"; package shop; message Item { string name = 1; int32 count = 2; }',
+    whole: 'syntax = "proto3"; package shop; import "item.proto"; message Added { Item item = 1; int64 at_ms = 2; }',
+  },
+};
+
+it.each<SchemaFormat>(['avro', 'json-schema', 'registry-protobuf'])(
+  'a schema of the kind %s that was registered by hand, with what it refers to, is written and read',
+  async (format) => {
+    const topic = `t-${randomUUID()}`;
+    const { name: named, item: text, whole } = REFERRING[format];
+    const { type } = OUTPUT_KINDS[format];
+    const types = [shopType('Added')];
+    await client.register(`${topic}-item`, { type, text, references: [] });
+    const references = [{ name: named, subject: `${topic}-item`, version: 1 }];
+    const id = await client.register(`${topic}-value`, { type, text: whole, references });
+    const prepare = async () => {
+      const readers = createReaders([{ topic, types, only: types[0] }]);
+      const subjects = { topic, types, strategy: 'TopicNameStrategy', subject: undefined } as const;
+      const outputs = [{ ...subjects, format, version: undefined }];
+      const register = { outputs: true, inputs: undefined };
+      return { readers, ...(await prepareSchemas({ client, readers, inputs: [subjects], outputs, register })) };
+    };
+    const { reports, writers } = await prepare();
+    expect(reports.map(({ state, id: used }) => [state, used])).toEqual([
+      ['fits', id],
+      ['fits', id],
+    ]);
+    const [added] = types as [DescMessage];
+    const bytes = toBinary(added, create(added, { item: { name: 'a', count: 2 }, atMs: 2n ** 50n } as never));
+    const value = Buffer.from(writers.get(topic)?.write('shop.Added', bytes) ?? []);
+    expect(value.readUInt32BE(1)).toBe(id);
+    if (format === 'avro') expect(await others.decode(value)).toMatchObject({ item: { 'shop.Item': { count: 2 } } });
+
+    // As a record of an id that nobody has asked for is read.
+    const fresh = createReaders([{ topic, types, only: undefined }]);
+    const inputs = createRegistryInputs(fresh, client, (attempt) => attempt());
+    await inputs.awaits({ topic, partition: 0, offset: 0n, timestamp: 0, key: null, value, headers: {} });
+    expect(Buffer.from(fresh.get(topic)?.read(value).value ?? []).toString('hex')).toBe(
+      Buffer.from(bytes).toString('hex'),
+    );
+
+    // The registry says that it has lost what is referred to.
+    for (const permanent of ['', '?permanent=true'])
+      await fetch(`${registry.url}/subjects/${topic}-item${permanent}`, { method: 'DELETE' });
+    const lost = await prepare();
+    expect(lost.reports.map(({ state }) => state)).toEqual(['misfit', 'misfit']);
+    for (const { faults } of lost.reports)
+      expect(faults).toEqual([
+        `the message: schema ${id} (${type}) that refers to "${named}", version 1 of the subject "${topic}-item", which the registry does not have; expected everything that it refers to in the registry, too`,
+      ]);
+  },
+);
+
+it('a function that has grown is checked, pushed and started by the command line and the runtime, and one that clashes is refused', async (t) => {
+  const topic = await createTopic(t, { partitions: 1 });
+  const [orders, subject] = [await createTopic(t, { partitions: 1 }), `${topic}-value`];
+  const [folder, database] = [await temporaryFolder(t), await createDatabase(t)];
+  const service = 'grow.Desk';
+  const deployment = deploymentName(t);
+  /** The function with these fields, in the place of the one before, and the configuration with it. */
+  let before: ScriptedFunction | undefined;
+  const become = async (fields: string) => {
+    before?.kill();
+    const proto = `syntax = "proto3"; package grow; service Desk { rpc Take(Order) returns (Order); } message Order { ${fields} }`;
+    const fn: ScriptedFunction = await startScriptedFunction(t, {
+      descriptor: compileProtos({ 'grow/order.proto': proto }),
+      components: [{ kind: 'action', service }],
+      onAction: ({ input }) => ({ reply: { payload: fn.pack('grow.Order', input) } }),
+    });
+    before = fn;
+    const config = {
+      'deployment.name': deployment,
+      'kafka.brokers': inject('brokers'),
+      'postgres.url': database,
+      'function.url': fn.url,
+      'registry.urls': [registry.url],
+      'topics.subscriptions': [{ topic: orders, service, method: 'Take', format: 'json' }],
+      'topics.destinations': { replies: [{ service, method: 'Take', topic, format: 'avro' }] },
+    };
+    await writeFile(path.join(folder, 'stateferry.json'), JSON.stringify(nested(config)));
+    return config;
+  };
+  const stateferry = async (...argv: string[]) => {
+    const said: string[] = [];
+    const out = { write: (text: string) => said.push(text) };
+    const context = { env: {}, cwd: folder, version: '0', signal: AbortSignal.any([]), out, err: out };
+    const code = await runCli({ argv: [...argv, '--config', 'stateferry.json'], ...context, commands: { schemas } });
+    return { code, said: said.join('') };
+  };
+  const row = (version: string, state: string) => new RegExp(`${subject} +${version} +[-0-9]+ +${state}\\n`);
+
+  await become('string id = 1;');
+  expect(await stateferry('schemas', 'check')).toEqual({ code: 1, said: expect.stringMatching(row('-', 'missing')) });
+  expect(await stateferry('schemas', 'push')).toEqual({ code: 0, said: expect.stringMatching(row('1', 'registered')) });
+  expect(await stateferry('schemas', 'check')).toEqual({ code: 0, said: expect.stringMatching(row('1', 'fits')) });
+  await fetch(`${registry.url}/config/${subject}`, {
+    method: 'PUT',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify({ compatibility: 'BACKWARD' }),
+  });
+
+  const second = await become('string id = 1; string note = 2;');
+  const misfit = await stateferry('schemas', 'check');
+  expect(misfit).toEqual({ code: 1, said: expect.stringMatching(row('1', 'misfit')) });
+  expect(misfit.said).toContain(`"${topic}", subject "${subject}": note: `);
+  expect(await startRuntime(t, second).failure).toMatchObject({
+    code: 'SCHEMA_MISFIT',
+    message: expect.stringMatching(/version 1:\n {4}- note: .*\n.*stateferry schemas push/s),
+  });
+  expect(await stateferry('schemas', 'push')).toEqual({ code: 0, said: expect.stringMatching(row('2', 'registered')) });
+
+  const clashing = await become('bool id = 1; string note = 2;');
+  const refused = await stateferry('schemas', 'push');
+  expect(refused).toEqual({ code: 1, said: expect.stringMatching(row('2', 'incompatible')) });
+  expect(refused.said).toContain('the schema that would fit is not compatible with the latest one: ');
+  expect(await startRuntime(t, { ...clashing, 'registry.register': true }).failure).toMatchObject({
+    code: 'SCHEMA_MISFIT',
+    message: expect.stringContaining('the schema that would fit is not compatible with the latest one: '),
+  });
+
+  const third = await become('string id = 1; string note = 2; int32 count = 3;');
+  const runtime = startRuntime(t, { ...third, 'registry.register': true });
+  await runtime.ready();
+  const { id } = await runtime.logged('A schema fits', { subject, version: 3, state: 'registered' });
+  await produce(orders, [{ key: 'a', value: JSON.stringify({ id: 'a', note: 'n', count: 7 }) }]);
+  const [record] = await readCommitted(topic, { count: 1 });
+  expect(record?.value?.readUInt32BE(1)).toBe(id);
+  expect(await others.decode(record?.value ?? Buffer.alloc(0))).toMatchObject({ id: 'a', note: 'n', count: 7 });
+  expect(await (await fetch(`${registry.url}/subjects/${subject}/versions`)).json()).toEqual([1, 2, 3]);
+  await runtime.stop();
+});
+
+/** Options as a file has them. */
+function nested(options: Readonly<Record<string, unknown>>): object {
+  const maps: Record<string, Record<string, unknown>> = {};
+  for (const [option, value] of Object.entries(options)) {
+    const [map = '', key = ''] = option.split('.');
+    maps[map] = { ...maps[map], [key]: value };
+  }
+  return maps;
+}
+
 /** As an independent client reads them, by key. */
 async function itemsOf(
   records: readonly ReadRecord[],
@@ -311,7 +558,9 @@ async function itemsOf(
 ): Promise<Map<string, Item[]>> {
   const items = new Map<string, Item[]>();
   for (const record of records) {
-    const fields = (await others.decode(record.value ?? Buffer.alloc(0))) as Record<string, unknown>;
+    const decoded = (await others.decode(record.value ?? Buffer.alloc(0))) as Record<string, unknown>;
+    // A union of records has its name before it.
+    const fields = (decoded['flights.Alert'] as Record<string, unknown> | undefined) ?? decoded;
     const camel = Object.fromEntries(
       Object.entries(fields).map(([key, value]) => [
         key.replace(/_(\w)/g, (_, letter: string) => letter.toUpperCase()),

@@ -1,8 +1,8 @@
-import { fromBinary, toBinary } from '@bufbuild/protobuf';
-import { describe, expect, it } from 'vitest';
+import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
+import { describe, expect, it, vi } from 'vitest';
 import { derive, planReading, planWriting } from '../../src/registry/kinds.ts';
 import { createTopicReader } from '../../src/registry/reading.ts';
-import type { SchemaType } from '../../src/registry/schema.ts';
+import { type LoadedSchema, misfitLine, type SchemaType } from '../../src/registry/schema.ts';
 import { createRandom } from '../support/random.ts';
 import { randomMessage } from '../support/random-message.ts';
 import { schemaOf, shopType } from './messages.ts';
@@ -184,4 +184,127 @@ it('a closed JSON Schema without a place for a field can be read, and not writte
   expect(misfitsOf({ ...closed, additionalProperties: false })).toEqual(['count']);
   expect(misfitsOf(closed)).toEqual([]);
   expect(planReading(schemaOf('JSON', { ...closed, additionalProperties: false }), [item], item).misfits).toEqual([]);
+});
+
+describe('schemas that refer to others', () => {
+  const added = shopType('Added');
+  const removed = shopType('Removed');
+  const bytes = Buffer.from(
+    toBinary(added, create(added, { item: { name: 'a', count: 2 }, atMs: 2n ** 60n } as never)),
+  );
+  const there = (schema: LoadedSchema): Buffer => {
+    const writing = planWriting(schema, [added]);
+    const reading = planReading(schema, [added], added);
+    expect([writing.misfits, reading.misfits]).toEqual([[], []]);
+    const written = Buffer.from(writing.ways.get('shop.Added')?.(bytes) ?? []);
+    expect(Buffer.from(reading.read(written).value ?? []).toString('hex')).toBe(bytes.toString('hex'));
+    return written.subarray(5);
+  };
+  const item = {
+    title: 'shop.Item',
+    type: 'object',
+    properties: { name: { $ref: '#/$defs/text' }, Count: { type: 'integer' } },
+  };
+  const $defs = { text: { type: 'string' } };
+  const properties = { item: { $ref: 'item.json' }, at_ms: { type: 'integer' } };
+
+  it.each([
+    ['by name', {}, {}],
+    ['relative to its own name', { $id: 'https://shop.example/added.json' }, {}],
+    [
+      'to one with a name of its own',
+      { $id: 'https://shop.example/added.json' },
+      { $id: 'https://shop.example/item.json' },
+    ],
+    ['to one with another name', {}, { $id: 'urn:shop:item' }],
+  ])('JSON Schema: %s', (_, own, others) => {
+    const imports = [{ name: 'item.json', text: JSON.stringify({ ...item, $defs, ...others }) }];
+    const written = there(schemaOf('JSON', { title: 'shop.Added', type: 'object', properties, ...own }, imports));
+    // Spelled as the schema that is referred to has it.
+    expect(JSON.parse(written.toString())).toMatchObject({ item: { Count: 2 } });
+    const whole = schemaOf('JSON', { title: 'shop.Added', type: 'object', properties, ...own }, imports);
+    expect(() => planReading(whole, [added], added).read(textOf('{"item":{"name":1}}'))).toThrow(
+      '/item/name must be string',
+    );
+  });
+
+  it('JSON Schema: alternatives that are references have the titles of what they refer to', () => {
+    const imports = [
+      { name: 'item.json', text: JSON.stringify({ ...item, $defs }) },
+      {
+        name: 'added.json',
+        text: JSON.stringify({ title: 'shop.Added', type: 'object', properties, required: ['item'] }),
+      },
+      {
+        name: 'removed.json',
+        text: JSON.stringify({
+          title: 'shop.Removed',
+          type: 'object',
+          properties: { name: { type: 'string' } },
+          required: ['name'],
+        }),
+      },
+    ];
+    const union = schemaOf(
+      'JSON',
+      { title: 'All', oneOf: [{ $ref: 'added.json' }, { $ref: 'removed.json' }] },
+      imports,
+    );
+    const writing = planWriting(union, [added, removed]);
+    const reading = planReading(union, [added, removed], undefined);
+    expect([writing.misfits, reading.misfits]).toEqual([[], []]);
+    const written = Buffer.from(writing.ways.get('shop.Added')?.(bytes) ?? []);
+    const read = reading.read(written);
+    expect([read.typeName, Buffer.from(read.value ?? []).toString('hex')]).toEqual([
+      'shop.Added',
+      bytes.toString('hex'),
+    ]);
+    expect(reading.read(textOf('{"name":"a"}')).typeName).toBe('shop.Removed');
+  });
+
+  it('Avro: named types, and a union of nothing else', () => {
+    const fields = [
+      { name: 'item', type: ['null', 'shop.Item'], default: null },
+      { name: 'at_ms', type: 'long', default: 0 },
+    ];
+    const imports = [
+      {
+        name: 'shop.Item',
+        text: JSON.stringify({
+          type: 'record',
+          name: 'Item',
+          namespace: 'shop',
+          fields: [
+            { name: 'name', type: 'string', default: '' },
+            { name: 'count', type: 'int', default: 0 },
+          ],
+        }),
+      },
+      { name: 'shop.Added', text: JSON.stringify({ type: 'record', name: 'Added', namespace: 'shop', fields }) },
+    ];
+    there(schemaOf('AVRO', ['shop.Added'], imports));
+    there(schemaOf('AVRO', JSON.stringify('shop.Added'), imports));
+  });
+
+  it.each<SchemaType>(['AVRO', 'JSON', 'PROTOBUF'])(
+    '%s: one whose reference is missing says which, and is asked for again',
+    (kind) => {
+      const missing = [{ name: 'item', subject: 'items', version: 3 }];
+      const schema = { ...schemaOf(kind, 'whatever'), missing };
+      const sentence =
+        /schema 7 .* that refers to "item", version 3 of the subject "items", which the registry does not have/;
+      expect(planWriting(schema, [added]).misfits.map(misfitLine).join()).toMatch(sentence);
+      const reader = createTopicReader({ topic: 'in', types: [added], only: added });
+      const value = textOf('{}');
+      expect(reader.lacks(value)).toBe(7);
+      reader.learn(7, schema);
+      expect(reader.lacks(value)).toBeUndefined();
+      expect(() => reader.read(value)).toThrow(sentence);
+      vi.spyOn(performance, 'now').mockReturnValue(performance.now() + 30_001);
+      expect(reader.lacks(value)).toBe(7);
+      reader.learn(7, schemaOf(kind, derive(kind, [added])));
+      expect(reader.lacks(value)).toBeUndefined();
+      vi.restoreAllMocks();
+    },
+  );
 });

@@ -98,5 +98,12 @@ export function schemaOf(
   imports: LoadedSchema['imports'] = [],
   id = 7,
 ): LoadedSchema {
-  return { id, type, text: typeof text === 'string' ? text : JSON.stringify(text), references: [], imports };
+  return {
+    id,
+    type,
+    text: typeof text === 'string' ? text : JSON.stringify(text),
+    references: [],
+    imports,
+    missing: [],
+  };
 }

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { createServer } from 'node:http';
+import { createServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import kafkajs from 'kafkajs';
 import { expect, it } from 'vitest';
@@ -75,17 +75,18 @@ async function attempt(listener: ListenerName, security: { tls?: object; sasl?: 
 
 const byPassword = (mechanism: string) => ({ mechanism, username: 'alice', passwordFile: paths.password });
 
-/** An endpoint that gives tokens for client credentials, and counts how often it was asked. */
+/** An endpoint in TLS that gives tokens for client credentials, and counts how often it was asked. */
 async function startEndpoint(answer: (authorization: string) => { status: number; body: object }) {
   let asked = 0;
-  const server = createServer((request, response) => {
+  const { certificate, key } = authority.issue({ addresses: ['127.0.0.1'] });
+  const server = createServer({ cert: certificate, key }, (request, response) => {
     asked++;
     const { status, body } = answer(request.headers.authorization ?? '');
     response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(body));
   });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   file.onTestFinished(async () => void server.close());
-  return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/token`, asked: () => asked };
+  return { url: `https://127.0.0.1:${(server.address() as AddressInfo).port}/token`, asked: () => asked };
 }
 
 it('every mechanism lets a client with the right credentials in, also in clear text where that is asked for', async () => {
@@ -98,7 +99,7 @@ it('every mechanism lets a client with the right credentials in, also in clear t
     scram256: byPassword('SCRAM-SHA-256'),
     scram512: { mechanism: 'SCRAM-SHA-512', username: 'alice', password: PASSWORD },
     token: { mechanism: 'OAUTHBEARER', tokenFile: paths.token },
-    endpoint: { mechanism: 'OAUTHBEARER', tokenUrl: endpoint.url, clientId: 'carts', clientSecret: 's' },
+    endpoint: { mechanism: 'OAUTHBEARER', tokenUrl: endpoint.url, clientId: 'carts', clientSecret: 's', ...TLS },
   };
   const outcomes = await Promise.all([
     attempt('tls', { tls: TLS }),
@@ -158,9 +159,17 @@ it('what is wrong is said in one sentence, with what to do', async () => {
       'a refused client',
       attempt('sasl', {
         tls: TLS,
-        sasl: { mechanism: 'OAUTHBEARER', tokenUrl: endpoint.url, clientId: 'carts', clientSecret: 's' },
+        sasl: { mechanism: 'OAUTHBEARER', tokenUrl: endpoint.url, clientId: 'carts', clientSecret: 's', ...TLS },
       }),
       /no token from .*it answers 401 \(invalid_client\); check kafka\.sasl\.tokenUrl/,
+    ],
+    [
+      'an endpoint of an unknown CA',
+      attempt('sasl', {
+        tls: TLS,
+        sasl: { mechanism: 'OAUTHBEARER', tokenUrl: endpoint.url, clientId: 'carts', clientSecret: 's' },
+      }),
+      /no token from .*: no CA that is trusted .*set kafka\.sasl\.caFile/,
     ],
   ];
   for (const [what, outcome, expected] of cases) {

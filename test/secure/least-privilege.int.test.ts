@@ -2,9 +2,14 @@ import { randomUUID } from 'node:crypto';
 import kafkajs, { type AclEntry } from 'kafkajs';
 import pg from 'pg';
 import { expect, it } from 'vitest';
-import type { AclOptions } from '../../src/cli/context.ts';
+import type { AclOptions, Io } from '../../src/cli/context.ts';
 import { acl } from '../../src/commands/acl.ts';
+import { diff } from '../../src/commands/diff.ts';
+import { promote } from '../../src/commands/promote.ts';
+import { replay } from '../../src/commands/replay.ts';
 import { reprocess } from '../../src/commands/reprocess.ts';
+import { topics } from '../../src/commands/topics.ts';
+import { verify } from '../../src/commands/verify.ts';
 import { loadConfig } from '../../src/config/load.ts';
 import { printConfig } from '../../src/config/print.ts';
 import { migrate } from '../../src/journal/migrate.ts';
@@ -14,6 +19,7 @@ import { createTopics } from '../../src/topics/ensure.ts';
 import { COMPONENTS, ORDER_SERVICE, ORDERS } from '../bad-input/orders.ts';
 import { filesOf } from '../support/certificates.ts';
 import { createDoorClient } from '../support/door-client.ts';
+import { leaveHanging } from '../support/hanging.ts';
 import { createClient, produce, readCommitted, withAdmin } from '../support/kafka.ts';
 import { createDatabase } from '../support/postgres.ts';
 import { fileScope } from '../support/scope.ts';
@@ -22,8 +28,9 @@ import { startSecuredKafka } from '../support/secured-kafka.ts';
 import { startRuntime } from '../support/start-runtime.ts';
 
 /*
- * A deployment with exactly the rights that `stateferry acl` prints, on a broker that allows nothing else and with a role of
- * Postgres that owns nothing; and with secrets in all places that take one, none of which shows anywhere.
+ * A deployment with exactly the rights that `stateferry acl` prints, for each purpose those of `run` and its own, on a broker that
+ * allows nothing else and with a role of Postgres that owns nothing; and with secrets in all places that take one, none of which
+ * shows anywhere.
  */
 const SECRETS = {
   kafka: 'planted-password-of-kafka',
@@ -36,7 +43,12 @@ const SECRETS = {
 const PARTITIONS = 2;
 
 const file = fileScope();
-const { at, authority } = await startSecuredKafka(file, { carts: SECRETS.kafka });
+const { at, authority } = await startSecuredKafka(
+  file,
+  { carts: SECRETS.kafka },
+  // So that a transaction can be left hanging.
+  { 'transaction.partition.verification.enable': 'false' },
+);
 const open = [at.open];
 const { paths } = await filesOf(file, {
   ca: authority.certificate,
@@ -129,19 +141,41 @@ let rights: readonly Rights[] = [];
 
 /** What `stateferry acl` prints. */
 async function printRights(options: AclOptions): Promise<string> {
-  const said: string[] = [];
-  const out = { write: (text: string) => said.push(text) };
-  expect(await acl(loaded.config, options, { signal: AbortSignal.any([]), out, err: out })).toBe(0);
-  return said.join('');
+  const { code, said } = await command((io) => acl(loaded.config, options, io));
+  expect(code).toBe(0);
+  return said;
 }
 
-/** Grants what the purposes take; of Kafka and of Postgres. */
-async function grant(...purposes: readonly Rights['purpose'][]): Promise<void> {
+/** Grants what the purposes take, of Kafka and of Postgres, and these rights, and takes all others in Kafka away. */
+async function grantOnly(purposes: readonly Rights['purpose'][], more: readonly KafkaRight[] = []): Promise<void> {
   const granted = rights.filter(({ purpose }) => purposes.includes(purpose));
-  await withAdmin((admin) => admin.createAcls({ acl: granted.flatMap(({ kafka }) => kafka.flatMap(entries)) }), open);
+  expect(granted).toHaveLength(purposes.length);
+  await withAdmin(async (admin) => {
+    const everything = {
+      resourceType: AclResourceTypes.ANY,
+      resourcePatternType: ResourcePatternTypes.ANY,
+      principal: 'User:carts',
+      operation: AclOperationTypes.ANY,
+      permissionType: AclPermissionTypes.ANY,
+    };
+    await admin.deleteAcls({ filters: [everything] });
+    await admin.createAcls({ acl: [...granted.flatMap(({ kafka }) => kafka), ...more].flatMap(entries) });
+  }, open);
   await owner(async (client) => {
     for (const statement of granted.flatMap(({ postgres }) => postgres)) await client.query(statement);
   });
+}
+
+/** A command of the command line in this process: its exit code, and all that it says. */
+async function command(run: (io: Io) => Promise<number>): Promise<{ readonly code: number; readonly said: string }> {
+  const said: string[] = [];
+  const out = { write: (text: string) => said.push(text) };
+  const code = await run({ signal: AbortSignal.any([]), out, err: out });
+  return { code, said: said.join('') };
+}
+
+async function place(id: string): Promise<void> {
+  await produce('orders', [{ key: id, value: JSON.stringify({ id, text: 'from a topic' }) }], open);
 }
 
 it('the journal’s tables are those that the rights name, and the one that says which migrations there were', async () => {
@@ -152,30 +186,26 @@ it('the journal’s tables are those that the rights name, and the one that says
   expect(found.rows.map(({ tablename }) => tablename).sort()).toEqual([...JOURNAL_TABLES, 'migration'].sort());
 });
 
-it('a deployment with exactly the rights of `run` works, from start to stop and from start again', async (t) => {
-  await withAdmin(
-    (admin) =>
-      createTopics(
-        admin,
-        ['orders', 'replies', `${name}-commands`, `${name}-answers`, `${name}-dead-letters`].map((topic) => ({
-          topic,
-          numPartitions: PARTITIONS,
-          replicationFactor: 1,
-        })),
-      ),
-    open,
-  );
+it('with the rights of `create-topics` the missing topics are made', async () => {
   const printed = await printRights({ json: true });
   const found = JSON.parse(printed) as { principal: string; role: string; rights: readonly Rights[] };
   expect(found).toMatchObject({ principal: 'User:carts', role });
   rights = found.rights;
-  await grant('run');
+  await grantOnly(['run', 'create-topics']);
+  const made = await command((io) => topics(loaded.config, { create: true, partitions: PARTITIONS }, io));
+  expect(made.code, made.said).toBe(0);
+  expect(await withAdmin((admin) => admin.listTopics(), open)).toEqual(
+    expect.arrayContaining(['orders', 'replies', `${name}-commands`, `${name}-answers`, `${name}-dead-letters`]),
+  );
+});
 
+it('a deployment with exactly the rights of `run` works, from start to stop and from start again', async (t) => {
+  await grantOnly(['run']);
   const shown: string[] = [printConfig(loaded)];
   for (const nth of [1, 2]) {
     const runtime = startRuntime(t, assumed);
     await runtime.ready();
-    await produce('orders', [{ key: `a${nth}`, value: JSON.stringify({ id: `a${nth}`, text: 'from a topic' }) }], open);
+    await place(`a${nth}`);
     await produce('orders', [{ key: 'bad', value: '{' }], open);
     const door = await createDoorClient(t, { at: await runtime.doors(), descriptor: ORDERS });
     const answer = await door.call(`${ORDER_SERVICE}/Place`, { id: `b${nth}`, text: 'from a door' });
@@ -204,34 +234,88 @@ it('a deployment with exactly the rights of `run` works, from start to stop and 
   expect(all).toContain('SCRAM-SHA-512');
 });
 
-it('and with those of `history`, its history is made anew, beside it', async (t) => {
-  await grant('history');
-  const said: string[] = [];
-  const out = { write: (text: string) => said.push(text) };
-  const code = await reprocess(
-    loaded.config,
-    {
-      kind: 'start',
-      name: 'next',
-      functionUrl: undefined,
-      mode: 'isolated',
-      from: 'beginning',
-      state: undefined,
-      components: undefined,
-      perSecond: undefined,
-      follow: false,
-    },
-    { signal: AbortSignal.any([]), out, err: out },
+it('and with those of `verify`, what it did is verified; without, it is said what is missing', async () => {
+  const options = { json: false, sample: 10, probes: [], shared: [] };
+  const denied = await command((io) => verify(loaded.config, options, io));
+  expect(denied.code).toBe(2);
+  expect(denied.said).toMatch(/^stateferry: not verified: .*not authorized.*`stateferry acl` prints.* for verify/im);
+  await grantOnly(['run', 'verify']);
+  const allowed = await command((io) => verify(loaded.config, options, io));
+  expect(allowed.code, allowed.said).toBe(0);
+});
+
+it('and with those of `history`, its history is made anew, compared, published once more, and serves', async (t) => {
+  await withAdmin((admin) => createTopics(admin, [{ topic: 'copies', numPartitions: 1, replicationFactor: 1 }]), open);
+  await grantOnly(
+    ['run', 'history'],
+    [{ resource: 'topic', pattern: 'literal', name: 'copies', operations: ['Write'] }],
   );
-  expect(code, said.join('')).toBe(0);
-  expect(said.join('')).not.toMatch(/AUTHORIZATION|denied/i);
-  const discarded = await reprocess(
-    loaded.config,
-    { kind: 'discard', name: 'next' },
-    { signal: AbortSignal.any([]), out, err: out },
+  const done = async (run: (io: Io) => Promise<number>): Promise<void> => {
+    const { code, said } = await command(run);
+    expect(code, said).toBe(0);
+    expect(said).not.toMatch(/authoriz|denied/i);
+  };
+  const request = {
+    functionUrl: undefined,
+    state: undefined,
+    components: undefined,
+    perSecond: undefined,
+    follow: false,
+  } as const;
+  await done((io) =>
+    reprocess(loaded.config, { kind: 'start', name: 'next', mode: 'isolated', from: 'beginning', ...request }, io),
   );
-  expect(discarded, said.join('')).toBe(0);
+  await done((io) => diff(loaded.config, { name: 'next', json: false, html: undefined, ignore: [] }, io));
+  const copied = { to: 'copies', format: 'json', outputs: false, dryRun: false, perSecond: undefined } as const;
+  const all = { name: undefined, component: undefined, entity: undefined, since: undefined, until: undefined };
+  await done((io) => replay(loaded.config, { ...copied, ...all, shard: undefined }, io));
+  // An event each of the orders from a topic and from a door.
+  expect(await readCommitted('copies', { count: 4 }, { brokers: open })).toHaveLength(4);
+
+  const runtime = startRuntime(t, assumed);
+  await runtime.ready();
+  const served = async (nth: number): Promise<void> => {
+    await place(`c${nth}`);
+    await readCommitted('replies', { count: 4 + nth }, { brokers: open });
+  };
+  const promoted = await command((io) =>
+    promote(loaded.config, { name: 'next', holdMs: 20_000, emitTo: 'copies' }, io),
+  );
+  expect(promoted.code, promoted.said).toBe(0);
+  await served(1);
+  const retired = /stateferry promote (\S+)/.exec(promoted.said)?.[1] ?? '';
+  await done((io) => promote(loaded.config, { name: retired, holdMs: 20_000, emitTo: undefined }, io));
+  await served(2);
+  await runtime.stop();
+
+  await done((io) => reprocess(loaded.config, { kind: 'discard', name: 'next' }, io));
   t.expect(await withAdmin((admin) => admin.listTopics(), open)).not.toContain(`${name}.next-commands`);
+}, 60_000);
+
+it('and with those of `healing`, a transaction that hangs is ended; without, a start stops and says so', async (t) => {
+  await grantOnly(['run']);
+  const id = `${name}-${randomUUID()}.1`;
+  await owner((client) => client.query('update stateferry.shard set owners = array[$1]', [id]));
+  await leaveHanging(createClient(open), id, {
+    outputs: [{ topic: 'replies', partition: 0, messages: [{ key: Buffer.from('hung'), value: Buffer.from('{}') }] }],
+    groupId: name,
+    offsets: [{ topic: 'orders', partition: 0, offset: 0n }],
+  });
+  const denied = startRuntime(t, assumed);
+  expect(await denied.failure).toMatchObject({
+    code: 'TRANSACTION_HANGING',
+    message: expect.stringMatching(/orders-0, and maybe records: the broker does not let this process look for it/),
+  });
+
+  await grantOnly(['run', 'healing']);
+  const runtime = startRuntime(t, assumed);
+  await runtime.ready();
+  expect(await runtime.logged('Ended a transaction that Kafka had left without its markers')).toMatchObject({
+    transactionalId: id,
+    ending: 'abort',
+    partitions: expect.arrayContaining(['replies-0']),
+  });
+  await runtime.stop();
 }, 60_000);
 
 it('the rights are printed as arguments of kafka-acls.sh and as SQL, for whom they are asked for', async () => {

@@ -35,8 +35,15 @@ export interface SecuredKafka {
 const MECHANISMS = 'PLAIN,SCRAM-SHA-256,SCRAM-SHA-512,OAUTHBEARER';
 const COMMON = 'org.apache.kafka.common.security';
 
-/** A broker that checks who its clients are and what they may (StandardAuthorizer): nothing that no ACL says, but for `open`. */
-export async function startSecuredKafka(t: Scope, users: Readonly<Record<string, string>>): Promise<SecuredKafka> {
+/**
+ * A broker that checks who its clients are and what they may (StandardAuthorizer): nothing that no ACL says, but for `open`.
+ * `config`: settings of the broker besides.
+ */
+export async function startSecuredKafka(
+  t: Scope,
+  users: Readonly<Record<string, string>>,
+  config: Readonly<Record<string, string>> = {},
+): Promise<SecuredKafka> {
   const dir = await mkdtemp(path.join(tmpdir(), 'stateferry-secured-'));
   t.onTestFinished(() => rm(dir, { recursive: true, force: true }));
   const guard = startGuard({ log: () => undefined });
@@ -66,6 +73,7 @@ export async function startSecuredKafka(t: Scope, users: Readonly<Record<string,
     clusterId: newClusterId(),
     ports: [ports[0] as number, controller],
     config: {
+      ...config,
       listeners: `${addresses},CONTROLLER://127.0.0.1:${controller}`,
       'advertised.listeners': addresses,
       'listener.security.protocol.map': [

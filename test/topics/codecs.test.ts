@@ -60,7 +60,33 @@ describe('a batch that says it is far larger than it can be', () => {
     await expect(decompress(type, hex)).rejects.toMatchObject({ code: 'BATCH_TOO_LARGE' });
   });
 
-  it('is refused though a larger batch would be read, where its bytes cannot come to so much', async () => {
-    await expect(decompress(kafkajs.CompressionTypes.Snappy, '80c2d72f01ffffef')).rejects.toThrow('which it cannot be');
+  it.each([
+    ['snappy', kafkajs.CompressionTypes.Snappy, '80c2d72f01ffffef'],
+    ['zstd', kafkajs.CompressionTypes.ZSTD, '28b52ffda00000000701000000'],
+  ])(
+    'is refused though a larger batch would be read, where its bytes cannot come to so much: %s',
+    async (_title, type, hex) => {
+      await expect(decompress(type, hex)).rejects.toThrow('which it cannot be');
+    },
+  );
+
+  it('has no room made for a window that its blocks cannot fill, and is read', async () => {
+    // 64 MiB, and one last block without compression.
+    const before = process.memoryUsage().arrayBuffers;
+    const read = await decompress(kafkajs.CompressionTypes.ZSTD, '28b52ffd0080190000616161');
+    expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(8 * 1024 * 1024);
+    expect(read.toString()).toBe('aaa');
+  });
+
+  it('a batch with a window larger than all of it, far back references and several frames is read', async () => {
+    const { Zstd } = await import('@hpcc-js/wasm-zstd');
+    const zstd = await Zstd.load();
+    const text = Buffer.concat([randomBytes(300_000), Buffer.alloc(500_000, 'ab')]);
+    const twice = Buffer.concat([text, text]);
+    const frame = Buffer.from(zstd.compress(twice, 19));
+    const read = (await (
+      codecs[kafkajs.CompressionTypes.ZSTD] as unknown as () => { decompress(buffer: Buffer): Promise<Buffer> }
+    )().decompress(Buffer.concat([frame, frame]))) as Buffer;
+    expect(read.equals(Buffer.concat([twice, twice]))).toBe(true);
   });
 });
