@@ -2,6 +2,7 @@ import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import path from 'node:path';
+import pg from 'pg';
 import { describe, expect, it } from 'vitest';
 import { compiled } from '../support/compiled.ts';
 import { temporaryFolder } from '../support/folder.ts';
@@ -12,9 +13,17 @@ const file = fileScope();
 const program = await compiled(file);
 const database = await loadGoldenUp(file);
 /** What the golden journal is of. */
-const DEPLOYMENT = 'd-e773d1c6-2c45-41d8-9aa6-f1f52fd3ceb5';
+const deployment = await nameOf();
 /** A file may have two kibibytes: to Node that is what a full disk is, but for the name of the error. */
 const FULL = 'ulimit -f 4; exec "$@"';
+
+async function nameOf(): Promise<string> {
+  const client = new pg.Client({ connectionString: database });
+  await client.connect();
+  const { rows } = await client.query<{ name: string }>('select name from office.deployment');
+  await client.end();
+  return rows[0]?.name ?? '';
+}
 
 /** Runs the command line as `shell` says, which has it as "$@"; resolves to how it ended and what it said. */
 async function run(cwd: string, shell: string, ...argv: string[]) {
@@ -26,7 +35,7 @@ async function run(cwd: string, shell: string, ...argv: string[]) {
       HOME,
       DATABASE_URL: database,
       STATEFERRY_POSTGRES_SCHEMA: 'office',
-      STATEFERRY_DEPLOYMENT_NAME: DEPLOYMENT,
+      STATEFERRY_DEPLOYMENT_NAME: deployment,
     },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
