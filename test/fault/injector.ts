@@ -6,6 +6,7 @@ import type { FunctionNodes } from './functions.ts';
 import { type Fault, LOSABLE, type Planned } from './plan.ts';
 import type { Promoter } from './promoter.ts';
 import type { TcpProxy } from './proxy.ts';
+import type { Replayer } from './replayer.ts';
 import type { Slots } from './slots.ts';
 import { createTroubles } from './troubles.ts';
 
@@ -17,6 +18,7 @@ export interface Targets {
   readonly functionProxies: readonly TcpProxy[];
   readonly slots: Slots;
   readonly promoter: Promoter;
+  readonly replayer: Replayer;
   readonly groupId: string;
   /** Engines that there are without a fault. */
   readonly engines: number;
@@ -180,6 +182,9 @@ export function createInjector(targets: Targets): Injector {
       }
       case 'promote':
         targets.promoter.begin(fault.killedAfterMs);
+        return nothing;
+      case 'replay':
+        targets.replayer.begin(fault.killedAfterMs);
         return nothing;
       case 'delete-group': {
         await slots.stopAll();

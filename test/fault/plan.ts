@@ -45,6 +45,7 @@ export type Fault =
     }
   | { readonly kind: 'lose-append'; readonly slot: number }
   | { readonly kind: 'promote'; readonly killedAfterMs: number | undefined }
+  | { readonly kind: 'replay'; readonly killedAfterMs: number | undefined }
   | { readonly kind: 'delete-group' }
   | { readonly kind: 'add-partitions' };
 
@@ -66,7 +67,7 @@ export const FAMILIES = {
   broker: ['kill-broker', 'restart-broker', 'pause-broker'],
   postgres: ['kill-postgres', 'restart-postgres', 'pause-postgres', 'fill-disk'],
   network: ['link', 'lose-answer', 'lose-append'],
-  history: ['promote'],
+  history: ['promote', 'replay'],
   group: ['delete-group'],
   topic: ['add-partitions'],
 } as const satisfies Record<string, readonly FaultKind[]>;
@@ -145,7 +146,9 @@ export function planFaults(options: RunOptions): Planned[] {
   const planned: Planned[] = [];
   let at = 3_000;
   const hasExcuses = options.faults.some((kind) => kind === 'link' || EXCUSES.has(kind));
-  const kinds = options.faults.filter((kind) => !LAST.has(kind) && !(kind === 'promote' && hasExcuses));
+  const left = options.faults.filter((kind) => !LAST.has(kind) && !(kind === 'promote' && hasExcuses));
+  // Events are replayed of the generation that serves: where another one takes over, there are others.
+  const kinds = left.filter((kind) => !(kind === 'replay' && left.includes('promote')));
   // Every kind has its turn before any comes again.
   let turn: FaultKind[] = [];
   const next = (): FaultKind => {
@@ -208,6 +211,9 @@ function faultOf(kind: FaultKind, random: Random, { brokers, engines }: RunOptio
       };
     case 'promote':
       return { kind, killedAfterMs: random.pick([undefined, 500 + random.int(8_000)]) };
+    case 'replay':
+      // Node and kafkajs take the first second.
+      return { kind, killedAfterMs: random.pick([undefined, 1_000 + random.int(2_000)]) };
     case 'kill-engine':
     case 'restart-engine':
     case 'pause-engine':
@@ -249,6 +255,7 @@ function durationOf(fault: Fault, random: Random, length: number): number {
     case 'roll-engines':
     case 'delete-group':
     case 'promote':
+    case 'replay':
       return 0;
     default:
       return length;

@@ -1,9 +1,8 @@
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
 import path from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Assumed } from '../../src/config/load.ts';
 import type { Scope } from '../support/scope.ts';
+import { attempt } from './attempt.ts';
 
 /** What the child is told. */
 export interface PromoterOrder {
@@ -32,35 +31,20 @@ export function createPromoter(
   let promoted = 0;
   let running: Promise<void> | undefined;
   let said = '';
+  const program = path.join(options.folder, 'promoter-child.js');
   const stopping = new AbortController();
   t.onTestFinished(async () => {
     stopping.abort();
     await running;
   });
 
-  /** The exit code of one process; null: it was killed. */
-  async function attempt(name: string, killedAfterMs: number | undefined): Promise<number | null> {
-    const order: PromoterOrder = { config: options.config, name };
-    const program = path.join(options.folder, 'promoter-child.js');
-    const child = spawn(process.execPath, ['--enable-source-maps', program, JSON.stringify(order)], {
-      stdio: ['ignore', 'pipe', 'pipe'],
-    });
-    said = '';
-    for (const stream of [child.stdout, child.stderr]) stream.on('data', (text: Buffer) => (said += String(text)));
-    const kill = () => child.kill('SIGKILL');
-    const timer = killedAfterMs === undefined ? undefined : setTimeout(kill, killedAfterMs);
-    stopping.signal.addEventListener('abort', kill);
-    const [code] = (await once(child, 'exit')) as [number | null];
-    clearTimeout(timer);
-    stopping.signal.removeEventListener('abort', kill);
-    return code;
-  }
-
   async function make(killedAfterMs: number | undefined): Promise<void> {
     const name = `g${++number}`;
     let killed = killedAfterMs;
     while (!stopping.signal.aborted) {
-      const code = await attempt(name, killed);
+      const order: PromoterOrder = { config: options.config, name };
+      const { code, ...ended } = await attempt(program, order, { killedAfterMs: killed, signal: stopping.signal });
+      said = ended.said;
       killed = undefined;
       options.log(`generation ${name}: ${code === 0 ? 'serves' : code === null ? 'killed' : `code ${code}`}`);
       if (code === 0) {

@@ -29,6 +29,7 @@ import {
 import { createPromoter } from './promoter.ts';
 import { startProxy, type TcpProxy } from './proxy.ts';
 import { type Reader, startReader } from './reader.ts';
+import { createReplayer, replayFaults } from './replayer.ts';
 import { createScope } from './scope.ts';
 import { type Sender, startSender } from './sender.ts';
 import { createSlots, type Slots } from './slots.ts';
@@ -36,9 +37,13 @@ import type { Known } from './steps.ts';
 import { startVitals, type Vitals } from './vitals.ts';
 
 const PARTITIONS = 6;
+/** Where events are published once more. */
+const REPLAYED = 'events-again';
 const READY_WITHIN_MS = 120_000;
 /** After everything is healed, all that was sent must be done in this time, and something all the time. */
 const SETTLES_WITHIN_MS = 600_000;
+/** All events are published once more within this, when nothing is wrong any more. */
+const REPLAYED_WITHIN_MS = 120_000;
 /** A reader of all that is there gets more of it within this. */
 const READS_WITHIN_MS = 60_000;
 /** Between two looks at all that was read, so many times as long as one took. */
@@ -144,7 +149,7 @@ export async function runFaults(run: FaultRun): Promise<RunResult> {
     await withAdminOf(direct, (admin) =>
       createTopics(
         admin,
-        all.map((topic) => ({ topic, numPartitions: PARTITIONS, replicationFactor: options.brokers })),
+        [...all, REPLAYED].map((topic) => ({ topic, numPartitions: PARTITIONS, replicationFactor: options.brokers })),
       ),
     );
     // Told beforehand, so that a caller finds the engine that comes after another at the same door.
@@ -196,7 +201,7 @@ export async function runFaults(run: FaultRun): Promise<RunResult> {
     await until(READY_WITHIN_MS, () => slots.ready(), 'the engines are ready before any fault');
     log(`ready after ${((Date.now() - began) / 1000).toFixed(0)} s; ${plan.length} faults in ${options.minutes} min`);
 
-    const promoter = createPromoter(t, {
+    const errand = {
       folder: path.dirname(run.program),
       config: {
         ...engineConfig(topics, groupId),
@@ -206,9 +211,12 @@ export async function runFaults(run: FaultRun): Promise<RunResult> {
         'log.level': 'warn',
       },
       log,
-    });
+    };
+    const promoter = createPromoter(t, errand);
+    const replayer = createReplayer(t, { ...errand, topic: REPLAYED });
     const injector = createInjector({
       promoter,
+      replayer,
       cluster,
       functions,
       functionProxies,
@@ -272,6 +280,16 @@ export async function runFaults(run: FaultRun): Promise<RunResult> {
       sent: sender.sent,
       settled: settledMs !== null,
     });
+    if (replayer.wasUsed && settledMs !== null) {
+      problems.push(
+        ...(await problemsOf(
+          replayer.finish(REPLAYED_WITHIN_MS).then(async () => {
+            const faults = replayFaults(eventsIn(history.seen, topics.events), await readAll(direct, REPLAYED));
+            if (faults.length > 0) throw new Error(faults.join('; '));
+          }),
+        )),
+      );
+    }
     const verdict = checkHistory(history);
     const result = await conclude({
       waitedS,
@@ -464,6 +482,22 @@ async function rest(at: {
       ]),
     ),
   };
+}
+
+/** Events of event sourced entities, in the order of their partitions. */
+function eventsIn(seen: readonly SeenRecord[], topic: string): SeenRecord[] {
+  return seen.filter((record) => record.topic === topic && /\/event-\d+$/.test(record.id));
+}
+
+async function readAll(brokers: readonly string[], topic: string): Promise<readonly SeenRecord[]> {
+  const ends = await endsOf(brokers, [topic]);
+  const reader = await startReader({ brokers, topics: [topic], binary: '', cuts: false });
+  try {
+    await untilRead(reader, ends);
+    return [...reader.records];
+  } finally {
+    await reader.stop();
+  }
 }
 
 /** Waits until a reader has come to these ends, for as long as it comes nearer. */
