@@ -14,7 +14,7 @@ import { generationCommands } from './reprocess.ts';
 import { registerCodecs } from './topics/codecs.ts';
 import { missingTopics, partitionCounts } from './topics/ensure.ts';
 import { messageLimits } from './topics/limits.ts';
-import { committedOffsets } from './topics/offsets.ts';
+import { committedOffsets, dropGroup } from './topics/offsets.ts';
 import { openPartitionLogs } from './topics/partition-log.ts';
 import { createTransactor } from './topics/transactor.ts';
 
@@ -134,16 +134,11 @@ export async function emitDifferences(options: EmitOptions, signal: AbortSignal)
     });
     // In this order: whoever is interrupted has nothing left that it could publish twice.
     await dropHeld(pool, generation.generation);
-    await dropEmissionGroup(admin, groupId);
+    await dropGroup(admin, groupId);
     await endEmission(pool, generation.generation);
   } finally {
     for (const close of closing.reverse()) await close().catch(() => undefined);
   }
-}
-
-/** Removes how far a publication was: it would count for another one of that name. */
-export async function dropEmissionGroup(admin: Admin, groupId: string): Promise<void> {
-  if ((await admin.listGroups()).groups.some((group) => group.groupId === groupId)) await admin.deleteGroups([groupId]);
 }
 
 async function wantedEmission(pool: pg.Pool, generation: number): Promise<Emission> {

@@ -1,7 +1,7 @@
 import type { Io, ReprocessRequest } from '../cli/context.ts';
 import { formatTable } from '../cli/table.ts';
 import type { Config } from '../config/config.ts';
-import { dropEmissionGroup, emissionGroup } from '../emit-differences.ts';
+import { emissionGroup } from '../emit-differences.ts';
 import { StateferryError } from '../errors.ts';
 import { startPlaces } from '../history/start.ts';
 import { readReach } from '../journal/chunks.ts';
@@ -18,6 +18,7 @@ import {
 import { createLog } from '../observe/log.ts';
 import { generationCommands, generationGroup, reprocess as makeGeneration } from '../reprocess.ts';
 import { registerCodecs } from '../topics/codecs.ts';
+import { dropGroup } from '../topics/offsets.ts';
 import { openPartitionLogs } from '../topics/partition-log.ts';
 import { discoveredAt } from './ask-function.ts';
 import { createProgress } from './inspect/progress.ts';
@@ -249,10 +250,9 @@ async function discard(config: Config, name: string, { pool, generation: live }:
   try {
     const commands = generationCommands(config.deployment.name, name);
     if ((await admin.listTopics()).includes(commands)) await admin.deleteTopics({ topics: [commands] });
-    // Its offsets would count for another generation of that name.
-    const group = generationGroup(config.deployment.name, name);
-    if ((await admin.listGroups()).groups.some(({ groupId }) => groupId === group)) await admin.deleteGroups([group]);
-    await dropEmissionGroup(admin, emissionGroup(config.deployment.name, name));
+    const { name: deployment } = config.deployment;
+    await dropGroup(admin, generationGroup(deployment, name));
+    await dropGroup(admin, emissionGroup(deployment, name));
   } finally {
     await admin.disconnect();
   }

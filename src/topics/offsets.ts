@@ -29,3 +29,8 @@ export async function committedOffsets(
     ]),
   );
 }
+
+/** Removes a group and its offsets, which would count for another one of that name; nothing happens where there is none. */
+export async function dropGroup(admin: Admin, groupId: string): Promise<void> {
+  if ((await admin.listGroups()).groups.some((group) => group.groupId === groupId)) await admin.deleteGroups([groupId]);
+}

@@ -2,7 +2,7 @@ import path from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Assumed } from '../../src/config/load.ts';
 import type { Scope } from '../support/scope.ts';
-import { attempt } from './attempt.ts';
+import { type Attempt, attempts } from './attempt.ts';
 
 /** What the child is told. */
 export interface PromoterOrder {
@@ -19,9 +19,6 @@ export interface Promoter {
   /** Generations that took over. */
   readonly promoted: number;
 }
-
-/** Before another process tries again. */
-const PAUSE_MS = 1_000;
 
 export function createPromoter(
   t: Scope,
@@ -40,19 +37,12 @@ export function createPromoter(
 
   async function make(killedAfterMs: number | undefined): Promise<void> {
     const name = `g${++number}`;
-    let killed = killedAfterMs;
-    while (!stopping.signal.aborted) {
-      const order: PromoterOrder = { config: options.config, name };
-      const { code, ...ended } = await attempt(program, order, { killedAfterMs: killed, signal: stopping.signal });
+    const order: PromoterOrder = { config: options.config, name };
+    const onEnd = (ended: Attempt, how: string) => {
       said = ended.said;
-      killed = undefined;
-      options.log(`generation ${name}: ${code === 0 ? 'serves' : code === null ? 'killed' : `code ${code}`}`);
-      if (code === 0) {
-        promoted++;
-        return;
-      }
-      await delay(PAUSE_MS, undefined, { signal: stopping.signal }).catch(() => undefined);
-    }
+      options.log(`generation ${name}: ${how}`);
+    };
+    if (await attempts(program, order, { killedAfterMs, signal: stopping.signal, onEnd })) promoted++;
   }
 
   return {

@@ -2,7 +2,7 @@ import path from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Assumed } from '../../src/config/load.ts';
 import type { Scope } from '../support/scope.ts';
-import { attempt } from './attempt.ts';
+import { type Attempt, attempts } from './attempt.ts';
 import type { SeenRecord } from './history.ts';
 
 /** What the child is told. */
@@ -21,9 +21,6 @@ export interface Replayer {
   readonly wasUsed: boolean;
 }
 
-/** Before another process tries again. */
-const PAUSE_MS = 1_000;
-
 export function createReplayer(
   t: Scope,
   options: {
@@ -39,22 +36,17 @@ export function createReplayer(
   let running: Promise<void> | undefined;
   let said = '';
   const stopping = new AbortController();
-  const { signal } = stopping;
   t.onTestFinished(async () => {
     stopping.abort();
     await running;
   });
 
   async function publish(killedAfterMs: number | undefined): Promise<void> {
-    let killed = killedAfterMs;
-    while (!signal.aborted) {
-      const ended = await attempt(program, order, { killedAfterMs: killed, signal });
+    const onEnd = (ended: Attempt, how: string) => {
       said = ended.said;
-      killed = undefined;
-      options.log(`replay: ${ended.code === 0 ? 'done' : ended.code === null ? 'killed' : `code ${ended.code}`}`);
-      if (ended.code === 0) return;
-      await delay(PAUSE_MS, undefined, { signal }).catch(() => undefined);
-    }
+      options.log(`replay: ${how}`);
+    };
+    await attempts(program, order, { killedAfterMs, signal: stopping.signal, onEnd });
   }
 
   function begin(killedAfterMs: number | undefined): void {
