@@ -1,8 +1,8 @@
 import { decodeReplicatedDelta } from '../codec/replicated-record.ts';
 import { asFailureOf, StateferryError } from '../errors.ts';
 import type { FunctionClient } from '../functions/client.ts';
-import { type Outcome, openActionSession, openEntitySession, type Session } from '../functions/session.ts';
-import type { EntityHead, StoredEvent, StoredValue } from '../journal/load.ts';
+import { type Outcome, openActionSession, openEntitySession } from '../functions/session.ts';
+import type { EntityHead, StoredEvent } from '../journal/load.ts';
 import type { EntityKey } from '../model/chunk.ts';
 import type { Command } from '../model/command.ts';
 import type { Component } from '../model/component.ts';
@@ -14,85 +14,25 @@ import { fold } from '../replicated/fold.ts';
 import { fromNothing } from '../replicated/merge.ts';
 import type { Decision, EntityPosition } from './decide.ts';
 import { Duplicates } from './duplicates.ts';
+import { type Entity, entityIdOf, first, idOf, isAtRest, newEntity, removeFrom } from './entity.ts';
 import { type Item, type ItemOwner, publishing } from './item.ts';
+import { type EntityStore, Loader } from './loader.ts';
 import { Replica } from './replica.ts';
 import type { StreamOutputs } from './streams.ts';
+import { Turns } from './turns.ts';
 
-/** Entities whose heads are read with one query. */
-const LOAD_BATCH = 500;
-/** Events of one query at most; an entity with a longer tail is read page by page. */
-const EVENTS_PAGE = 2_000;
 /** How often it is looked for commands in flight that are overdue, and for entities that have long been idle. */
 const SWEEP_MS = 250;
 /** Entities that are passivated at most each time, so that thousands which fell idle together hold up nobody. */
 const PASSIVATE_BATCH = 500;
-/**
- * A command that was in flight at this many losses of the function is suspected of causing them: it is then sent alone,
- * and condemned when the function is lost with it alone this many times more. What was merely in flight beside it, or
- * when somebody restarted the function, goes through.
- */
-const SUSPECT_LOSSES = 2;
-const ALONE_LOSSES = 2;
 /** A command that the function was lost with is sent again after a pause that doubles from here. */
 const LOSS_PAUSE_MS = 100;
 const LOSS_PAUSE_MAX_MS = 5_000;
-
-/**
- * Where an entity is on its way to its next command:
- * - passive: no stream at the function;
- * - settling: commands of it are decided and not journaled yet, so the journal is no place to load it from;
- * - asking: its next command has an idempotency key, and the journal is asked whether it has taken effect before;
- * - queued: waits for a free stream; loading: its state is being read;
- * - idle: has a stream and nothing to do; busy: one command is at the function;
- * - leaving: nothing is at the function but callers that have gone, of whom it may say what it does about them;
- * - held: has a command and a stream, and waits for its turn: the function has as many commands as it may have, or a
- *   suspect goes first, alone;
- * - resting: its first command failed, and is tried again after a pause or when somebody says so.
- */
-type EntityState =
-  | 'passive'
-  | 'settling'
-  | 'asking'
-  | 'queued'
-  | 'loading'
-  | 'idle'
-  | 'busy'
-  | 'leaving'
-  | 'held'
-  | 'resting'
-  | 'dropped';
-
-interface Entity {
-  readonly id: string;
-  readonly key: EntityKey;
-  readonly component: Component;
-  readonly shard: ItemOwner;
-  state: EntityState;
-  session: Session | undefined;
-  readonly mailbox: Item[];
-  seq: number;
-  revision: number;
-  /** Of a replicated entity with a stream. */
-  replica: Replica | undefined;
-  /** Decided commands that are not in the journal yet. */
-  unsettled: number;
-  /** Ends its rest. */
-  rest: NodeJS.Timeout | undefined;
-  /** performance.now() when it had nothing more to do. */
-  idleSince: number;
-}
 
 const NO_OUTPUTS: readonly OutputRecord[] = [];
 
 /** What becomes of a command that failed: a decision, another attempt after a pause, or nothing until somebody says so. */
 export type Rejection = Decision | { readonly retryInMs: number } | 'hold';
-
-/** What the journal tells of entities, many at a time. */
-export interface EntityStore {
-  heads(keys: readonly EntityKey[]): Promise<EntityHead[]>;
-  tails(wanted: readonly { key: EntityKey; after: number; through: number }[]): Promise<StoredEvent[][]>;
-  values(keys: readonly EntityKey[]): Promise<StoredValue[]>;
-}
 
 export interface EntitiesOptions {
   readonly client: FunctionClient;
@@ -135,22 +75,15 @@ export class Entities {
   readonly #entities = new Map<string, Entity>();
   /** With a stream and nothing to do, least recently used first. */
   readonly #idle = new Map<string, Entity>();
-  /** Commands at the function, oldest first. */
-  readonly #running = new Map<Item, Entity>();
   /** Wait for a free stream, in order. */
   readonly #queue = new Set<Entity>();
-  /** Have a stream reserved and wait for their state. */
-  #loads: Entity[] = [];
-  /** Commands that may be what the function dies of. */
-  readonly #suspects = new Set<Item>();
-  /** Wait for their turn, in order. */
-  readonly #held = new Set<Entity>();
   /** Wait for the function to come back. */
   readonly #stalled = new Set<Entity>();
   /** Replicated entities with streams of answers. */
   readonly #streaming = new Set<Replica>();
   readonly #duplicates: Duplicates;
-  #loading = false;
+  readonly #turns: Turns;
+  readonly #loader: Loader;
   #streams = 0;
   /** Of the components whose entities have been seen. */
   #shortestIdleMs = Number.POSITIVE_INFINITY;
@@ -160,6 +93,29 @@ export class Entities {
   constructor(options: EntitiesOptions) {
     this.#options = options;
     this.#duplicates = new Duplicates({ find: options.findDuplicates, onFailed: options.onLoadFailed });
+    this.#turns = new Turns({
+      maxCommands: options.maxCommands,
+      isFunctionUp: options.isFunctionUp,
+      go: (entity) => this.#next(entity, true),
+    });
+    this.#loader = new Loader({
+      store: options.store,
+      ignoreSnapshots: options.ignoreSnapshots,
+      onValue: (entity, { revision, payload }) => {
+        entity.revision = revision;
+        this.#open(entity, payload === undefined ? {} : { state: payload });
+        this.#next(entity);
+      },
+      onHistory: (entity, head, events) => this.#openWith(entity, head, events),
+      openLong: (entity, head) => this.#openAt(entity, head),
+      onReplayed: (entity) => this.#next(entity),
+      onChanged: (entity) => {
+        this.#giveUpLoading(entity);
+        this.#goOn(entity);
+      },
+      onRefused: (entity, refusal) => this.#refuse(entity, refusal),
+      onFailed: options.onLoadFailed,
+    });
     this.#sweep = setInterval(() => {
       this.#expire();
       this.#passivateIdle();
@@ -191,21 +147,8 @@ export class Entities {
       return;
     }
     if (entity === undefined) {
-      entity = {
-        id,
-        key: { entityType: component.entityType, entityId: command.entityId },
-        component,
-        shard: item.shard,
-        state: 'passive',
-        session: undefined,
-        mailbox: [],
-        seq: 0,
-        revision: 0,
-        replica: undefined,
-        unsettled: 0,
-        rest: undefined,
-        idleSince: 0,
-      };
+      const key = { entityType: component.entityType, entityId: command.entityId };
+      entity = newEntity({ id, key, component, shard: item.shard });
       this.#entities.set(id, entity);
       this.#shortestIdleMs = Math.min(this.#shortestIdleMs, this.#idleMsOf(component));
     }
@@ -228,7 +171,7 @@ export class Entities {
     const stalled = [...this.#stalled];
     this.#stalled.clear();
     for (const entity of stalled) if (entity.state === 'passive') this.#activate(entity);
-    this.#unhold();
+    this.#turns.unhold();
   }
 
   /** The entity's commands that are not at the function, in order. */
@@ -260,13 +203,13 @@ export class Entities {
         if (isFirst) headless.add(entity);
       }
       this.#duplicates.forget(item);
-      this.#suspects.delete(item);
+      this.#turns.acquit(item);
     }
     for (const entity of headless) {
       if (entity.state === 'asking') this.#next(entity);
       else this.#wake(entity);
     }
-    this.#unhold();
+    this.#turns.unhold();
   }
 
   /** Forgets everything of a shard: what its commands still bring is of no interest any more. */
@@ -281,24 +224,20 @@ export class Entities {
       this.#idle.delete(entity.id);
       this.#queue.delete(entity);
       this.#stalled.delete(entity);
-      this.#held.delete(entity);
-      const item = first(entity);
-      if (item !== undefined) {
-        this.#running.delete(item);
-        this.#suspects.delete(item);
-      }
+      this.#turns.drop(entity);
       // A stream may be reserved and not open yet.
       if (state === 'loading' && entity.session === undefined) this.#streams--;
       else this.#endSession(entity, state === 'busy' || state === 'loading' ? 'cancel' : 'close');
     }
-    this.#loads = this.#loads.filter((entity) => entity.state === 'loading');
+    this.#loader.prune();
     this.#admit();
-    this.#unhold();
+    this.#turns.unhold();
   }
 
   stop(): void {
     this.#stopped = true;
     clearInterval(this.#sweep);
+    this.#loader.stop();
     for (const shard of new Set([...this.#entities.values()].map((entity) => entity.shard))) this.drop(shard);
   }
 
@@ -326,20 +265,15 @@ export class Entities {
   #admit(): void {
     for (const entity of this.#queue) {
       // A suspect goes before all others, who may hold every stream and wait for it.
-      const first = entity.mailbox[0] !== undefined && this.#suspects.has(entity.mailbox[0]);
-      if (this.#streams >= this.#options.maxStreams && !this.#passivateOne() && !first) {
-        if (this.#suspects.size === 0) break;
+      const goesFirst = this.#turns.isSuspect(entity.mailbox[0]);
+      if (this.#streams >= this.#options.maxStreams && !this.#passivateOne() && !goesFirst) {
+        if (!this.#turns.hasSuspects) break;
         continue;
       }
       this.#queue.delete(entity);
       this.#streams++;
       entity.state = 'loading';
-      this.#loads.push(entity);
-    }
-    if (this.#loads.length > 0 && !this.#loading) {
-      this.#loading = true;
-      // A turn of the event loop gathers the entities of a whole fetch into one query.
-      setImmediate(() => void this.#load());
+      this.#loader.add(entity);
     }
   }
 
@@ -381,72 +315,6 @@ export class Entities {
     return passivationMs;
   }
 
-  async #load(): Promise<void> {
-    while (this.#loads.length > 0 && !this.#stopped) {
-      const batch = this.#loads.splice(0, LOAD_BATCH);
-      try {
-        const values = batch.filter((entity) => entity.component.kind === 'value');
-        const histories = batch.filter((entity) => entity.component.kind !== 'value');
-        if (values.length > 0) await this.#loadValues(values);
-        if (histories.length > 0) await this.#loadHistories(histories);
-      } catch (error) {
-        this.#loading = false;
-        this.#options.onLoadFailed(error);
-        return;
-      }
-    }
-    this.#loading = false;
-  }
-
-  async #loadValues(entities: readonly Entity[]): Promise<void> {
-    const stored = await this.#options.store.values(entities.map((entity) => entity.key));
-    entities.forEach((entity, i) => {
-      const value = stored[i];
-      if (entity.state !== 'loading' || value === undefined) return;
-      entity.revision = value.revision;
-      this.#open(entity, value.payload === undefined ? {} : { state: value.payload });
-      this.#next(entity);
-    });
-  }
-
-  /** Event sourced and replicated entities: a snapshot, and what came after it. */
-  async #loadHistories(entities: readonly Entity[]): Promise<void> {
-    const { store, ignoreSnapshots } = this.#options;
-    const heads = await store.heads(entities.map((entity) => entity.key));
-    let page: { entity: Entity; head: EntityHead; after: number }[] = [];
-    let events = 0;
-    const flush = async () => {
-      const wanted = page;
-      page = [];
-      events = 0;
-      const tails = await store.tails(
-        wanted.map(({ entity, head, after }) => ({ key: entity.key, after, through: head.seq })),
-      );
-      wanted.forEach(({ entity, head }, i) => {
-        if (entity.state === 'loading') this.#openWith(entity, head, tails[i] ?? []);
-      });
-    };
-    for (let i = 0; i < entities.length; i++) {
-      const entity = entities[i] as Entity;
-      const head = heads[i] as EntityHead;
-      if (entity.state !== 'loading') continue;
-      entity.seq = head.seq;
-      // Of a replicated entity the runtime alone starts from the snapshot, whatever the function can do.
-      const isReplicated = entity.component.kind === 'replicated';
-      const after = ignoreSnapshots && !isReplicated ? head.voidThrough : (head.snapshot?.seq ?? head.voidThrough);
-      const tail = head.seq - after;
-      if (after < (head.removedThrough ?? 0)) this.#refuse(entity, removedByRetention(entity.key, head));
-      else if (tail === 0) this.#openWith(entity, head, []);
-      else if (tail > EVENTS_PAGE && !isReplicated) await this.#replayLong(entity, head, after);
-      else {
-        page.push({ entity, head, after });
-        events += tail;
-        if (events >= EVENTS_PAGE) await flush();
-      }
-    }
-    if (page.length > 0) await flush();
-  }
-
   #openWith(entity: Entity, head: EntityHead, events: readonly StoredEvent[]): void {
     if (entity.component.kind === 'replicated') {
       this.#openReplica(entity, head, events);
@@ -459,7 +327,8 @@ export class Entities {
 
   #openReplica(entity: Entity, head: EntityHead, events: readonly StoredEvent[]): void {
     try {
-      const { snapshot } = head;
+      const { snapshot, seq } = head;
+      entity.seq = seq;
       const history = [...(snapshot === undefined ? [] : [snapshot]), ...events];
       const data = fold(history.map(({ payload }) => decodeReplicatedDelta(payload)));
       const session = this.#open(entity, data === undefined ? {} : { delta: fromNothing(data) });
@@ -481,27 +350,22 @@ export class Entities {
 
   /** What the journal has of it is nothing that this function can be told. Others are loaded all the same. */
   #refuse(entity: Entity, refusal: StateferryError): void {
-    this.#streams--;
-    entity.state = 'passive';
+    this.#giveUpLoading(entity);
     const [item] = entity.mailbox;
     if (item === undefined) this.#forgetIfDone(entity);
     else this.#reject(entity, item, refusal, 'gone');
   }
 
-  /** A long history goes through in pages, at the pace at which the function takes it. */
-  async #replayLong(entity: Entity, head: EntityHead, after: number): Promise<void> {
-    const session = this.#openAt(entity, head);
-    for (let at = after; at < head.seq && entity.state === 'loading'; at += EVENTS_PAGE) {
-      const through = Math.min(at + EVENTS_PAGE, head.seq);
-      const [events] = await this.#options.store.tails([{ key: entity.key, after: at, through }]);
-      for (const event of events ?? []) session.replay(event.seq, event.payload);
-      await session.drained();
-    }
-    if (entity.state === 'loading') this.#next(entity);
+  /** Its stream is open already where its history is long, and only reserved otherwise. */
+  #giveUpLoading(entity: Entity): void {
+    if (entity.session === undefined) this.#streams--;
+    else this.#endSession(entity, 'cancel');
+    entity.state = 'passive';
   }
 
   #openAt(entity: Entity, head: EntityHead) {
-    const { snapshot } = head;
+    const { snapshot, seq } = head;
+    entity.seq = seq;
     return this.#open(entity, snapshot === undefined || this.#options.ignoreSnapshots ? {} : { snapshot });
   }
 
@@ -527,7 +391,7 @@ export class Entities {
   #ended(entity: Entity, reason: string): void {
     const wasLoading = entity.state === 'loading';
     this.#idle.delete(entity.id);
-    this.#held.delete(entity);
+    this.#turns.leave(entity);
     this.#endSession(entity, 'gone');
     entity.state = 'passive';
     this.#options.onLost(reason);
@@ -565,17 +429,12 @@ export class Entities {
       entity.state = 'asking';
       return;
     }
-    // Nobody overtakes those who wait, or an entity with many commands would keep its place at the function.
-    if (!this.#mayRun(item) || (this.#held.size > 0 && !isItsTurn)) {
+    if (!this.#turns.take(entity, item, isItsTurn)) {
       entity.state = 'held';
-      this.#held.add(entity);
       return;
     }
     entity.state = 'busy';
     const command = item.command as Command;
-    item.running = true;
-    item.startedAt = performance.now();
-    this.#running.set(item, entity);
     const answered = (outcome: Outcome) => this.#answered(entity, item, outcome);
     if (entity.replica !== undefined) entity.replica.send(command, answered);
     else session.send({ name: command.method.name, payload: command.payload, metadata: command.metadata }, answered);
@@ -607,10 +466,8 @@ export class Entities {
 
   #answered(entity: Entity, item: Item, outcome: Outcome): void {
     if (entity.state !== 'busy') return;
-    const alone = this.#running.size === 1;
-    this.#running.delete(item);
-    item.running = false;
-    if (outcome.kind !== 'lost') this.#suspects.delete(item);
+    const alone = this.#turns.over(item);
+    if (outcome.kind !== 'lost') this.#turns.acquit(item);
     switch (outcome.kind) {
       case 'effect':
         this.#decide(entity, item, outcome.effect);
@@ -622,26 +479,7 @@ export class Entities {
         this.#lost(entity, item, outcome.reason, alone);
         break;
     }
-    if (this.#held.size > 0) this.#unhold();
-  }
-
-  /**
-   * While there are suspects, only one of them runs, and only at a function that is there: on a stream of one that has
-   * just gone away it would be lost alone, and blamed for what another one did.
-   */
-  #mayRun(item: Item | undefined): boolean {
-    if (this.#suspects.size === 0) return this.#running.size < this.#options.maxCommands;
-    return this.#running.size === 0 && item !== undefined && this.#suspects.has(item) && this.#options.isFunctionUp();
-  }
-
-  /** Lets those go on whose turn it is; while there are suspects, only the next of them, alone. */
-  #unhold(): void {
-    for (const entity of this.#held) {
-      if (this.#mayRun(first(entity))) {
-        this.#held.delete(entity);
-        this.#next(entity, true);
-      } else if (this.#suspects.size === 0) return;
-    }
+    this.#turns.unhold();
   }
 
   /** `item` is a command, with nothing else in flight, or a cancellation, beside which a command may be. */
@@ -653,7 +491,7 @@ export class Entities {
       decision = this.#options.decide(item.command as Command, position, effect);
     } catch (error) {
       const refusal = asFailureOf('FUNCTION_BROKEN_REPLY', error);
-      this.#reject(entity, item, refusal, this.#interrupt(entity) ? 'cancel' : 'close');
+      this.#reject(entity, item, refusal, this.#turns.interrupt(entity) ? 'cancel' : 'close');
       return;
     }
     entity.seq += decision.events.length;
@@ -675,19 +513,9 @@ export class Entities {
       if (!isBeside) this.#next(entity);
       return;
     }
-    this.#endSession(entity, this.#interrupt(entity) ? 'cancel' : 'close');
+    this.#endSession(entity, this.#turns.interrupt(entity) ? 'cancel' : 'close');
     this.#goOn(entity);
     this.#admit();
-  }
-
-  /** The command that is at the function is to be sent again; answers whether there is one. */
-  #interrupt(entity: Entity): boolean {
-    this.#held.delete(entity);
-    const item = entity.mailbox.find((one) => this.#running.has(one));
-    if (item === undefined) return false;
-    this.#running.delete(item);
-    item.running = false;
-    return true;
   }
 
   #look(entity: Entity, item: Item): void {
@@ -755,10 +583,8 @@ export class Entities {
 
   /** Nothing of the command was journaled, so it is sent again; whether the function is there is asked first. */
   #lost(entity: Entity, item: Item, reason: string, alone: boolean): void {
-    item.losses++;
     this.#options.onLost(reason);
-    if (this.#suspects.has(item) && alone && ++item.lossesAlone >= ALONE_LOSSES) {
-      this.#suspects.delete(item);
+    if (this.#turns.condemns(item, alone)) {
       const { method } = item.command as Command;
       const error = new StateferryError(
         'FUNCTION_LOST',
@@ -768,7 +594,6 @@ export class Entities {
       this.#reject(entity, item, error, 'gone');
       return;
     }
-    if (item.losses >= SUSPECT_LOSSES) this.#suspects.add(item);
     this.#options.signals.retries(1);
     this.#endSession(entity, 'gone');
     entity.state = 'passive';
@@ -809,14 +634,8 @@ export class Entities {
     }
   }
 
-  /** Commands are handed over in order of time and share one deadline, so the overdue ones are the first. */
   #expire(): void {
-    const limit = performance.now() - this.#options.deadlineMs;
-    for (const [item, entity] of this.#running) {
-      if (item.startedAt > limit) break;
-      this.#running.delete(item);
-      this.#suspects.delete(item);
-      item.running = false;
+    for (const [item, entity] of this.#turns.overdue(performance.now() - this.#options.deadlineMs)) {
       const { method } = item.command as Command;
       const error = new StateferryError(
         'FUNCTION_TIMEOUT',
@@ -825,40 +644,6 @@ export class Entities {
       this.#reject(entity, item, error, 'cancel');
     }
     for (const replica of this.#streaming) replica.expire();
-    this.#unhold();
+    this.#turns.unhold();
   }
-}
-
-/** The first of its commands that is not decided, behind cancellations that are at the function. */
-function first({ mailbox, replica }: Entity): Item | undefined {
-  return mailbox[replica === undefined ? 0 : replica.leaving];
-}
-
-function removeFrom(mailbox: Item[], item: Item): void {
-  if (mailbox[0] === item) mailbox.shift();
-  else if (mailbox.includes(item)) mailbox.splice(mailbox.indexOf(item), 1);
-}
-
-function isAtRest({ replica, mailbox }: Entity): boolean {
-  return replica === undefined && mailbox.length === 0;
-}
-
-/** Actions have no entities: the record's key stands for one, so that what one key sends is answered in order. */
-function idOf(component: Component, command: Command, item: Item): string {
-  if (component.kind !== 'action') return entityIdOf({ entityType: component.entityType, entityId: command.entityId });
-  if (command.key === null)
-    return `${component.service}\0\0${item.record.topic}\0${item.record.partition}\0${item.record.offset}`;
-  return `${component.service}\0${Buffer.from(command.key).toString('latin1')}`;
-}
-
-function entityIdOf({ entityType, entityId }: EntityKey): string {
-  return `${entityType}\0${entityId}`;
-}
-
-function removedByRetention({ entityType, entityId }: EntityKey, { removedThrough }: EntityHead): StateferryError {
-  return new StateferryError(
-    'ENTITY_UNREADABLE',
-    `the function's SDK starts from no snapshot, and retention has removed the events of ${entityType} "${entityId}" up to ${removedThrough}: ` +
-      'it needs a function whose SDK does.',
-  );
 }

@@ -78,7 +78,7 @@ function scriptedFunction() {
           stream.on('data', (data) => raw.emit('data', data));
           stream.on('error', (error) => raw.emit('error', error));
           streams.push(stream);
-        } else if (stream !== undefined) {
+        } else if (stream !== undefined && message.event === undefined) {
           stream.command = message;
           sent.push(message.payload);
         }
@@ -245,12 +245,16 @@ describe('an entity whose first events retention has removed', () => {
       dialect: { value: protocol, eventSourced: protocol } as Dialect,
       store: {
         heads: async (keys) =>
-          keys.map(({ entityId }) => ({
-            seq: 9,
-            snapshot: { seq: 9, payload: { typeUrl: 'text', value: Buffer.from('state') } },
-            voidThrough: 0,
-            ...(entityId === 'cut' && { removedThrough: 7 }),
-          })),
+          keys.map(({ entityId }) =>
+            entityId === 'cut'
+              ? {
+                  seq: 9,
+                  snapshot: { seq: 9, payload: { typeUrl: 'text', value: Buffer.from('state') } },
+                  voidThrough: 0,
+                  removedThrough: 7,
+                }
+              : { seq: 0, snapshot: undefined, voidThrough: 0 },
+          ),
         tails: async (wanted) => wanted.map(() => []),
         values: async () => [],
       },
@@ -274,6 +278,65 @@ describe('an entity whose first events retention has removed', () => {
     await settle();
     expect(rejected).toEqual([]);
     expect(fn.sent).toEqual(['1']);
+  });
+});
+
+describe('an entity with a long history', () => {
+  const LAST = 4_500;
+  const LEDGERS: Component = { ...CARTS, kind: 'event-sourced', entityType: 'ledgers' } as Component;
+  const ADD = { name: 'Add', component: LEDGERS } as Method;
+  const eventSourced = { ...protocol, encodeEvent: (event: number) => Buffer.from(JSON.stringify({ event })) };
+  /** Tells of each entity's events but this one; retention removes some as they are asked for first, if it is to. */
+  const createWith = (missing: number, isCut = false) => {
+    let removedThrough = 0;
+    create(1, 100, {
+      dialect: { value: protocol, eventSourced } as Partial<Dialect> as Dialect,
+      store: {
+        heads: async (keys) =>
+          keys.map(({ entityId }) => {
+            loaded.push(entityId);
+            const payload = { typeUrl: 'text', value: Buffer.from('state') };
+            return {
+              seq: entityId === 'short' ? 0 : LAST,
+              snapshot: removedThrough > 0 ? { seq: LAST - 1, payload } : undefined,
+              voidThrough: 0,
+              ...(removedThrough > 0 && { removedThrough }),
+            };
+          }),
+        tails: async (wanted) => {
+          if (isCut) removedThrough = missing;
+          return wanted.map(({ after, through }) =>
+            Array.from({ length: through - after }, (_, i) => after + 1 + i)
+              .filter((seq) => seq !== missing)
+              .map((seq) => ({ seq, payload: { typeUrl: 'text', value: Buffer.alloc(0) } })),
+          );
+        },
+        values: async () => [],
+      },
+    });
+  };
+
+  it('that lacks an event is refused, and gives its stream to another one', async () => {
+    createWith(3_000);
+    dispatch('long', '1', ADD);
+    dispatch('short', '2', ADD);
+    await settle();
+    await settle();
+    expect(rejected).toEqual([{ payload: '1', code: 'ENTITY_UNREADABLE' }]);
+    expect(fn.sent).toEqual(['2']);
+    expect(fn.open().map(({ entity }) => entity)).toEqual(['short']);
+    expect(entities.active).toBe(1);
+  });
+
+  it('is loaded again when retention has removed events while it was replayed', async () => {
+    createWith(3_000, true);
+    dispatch('long', '1', ADD);
+    await settle();
+    await settle();
+    expect(rejected).toEqual([]);
+    expect(loaded).toEqual(['long', 'long', 'long']);
+    expect(fn.sent).toEqual(['1']);
+    expect(entities.active).toBe(1);
   });
 });
 
