@@ -4,25 +4,27 @@ import { aborted } from '../abort.ts';
 import { decodeOutbox } from '../codec/outbox.ts';
 import { nudge } from '../codec/put-back.ts';
 import { type ErrorCode, messageOf, StateferryError } from '../errors.ts';
+import type { Chunk } from '../model/chunk.ts';
 import type { LoadedControl } from '../model/control.ts';
 import type { Feed, FeedKey } from '../model/feed.ts';
 import type { InputRecord } from '../model/record.ts';
 import type { Signals } from '../observe/signals.ts';
 import type { EngineState } from '../observe/status.ts';
-import type { PacedLoop } from '../paced.ts';
 import type { RecordBatch } from '../topics/read-ahead.ts';
-import type { Transactor } from '../topics/transactor.ts';
+import { type Arrivals, createArrivals } from './arrivals.ts';
+import type { Consumer } from './consumer.ts';
 import { ShardControl } from './control.ts';
-import { createEmission, type Emission, type JournaledChunk } from './emission.ts';
+import type { JournaledChunk } from './emission.ts';
 import { Entities, type EntitiesOptions } from './entities.ts';
 import { createFeeder, type Feeder, type FeederOptions } from './feeder.ts';
-import { type Arrival, originOf } from './intake.ts';
-import { createItem, type Item, publishing } from './item.ts';
-import { createJournaling, type JournalingOptions } from './journaling.ts';
-import { type OpeningSteps, type OwnedShard, openShards } from './opening.ts';
+import { createGate, type Gate } from './gate.ts';
+import { beginIncarnation, type Incarnation, type IncarnationOptions } from './incarnation.ts';
+import type { Arrival } from './intake.ts';
+import type { Item } from './item.ts';
+import { type OwnedShard, openShards } from './opening.ts';
 import { type ControlStore, createOperators, type Operators } from './operators.ts';
 import { ownerId } from './owner-ids.ts';
-import { createPoison, entityOf, type Poison, type PoisonOptions } from './poison.ts';
+import { createPoison, type Poison, type PoisonOptions } from './poison.ts';
 import { Shard, type ShardLimits } from './shard.ts';
 import { ShardFeeds } from './shard-feeds.ts';
 
@@ -31,20 +33,18 @@ const REBUILD_PAUSE_MAX_MS = 5_000;
 /** A process that ran this long since its last rebuild starts again with the shortest pause. */
 const REBUILD_CALM_MS = 30_000;
 
-/** The part of the consumer that the engine drives (topics/consumption.ts). */
-export interface Consumer {
-  assigned(): readonly number[];
-  confirm(): Promise<void>;
-  seek(topic: string, partition: number, offset: bigint): void;
-  pause(partition: number): void;
-  resume(partition: number): void;
-  forget(partition: number): void;
-  start(): Promise<void>;
-  stop(): Promise<void>;
-}
-
 export interface EngineOptions
-  extends Pick<PoisonOptions, 'deadLetterTopic' | 'commandTopic' | 'answerTopic' | 'failures'> {
+  extends Pick<PoisonOptions, 'deadLetterTopic' | 'commandTopic' | 'answerTopic' | 'failures'>,
+    Pick<
+      IncarnationOptions,
+      | 'maxChunkRecords'
+      | 'keepInputs'
+      | 'journalIntervalMs'
+      | 'emitIntervalMs'
+      | 'append'
+      | 'opening'
+      | 'createTransactor'
+    > {
   readonly deployment: string;
   /** A UUID of this process's own, as it is known to the group (owner-ids.ts). */
   readonly process: string;
@@ -52,11 +52,6 @@ export interface EngineOptions
   readonly topics: readonly string[];
   readonly start: 'earliest' | 'latest';
   readonly limits: ShardLimits;
-  readonly maxChunkRecords: number;
-  /** The journal keeps the input records, too. */
-  readonly keepInputs: boolean;
-  readonly journalIntervalMs: number;
-  readonly emitIntervalMs: number;
   readonly takeoverGraceMs: number;
   readonly drainTimeoutMs: number;
   /** What the journal tells of operators' wishes, and of the commands that wait for them. */
@@ -72,12 +67,7 @@ export interface EngineOptions
    */
   readonly awaits?: ((record: InputRecord) => Promise<void> | undefined) | undefined;
   readonly entities: Omit<EntitiesOptions, 'reject' | 'onDecided' | 'onPublished' | 'onLoadFailed' | 'signals'>;
-  readonly append: JournalingOptions['append'];
-  /** The steps of opening for one transactional id. */
-  readonly opening: (transactionalId: string) => OpeningSteps;
   readonly release: (transactionalId: string, shard: Shard) => Promise<void>;
-  /** `onLost`: as `createTransactor` of topics has it. */
-  readonly createTransactor: (transactionalId: string, onLost: (error: Error) => void) => Transactor;
   readonly createConsumer: (handlers: {
     onAssigned: (shards: readonly number[]) => void;
     onRecords: (batch: RecordBatch) => void;
@@ -85,14 +75,6 @@ export interface EngineOptions
   }) => Consumer;
   readonly signals: Signals;
   readonly log: Logger;
-}
-
-/** What one transactional id lives for: from its InitProducerId until it is fenced or something about it is unknown. */
-interface Incarnation {
-  readonly transactor: Transactor;
-  readonly emission: Emission;
-  readonly journaling: PacedLoop;
-  readonly opening: OpeningSteps;
 }
 
 /**
@@ -109,6 +91,8 @@ export class Engine {
   readonly #poison: Poison;
   readonly #operators: Operators;
   readonly #feeder: Feeder;
+  readonly #gate: Gate;
+  readonly #arrivals: Arrivals;
   readonly #drained = new Map<Shard, () => void>();
   /** Shards that the group gave and that are not open yet, and since when, in ms since the epoch. */
   readonly #opening = new Map<number, number>();
@@ -117,8 +101,6 @@ export class Engine {
   readonly #stopped = aborted(this.#stopping.signal);
   #consumer: Consumer | undefined;
   #incarnation: Incarnation | undefined;
-  /** Nothing is taken from the input topics; what entities send each other goes on. */
-  #held = false;
   /** How many there have been. */
   #incarnations = 0;
   #state: EngineState = 'starting';
@@ -138,6 +120,11 @@ export class Engine {
     });
     promise.catch(() => undefined);
     this.#failure = { promise, reject };
+    this.#gate = createGate({
+      shards: () => this.#shards.values(),
+      consumer: () => this.#consumer,
+      signals: options.signals,
+    });
     this.#entities = new Entities({
       ...options.entities,
       reject: (item, error) => this.#poison.failed(item, error),
@@ -166,9 +153,23 @@ export class Engine {
       poison: this.#poison,
       wanted: (shard) => this.#nudge(shard),
       looked: (shard) => {
-        this.#regulate(shard);
+        this.#gate.regulate(shard);
         this.#feeder.tend(shard);
       },
+      log: options.log,
+    });
+    this.#arrivals = createArrivals({
+      commandTopic: options.commandTopic.name,
+      intake: options.intake,
+      awaits: options.awaits,
+      shard: (number) => this.#shards.get(number),
+      gate: this.#gate,
+      entities: this.#entities,
+      poison: this.#poison,
+      onReady: () => this.#incarnation?.journaling.wake(),
+      onDoubt: (doubt) => this.#condemn('TOPIC_RECREATED', doubt),
+      onFailed: (error) => this.#fail(error),
+      signals: options.signals,
       log: options.log,
     });
     this.#feeder = createFeeder({
@@ -185,7 +186,7 @@ export class Engine {
   }
 
   get transactionalId(): string | undefined {
-    return this.#incarnation?.transactor.transactionalId;
+    return this.#incarnation?.transactionalId;
   }
 
   get shards(): Iterable<Shard> {
@@ -219,8 +220,7 @@ export class Engine {
 
   /** Takes nothing from the input topics any more, or takes it again: what entities send each other goes on. */
   hold(held: boolean): void {
-    this.#held = held;
-    for (const shard of this.#shards.values()) this.#regulate(shard);
+    this.#gate.hold(held);
   }
 
   functionBack(): void {
@@ -302,7 +302,7 @@ export class Engine {
     if (this.#consumer !== undefined) return;
     const consumer = this.#options.createConsumer({
       onAssigned: (shards) => this.#assigned(consumer, shards),
-      onRecords: (batch) => this.#arrived(batch),
+      onRecords: (batch) => this.#arrivals.arrived(batch),
       onCrash: (error) => {
         if (this.#consumer !== consumer) return;
         this.#consumer = undefined;
@@ -329,49 +329,18 @@ export class Engine {
     // nobody, before the group has confirmed that it is a member.
     if (again) await Promise.race([this.#consumer?.confirm(), this.#stopped]);
     const transactionalId = ownerId(this.#options.deployment, this.#options.process, ++this.#incarnations);
-    const transactor = this.#options.createTransactor(transactionalId, (error) => {
-      if (this.#incarnation?.transactor === transactor)
-        this.#condemn('EMIT_UNKNOWN', 'a producer lost a broker', error);
-    });
-    try {
-      // Before the id is anywhere to be read, or a later InitProducerId of ours would undo a successor's fence.
-      await transactor.open();
-    } catch (error) {
-      await transactor.close().catch(() => undefined);
-      throw error;
-    }
-    const emission = createEmission({
-      intervalMs: this.#options.emitIntervalMs,
-      transactor,
-      onEmitted: (chunks) => this.#emitted(chunks),
-      onUnknown: (error) => this.#condemn('EMIT_UNKNOWN', 'a transaction failed or its outcome is unknown', error),
-      onTransaction: (measured) => this.#signals.transactionCommitted(measured),
-    });
-    const journaling = createJournaling({
-      intervalMs: this.#options.journalIntervalMs,
-      maxChunkRecords: this.#options.maxChunkRecords,
-      keepInputs: this.#options.keepInputs,
+    const incarnation = await beginIncarnation({
+      ...this.#options,
+      transactionalId,
       shards: () => this.#shards.values(),
-      append: this.#options.append,
-      onJournaled: (shard, chunk, ms) => {
-        this.#signals.chunkJournaled({
-          shard: shard.number,
-          records: chunk.inputs.length,
-          events: chunk.events.length,
-          outputs: chunk.outputs.length,
-          ms,
-        });
-        emission.push({ shard, number: chunk.number, positions: chunk.to, outputs: chunk.outputs });
-        shard.journaled(chunk.number);
-        if (chunk.fed !== undefined) for (const [feed, count] of chunk.fed) this.#signals.fed(feed, count);
-        this.#operators.tend(shard);
-        this.#feeder.tend(shard);
-        this.#regulate(shard);
-      },
+      onJournaled: (shard, chunk, ms) => this.#journaled(shard, chunk, ms),
+      onEmitted: (chunks) => this.#emitted(chunks),
       onFenced: (shards) => this.#condemn('SHARD_FENCED', `another process owns shard ${shards.join(', ')}`),
-      onUnknown: (error) => this.#condemn('JOURNAL_UNKNOWN', 'nobody knows whether a chunk was journaled', error),
+      onJournalUnknown: (error) =>
+        this.#condemn('JOURNAL_UNKNOWN', 'nobody knows whether a chunk was journaled', error),
+      onEmitUnknown: (reason, error) => this.#condemn('EMIT_UNKNOWN', reason, error),
     });
-    this.#incarnation = { transactor, emission, journaling, opening: this.#options.opening(transactionalId) };
+    this.#incarnation = incarnation;
     this.#log.info({ transactionalId }, 'Took a transactional id');
   }
 
@@ -473,14 +442,8 @@ export class Engine {
       'Opened a shard',
     );
     this.#signals.shardState(opened.shard, 'running');
-    this.#follow(shard);
-    if (this.#held) this.#regulate(shard);
-  }
-
-  /** Points the consumer at what the shard has not accepted yet. */
-  #follow(shard: Shard): void {
-    for (const [topic, offset] of shard.next) this.#consumer?.seek(topic, shard.number, offset);
-    if (!shard.paused) this.#consumer?.resume(shard.number);
+    this.#gate.follow(shard);
+    this.#gate.regulate(shard);
   }
 
   /**
@@ -508,7 +471,7 @@ export class Engine {
         this.#close(shard);
         if (clean && incarnation !== undefined) {
           await this.#options
-            .release(incarnation.transactor.transactionalId, shard)
+            .release(incarnation.transactionalId, shard)
             .catch((error) =>
               this.#log.warn({ shard: shard.number, error: messageOf(error) }, 'Releasing a shard failed'),
             );
@@ -556,13 +519,8 @@ export class Engine {
 
   async #endIncarnation(): Promise<void> {
     const incarnation = this.#incarnation;
-    if (incarnation === undefined) return;
     this.#incarnation = undefined;
-    incarnation.emission.stop();
-    incarnation.journaling.stop();
-    await incarnation.transactor
-      .close()
-      .catch((error) => this.#log.debug({ error: messageOf(error) }, 'Closing a producer failed'));
+    await incarnation?.end();
   }
 
   #fail(error: StateferryError): void {
@@ -581,132 +539,6 @@ export class Engine {
     this.#kick();
   }
 
-  #arrived(batch: RecordBatch): void {
-    const shard = this.#shards.get(batch.partition);
-    if (shard === undefined || shard.state !== 'running') return;
-    shard.end.set(batch.topic, batch.highWatermark);
-    // It is fetched again when the gate opens (`#regulate`), or what it waits for is there (`#standUntil`).
-    if (shard.awaits > 0 || (shard.gated && batch.topic !== this.#options.commandTopic.name)) return;
-    let expected = shard.next.get(batch.topic) ?? 0n;
-    const first = batch.records[0];
-    if (first !== undefined && first.offset < expected && batch.highWatermark < expected) {
-      // A partition does not become shorter, unless its topic is another one now. Opening the shard tells for certain.
-      this.#condemn(
-        'TOPIC_RECREATED',
-        `partition ${batch.partition} of "${batch.topic}" ends at ${batch.highWatermark}, and has been read up to ${expected}`,
-      );
-      return;
-    }
-    const newest = shard.newest.get(batch.topic);
-    const { awaits } = this.#options;
-    let skipped = 0;
-    let taken = 0;
-    for (const record of batch.records) {
-      // Applied already, or in the window: the consumer was sent back to the committed offset by a rebalance.
-      if (record.offset < expected) {
-        if (record.offset === newest?.offset && record.timestamp !== newest.timestamp) {
-          this.#fail(recreated(record));
-          return;
-        }
-        skipped++;
-        continue;
-      }
-      const waiting = awaits?.(record);
-      if (waiting !== undefined) {
-        this.#standUntil(shard, waiting);
-        break;
-      }
-      expected = record.offset + 1n;
-      taken++;
-      this.#accept(shard, record);
-    }
-    const last = batch.records.at(-1);
-    if (last !== undefined && last.offset + 1n === expected) {
-      shard.newest.set(batch.topic, { offset: last.offset, timestamp: last.timestamp });
-    }
-    this.#signals.recordsIn(batch.topic, taken);
-    if (skipped > 0) this.#signals.skipped(skipped);
-    if (shard.isReady()) this.#incarnation?.journaling.wake();
-    this.#regulate(shard);
-  }
-
-  /** Nothing more comes in before it is settled; then all of it is fetched again. */
-  #standUntil(shard: Shard, settled: Promise<void>): void {
-    if (shard.awaits++ === 0) {
-      shard.awaitsSince = Date.now();
-      this.#signals.schemaAwaited(shard.number);
-    }
-    void settled.then(() => {
-      if (--shard.awaits === 0) shard.awaitsSince = undefined;
-      if (this.#shards.get(shard.number) !== shard || shard.state !== 'running' || shard.awaits > 0) return;
-      this.#follow(shard);
-      this.#regulate(shard);
-    });
-  }
-
-  /** Stops and starts the consumption of a shard, by the room that it has and by what it waits for. */
-  #regulate(shard: Shard): void {
-    if (shard.state !== 'running') return;
-    const full = shard.paused ? !shard.hasRoom() : shard.isFull();
-    const hold = full || shard.unknownToGroup || shard.halts.size > 0 || shard.awaits > 0;
-    const gated = this.#held || shard.control.isGated(performance.now());
-    const opens = shard.gated && !gated;
-    shard.gated = gated;
-    if (hold !== shard.paused) {
-      shard.paused = hold;
-      if (hold) this.#consumer?.pause(shard.number);
-      else this.#consumer?.resume(shard.number);
-    }
-    if (opens) this.#follow(shard);
-  }
-
-  /** A fault of ours in reading one record must not stop its shard for ever: it is a dead letter like any other. */
-  #arrival(record: InputRecord): Arrival {
-    try {
-      return this.#options.intake(record);
-    } catch (cause) {
-      const error = new StateferryError('RECORD_UNDECODABLE', `the record could not be read: ${messageOf(cause)}`, {
-        cause,
-      });
-      this.#log.error({ topic: record.topic, partition: record.partition, err: cause }, 'Reading a record failed');
-      const from = originOf(record, this.#options.commandTopic.name);
-      return { kind: 'reject', error, ...(from && { from }) };
-    }
-  }
-
-  #accept(shard: Shard, record: InputRecord): void {
-    const arrival = this.#arrival(record);
-    const command = arrival.kind === 'command' ? arrival.command : undefined;
-    const item = createItem(shard, record, command, undefined, arrival.from);
-    shard.add(item);
-    shard.control.comesBack(item);
-    switch (arrival.kind) {
-      case 'command': {
-        const { stream } = arrival.command;
-        if (stream === 'renew') {
-          item.decision = publishing(this.#entities.renew(arrival.command));
-          return;
-        }
-        const key = entityOf(arrival.command);
-        // Not even a paused entity lets its function stream to one who has gone.
-        if (stream === undefined && key !== undefined && shard.control.arrives(item, key) === 'park') {
-          item.decision = this.#poison.park(shard, item, key);
-        } else this.#entities.dispatch(item, arrival.command);
-        return;
-      }
-      case 'stray':
-        this.#signals.strays(1);
-        item.decision = publishing(arrival.outputs);
-        return;
-      case 'reject':
-        this.#poison.unreadable(shard, item, arrival);
-        return;
-      case 'ignore':
-        item.decision = publishing([]);
-        return;
-    }
-  }
-
   /** A command that was at the function while its shard is drained, and now waits, is given back, too. */
   #cutAgain(shard: Shard): void {
     if (shard.state !== 'draining') return;
@@ -723,7 +555,7 @@ export class Engine {
   /** Something of the shard's window was decided, or need not be decided any more. */
   #moved(shard: Shard): void {
     if (shard.isReady()) this.#incarnation?.journaling.wake();
-    this.#regulate(shard);
+    this.#gate.regulate(shard);
   }
 
   /** Sends the shard a record of its own, where nothing else brings the chunk that something waits for. */
@@ -742,6 +574,21 @@ export class Engine {
     });
   }
 
+  #journaled(shard: Shard, chunk: Chunk, ms: number): void {
+    this.#signals.chunkJournaled({
+      shard: shard.number,
+      records: chunk.inputs.length,
+      events: chunk.events.length,
+      outputs: chunk.outputs.length,
+      ms,
+    });
+    shard.journaled(chunk.number);
+    if (chunk.fed !== undefined) for (const [feed, count] of chunk.fed) this.#signals.fed(feed, count);
+    this.#operators.tend(shard);
+    this.#feeder.tend(shard);
+    this.#gate.regulate(shard);
+  }
+
   #emitted(chunks: readonly JournaledChunk[]): void {
     const counts = new Map<string, number>();
     for (const { shard, number, positions, outputs, isNudge } of chunks) {
@@ -750,19 +597,11 @@ export class Engine {
       if (isNudge) shard.nudging = false;
       else if (shard.wantsChunk()) this.#nudge(shard);
       this.#feeder.tend(shard);
-      this.#regulate(shard);
+      this.#gate.regulate(shard);
       this.#checkDrained(shard);
     }
     for (const [topic, count] of counts) this.#signals.outputs(topic, count);
   }
-}
-
-function recreated({ topic, partition, offset }: InputRecord): StateferryError {
-  return new StateferryError(
-    'TOPIC_RECREATED',
-    `offset ${offset} of "${topic}" partition ${partition} is another record than it was: the topic was deleted and made again. ` +
-      'Start a new deployment in another schema.',
-  );
 }
 
 function isSameFeed(one: FeedKey, other: FeedKey): boolean {

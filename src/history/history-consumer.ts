@@ -1,5 +1,5 @@
 import { setImmediate as turn } from 'node:timers/promises';
-import type { Consumer } from '../engine/engine.ts';
+import type { Consumer } from '../engine/consumer.ts';
 import { messageOf, StateferryError } from '../errors.ts';
 import type { Positions } from '../model/record.ts';
 import type { HistoryBatch } from './history.ts';
