@@ -9,6 +9,9 @@ import type { Descriptors } from '../protocol/descriptors.ts';
 /** What came of holding a value against a payload; `unread`: it cannot be read by its schema any more. */
 export type FramedVerdict = 'same' | 'other' | 'unread';
 
+/** Values on topics with schemas of the registry, and what they are held against. */
+export type FramedOutputs = ReturnType<typeof createFramedOutputs>;
+
 /**
  * Events on topics with schemas of the registry. Which version one was written with is not in the journal: so it is the messages that are
  * compared, and where these differ, what the record's own schema makes of the journal's one, since a schema may not hold all of a message.
