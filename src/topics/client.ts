@@ -1,6 +1,7 @@
 import { Kafka, type KafkaConfig, type logCreator } from 'kafkajs';
 import type { ClientTls } from '../secure.ts';
 import { installAbortedFilter } from './aborted-records.ts';
+import { installBatchEnds } from './batch-ends.ts';
 import { installCoordinatorMemory } from './coordinators.ts';
 import { installReauthentication } from './reauthentication.ts';
 import { installRecordEncoder } from './record-encoder.ts';
@@ -24,6 +25,8 @@ export interface KafkaOptions {
 
 export function createKafka(options: KafkaOptions): Kafka {
   installRecordEncoder();
+  // The filter loads what holds on to the decoder of batches.
+  installBatchEnds();
   installAbortedFilter();
   installCoordinatorMemory();
   installReauthentication();

@@ -9,8 +9,11 @@ import { toInputRecord } from './input-record.ts';
 const BATCH_MODULE = 'kafkajs/src/consumer/batch.js';
 const FETCH_BYTES = 1024 * 1024;
 const FETCH_WAIT_MS = 500;
-/** Fetches in a row that bring nothing before the rest is taken to be empty (compaction leaves batches without records). */
-const EMPTY_FETCHES = 3;
+/**
+ * Fetches in a row that bring nothing before the rest is taken to be empty, as compaction may leave it: in 10 s, a leader that was just
+ * elected has caught up with what is known of the partition.
+ */
+const EMPTY_FETCHES = 20;
 
 /** What offsets a partition has. */
 export interface LogRange {

@@ -1,8 +1,10 @@
 import { type Admin, Kafka, logLevel } from 'kafkajs';
 import { installAbortedFilter } from '../../src/topics/aborted-records.ts';
+import { installBatchEnds } from '../../src/topics/batch-ends.ts';
 
 /** A silent client of the harness itself, which goes past all proxies and waits for a broker that is away. */
 export function harnessClient(brokers: readonly string[], retries = 1_000): Kafka {
+  installBatchEnds();
   installAbortedFilter();
   return new Kafka({
     clientId: 'harness',

@@ -1,0 +1,52 @@
+import { createRequire } from 'node:module';
+
+/** Where kafkajs 2.2.4 decodes a record batch. */
+const MODULE = 'kafkajs/src/protocol/recordBatch/v0/decoder.js';
+
+/** A record batch (version 2, KIP-98) as kafkajs has decoded it. */
+export interface RecordBatchV2 {
+  readonly firstOffset: string;
+  readonly lastOffsetDelta: number;
+  readonly maxTimestamp: string;
+  readonly records: { readonly offset: string }[];
+}
+
+/**
+ * Compaction removes records from a batch and leaves its end, the offset of the last record that it once had (a batch may even be kept
+ * empty, for its producer's sequence). A reader has to go on behind that end: what it asks for below it, the broker answers with this same
+ * batch and, where it is the last one of a segment, with nothing else. kafkajs decodes the records alone, so a reader that goes on behind the
+ * last of them stands there for ever. A batch that lacks its last record is given a control record in its place, which every reader passes over.
+ */
+export function endBatch(batch: RecordBatchV2): void {
+  const end = BigInt(batch.firstOffset) + BigInt(batch.lastOffsetDelta);
+  const last = batch.records.at(-1);
+  if (last !== undefined && BigInt(last.offset) >= end) return;
+  const { records, ...batchContext } = batch;
+  const marker = {
+    offset: end.toString(),
+    key: null,
+    value: null,
+    headers: {},
+    timestamp: batch.maxTimestamp,
+    isControlRecord: true,
+    batchContext,
+  };
+  records.push(marker);
+}
+
+/** Lets every reader of this process get past batches whose end was compacted. To be called before the first fetch. */
+export function installBatchEnds(): void {
+  const require = createRequire(import.meta.url);
+  const decode = require(MODULE) as (decoder: unknown) => Promise<RecordBatchV2>;
+  const module = require.cache[require.resolve(MODULE)];
+  if (module === undefined || installed.has(module.exports)) return;
+  module.exports = async (decoder: unknown) => {
+    const batch = await decode(decoder);
+    endBatch(batch);
+    return batch;
+  };
+  installed.add(module.exports);
+}
+
+/** What stands in the place of kafkajs' own decoder. */
+const installed = new WeakSet<object>();
