@@ -81,7 +81,6 @@ export function rightsOf(config: Config, { topics }: DeploymentPlan, role: strin
         topic(commands, 'Read', 'Write', 'DescribeConfigs'),
         topic(answers, ...(config.doors.enabled ? (['Read'] as const) : []), 'Write', 'DescribeConfigs'),
         right('group', 'literal', name, ['Read']),
-        ...(config.doors.enabled ? [right('group', 'prefixed', `${name}-door-`, ['Read'])] : []),
         right('transactional-id', 'prefixed', `${name}-`, ['Write']),
       ],
       postgres: runGrants(config, role),

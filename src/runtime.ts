@@ -370,7 +370,6 @@ async function buildEngine(
     return placeShards({ count: shards, rows, members, own, now: Date.now() });
   };
   const ofLog: DoorLog = {
-    deployment: config.deployment.name,
     commandTopic: internal.commands,
     commandBytes: messageBytes.get(internal.commands) ?? DEFAULT_MESSAGE_BYTES,
     answerTopic: internal.answers,

@@ -68,7 +68,6 @@ export interface LogCalls {
 /** What `createLogCalls` is made with, beside what it is asked. */
 export interface LogCallsOptions {
   readonly kafka: Kafka;
-  readonly deployment: string;
   readonly commandTopic: string;
   /** The largest batch that the command topic takes, in bytes. */
   readonly commandBytes: number;
@@ -103,7 +102,10 @@ export function createLogCalls(options: LogCallsOptions): LogCalls & {
     allowAutoTopicCreation: false,
     retry: { retries: 0 },
   });
+  /** What answers are read by; undefined: they are not read at present. */
   let tail: Tail | undefined;
+  /** The one that was made last, whether it is open or not. */
+  let latest: Tail | undefined;
   let reopening: NodeJS.Timeout | undefined;
   let stopped = false;
   let held = false;
@@ -184,7 +186,6 @@ export function createLogCalls(options: LogCallsOptions): LogCalls & {
       kafka,
       topic: answerTopic,
       partition,
-      groupPrefix: `${options.deployment}-door`,
       maxWaitMs: ANSWER_WAIT_MS,
       onRecord(record) {
         try {
@@ -195,8 +196,13 @@ export function createLogCalls(options: LogCallsOptions): LogCalls & {
           options.onTrouble(`offset ${record.offset} of "${answerTopic}": ${error.message}`);
         }
       },
+      onRemoved: (offsets) =>
+        options.onTrouble(
+          `${offsets} records of "${answerTopic}" were removed before they were read: the retention of its topic is too short`,
+        ),
       onCrash: (error) => lost(opened, messageOf(error), pause),
     });
+    latest = opened;
     try {
       await opened.start();
       tail = opened;
@@ -244,7 +250,7 @@ export function createLogCalls(options: LogCallsOptions): LogCalls & {
       for (const call of [...pending.values()]) call.end(unknown('the runtime is shutting down'));
       for (const { done } of waiting.splice(0))
         done(new CallFailure(status.UNAVAILABLE, 'the runtime is shutting down'));
-      await tail?.stop().catch(() => undefined);
+      await latest?.stop().catch(() => undefined);
       await producer.disconnect().catch(() => undefined);
     },
     ask(command, { doneOnly, signal, deadline }) {

@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import kafkajs, { type Kafka, type KafkaMessage } from 'kafkajs';
 import { type Cluster, clusterOf } from './cluster.ts';
-import { EARLIEST, type FetchBroker, READ_COMMITTED, READ_UNCOMMITTED } from './fetch-api.ts';
+import { EARLIEST, type FetchBroker, LATEST, READ_COMMITTED, READ_UNCOMMITTED } from './fetch-api.ts';
 import { toInputRecord } from './input-record.ts';
 import type { RecordBatch } from './read-ahead.ts';
 
@@ -66,12 +66,25 @@ export class Fetcher {
     this.#cluster = clusterOf<Broker>(options.kafka);
   }
 
-  /** Connects. Rejects where no broker answers, or a topic is not there. */
+  /** Connects. Rejects where no broker answers, or a topic is not there, or it is stopped meanwhile. */
   async start(): Promise<void> {
-    await this.#cluster.connect();
-    await this.#cluster.addMultipleTargetTopics(this.#options.topics);
+    try {
+      await this.#cluster.connect();
+      await this.#cluster.addMultipleTargetTopics(this.#options.topics);
+    } finally {
+      await this.#closeIfEnded();
+    }
+    this.#ended.signal.throwIfAborted();
     this.#learnLeaders();
     this.#askAll();
+  }
+
+  /** One past the newest record of a partition, of an open transaction too. */
+  async end(topic: string, partition: number): Promise<bigint> {
+    const leader = this.#leaders.get(keyOf(topic, partition));
+    const end = leader === undefined ? undefined : await this.#offset(leader, topic, partition, LATEST);
+    if (end === undefined) throw new Error(`the brokers do not say where partition ${partition} of "${topic}" ends`);
+    return end;
   }
 
   /** The partition is read from `offset` on, once it is wanted. Nothing comes any more of what was fetched before. */
@@ -142,6 +155,7 @@ export class Fetcher {
         await this.#recover(leader, error as Error, failures);
       }
     }
+    await this.#closeIfEnded();
     this.#asking.delete(leader);
     // Another broker may lead them now.
     this.#askAll();
@@ -220,16 +234,26 @@ export class Fetcher {
 
   async #toOldest(leader: string, { topic, partition }: { topic: string; partition: number }): Promise<void> {
     const place = this.#places.get(keyOf(topic, partition));
+    const oldest = await this.#offset(leader, topic, partition, EARLIEST);
+    if (place === undefined || oldest === undefined || this.#places.get(keyOf(topic, partition)) !== place) return;
+    const from = place.next;
+    place.next = oldest;
+    this.#options.onRemoved({ topic, partition, from, to: oldest });
+  }
+
+  async #offset(leader: string, topic: string, partition: number, timestamp: string): Promise<bigint | undefined> {
     const broker = await this.#cluster.findBroker({ nodeId: leader });
     const { responses } = await broker.listOffsets({
       isolationLevel: READ_UNCOMMITTED,
-      topics: [{ topic, partitions: [{ partition, timestamp: EARLIEST }] }],
+      topics: [{ topic, partitions: [{ partition, timestamp }] }],
     });
-    const oldest = responses[0]?.partitions[0]?.offset;
-    if (place === undefined || oldest === undefined || this.#places.get(keyOf(topic, partition)) !== place) return;
-    const from = place.next;
-    place.next = BigInt(oldest);
-    this.#options.onRemoved({ topic, partition, from, to: place.next });
+    const offset = responses[0]?.partitions[0]?.offset;
+    return offset === undefined ? undefined : BigInt(offset);
+  }
+
+  /** What was about to connect when it was ended, connects all the same: kafkajs tries for some ten seconds. */
+  async #closeIfEnded(): Promise<void> {
+    if (this.#ended.signal.aborted) await this.#cluster.disconnect().catch(() => undefined);
   }
 
   #crash(error: Error): void {

@@ -7,8 +7,8 @@ import type { Fault } from '../support/engine-order.ts';
 import { MUTATIONS } from './mutations.ts';
 import type { ClockOrder, FaultOrder, FaultReport } from './order.ts';
 
-/** What a process that has stopped in order may still wait for, in ms. */
-const ENDS_WITHIN_MS = 3_000;
+/** What a process that has stopped in order may still wait for, in ms: kafkajs tries to connect for some ten seconds, and cannot be told not to. */
+const ENDS_WITHIN_MS = 15_000;
 
 /** Runs an engine as its order says until SIGTERM, and ends the process. */
 export function runEngine(order: FaultOrder, report: (line: FaultReport) => void): void {
@@ -33,6 +33,7 @@ export function runEngine(order: FaultOrder, report: (line: FaultReport) => void
 
   engine.run().then(
     async () => {
+      report({ kind: 'stopped' });
       orders.close();
       process.stdin.destroy();
       // A process that nothing keeps alive ends by itself, and this timer does not count.

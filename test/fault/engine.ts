@@ -27,7 +27,7 @@ export interface Engine {
   /** Undefined while it cannot be asked. */
   status(): Promise<Status | undefined>;
   kill(signal: NodeJS.Signals): void;
-  /** SIGTERM, and SIGKILL after `withinMs`; resolves to how it ended. */
+  /** SIGTERM, and SIGKILL where it has not stopped after `withinMs`; resolves to how it ended. */
   stop(withinMs: number): Promise<number | NodeJS.Signals>;
   /** Codes of the rebuilds so far. */
   readonly rebuilds: readonly string[];
@@ -148,7 +148,10 @@ export async function startEngine(
     kill: (signal) => void child.kill(signal),
     async stop(withinMs) {
       child.kill('SIGTERM');
-      const timer = setTimeout(() => child.kill('SIGKILL'), withinMs);
+      const timer = setTimeout(() => {
+        // What keeps it alive then, it tells itself.
+        if (!reports.some(({ kind }) => kind === 'stopped')) child.kill('SIGKILL');
+      }, withinMs);
       try {
         return await exited;
       } finally {

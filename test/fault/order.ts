@@ -14,6 +14,11 @@ export interface ClockOrder {
   readonly clockByMs: number;
 }
 
+/** It has stopped in order, and is about to end. */
+export interface StoppedReport {
+  readonly kind: 'stopped';
+}
+
 /** What keeps a process alive that has stopped in order. */
 export interface LeakReport {
   readonly kind: 'leaked';
@@ -23,4 +28,4 @@ export interface LeakReport {
   readonly ports: readonly number[];
 }
 
-export type FaultReport = Report | LeakReport;
+export type FaultReport = Report | StoppedReport | LeakReport;

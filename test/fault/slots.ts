@@ -117,7 +117,7 @@ export function createSlots(
       const exit = await engine.stop(STOPS_WITHIN_MS);
       if (exit === 'SIGKILL' && !held.has(slot)) {
         faults.push({
-          sentence: `the engine of slot ${slot} had not ended ${STOPS_WITHIN_MS} ms after SIGTERM`,
+          sentence: `the engine of slot ${slot} had not stopped ${STOPS_WITHIN_MS} ms after SIGTERM`,
           lines: engine.lines,
         });
       }

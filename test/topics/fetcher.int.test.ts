@@ -1,19 +1,23 @@
 import { randomUUID } from 'node:crypto';
+import { connect, createServer, type Socket } from 'node:net';
 import kafkajs, { CompressionTypes } from 'kafkajs';
 import { expect, inject, it, type TestContext } from 'vitest';
+import { freePorts } from '../../src/local/ports.ts';
 import { createKafka } from '../../src/topics/client.ts';
 import { Fetcher } from '../../src/topics/fetcher.ts';
 import type { RecordBatch } from '../../src/topics/read-ahead.ts';
 import { createTopic, produce, withAdmin } from '../support/kafka.ts';
 import { eventually } from '../support/processes.ts';
 
-const kafka = createKafka({
-  brokers: inject('brokers'),
-  clientId: 'test',
-  connectionTimeoutMs: 3_000,
-  requestTimeoutMs: 10_000,
-  logCreator: () => () => undefined,
-});
+const clientOf = (brokers: readonly string[]) =>
+  createKafka({
+    brokers,
+    clientId: 'test',
+    connectionTimeoutMs: 3_000,
+    requestTimeoutMs: 10_000,
+    logCreator: () => () => undefined,
+  });
+const kafka = clientOf(inject('brokers'));
 
 interface Fetched {
   readonly fetcher: Fetcher;
@@ -134,4 +138,40 @@ it('a topic that is not there is told at the start', async () => {
   const fetcher = new Fetcher({ ...options, onRecords: ignore, onRemoved: ignore, onCrash: ignore });
   await expect(fetcher.start()).rejects.toThrow(kafkajs.KafkaJSProtocolError);
   await fetcher.stop();
+});
+
+it('that is stopped while it looks for a broker leaves no connection to one that comes back', async (t) => {
+  const topic = await createTopic(t, { partitions: 1 });
+  const [host = '', brokerPort] = inject('brokers')[0]?.split(':') ?? [];
+  const [port = 0] = await freePorts(1);
+  const open = new Set<Socket>();
+  let connections = 0;
+  const broker = createServer((client) => {
+    connections++;
+    open.add(client);
+    const server = connect(Number(brokerPort), host);
+    client.pipe(server).pipe(client);
+    for (const socket of [client, server]) socket.on('error', () => undefined);
+    client.on('close', () => open.delete(client));
+  });
+  t.onTestFinished(() => {
+    for (const client of open) client.destroy();
+    broker.close();
+  });
+  const ignore = () => undefined;
+  const fetcher = new Fetcher({
+    kafka: clientOf([`127.0.0.1:${port}`]),
+    topics: [topic],
+    maxWaitMs: 50,
+    maxBytesPartition: 1_024,
+    onRecords: ignore,
+    onRemoved: ignore,
+    onCrash: ignore,
+  });
+  const started = expect(fetcher.start()).rejects.toThrow();
+  await fetcher.stop();
+  broker.listen(port, '127.0.0.1');
+  await started;
+  expect(connections).toBeGreaterThan(0);
+  await eventually('all connections are closed', () => open.size === 0);
 });
