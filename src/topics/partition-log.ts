@@ -10,9 +10,10 @@ const BATCH_MODULE = 'kafkajs/src/consumer/batch.js';
 const FETCH_BYTES = 1024 * 1024;
 const FETCH_WAIT_MS = 500;
 /**
- * Fetches in a row that bring nothing before the rest is taken to be empty, as compaction may leave it: in 10 s, a leader that was just
- * elected has caught up with what is known of the partition.
+ * Fetches in a row that bring nothing before the rest is taken to be empty: where it is beyond the end that the leader knows (of which one that
+ * was just elected may know less for a moment), and where it is not, as compaction may leave it.
  */
+const EMPTY_FETCHES_AT_END = 3;
 const EMPTY_FETCHES = 20;
 
 /** What offsets a partition has. */
@@ -52,6 +53,7 @@ export interface PartitionLogs {
 
 interface FetchedPartition {
   readonly partition: number;
+  readonly highWatermark: string;
   readonly messages: readonly { readonly offset: string }[];
 }
 
@@ -142,7 +144,8 @@ export async function openPartitionLogs(kafka: Kafka, topics: readonly string[])
       let next = from;
       if (low > next) next = low;
       let empty = 0;
-      while (next < to && empty < EMPTY_FETCHES) {
+      let isAtEnd = false;
+      while (next < to && empty < (isAtEnd ? EMPTY_FETCHES_AT_END : EMPTY_FETCHES)) {
         signal.throwIfAborted();
         const broker = await brokerOf(topic, partition);
         const fetchOffset = String(next);
@@ -157,6 +160,7 @@ export async function openPartitionLogs(kafka: Kafka, topics: readonly string[])
         const last = fetched?.messages.at(-1);
         if (fetched === undefined || last === undefined || BigInt(last.offset) < next) {
           empty++;
+          isAtEnd = fetched !== undefined && BigInt(fetched.highWatermark) <= next;
           continue;
         }
         empty = 0;
