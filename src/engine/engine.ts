@@ -10,9 +10,9 @@ import type { Feed, FeedKey } from '../model/feed.ts';
 import type { InputRecord } from '../model/record.ts';
 import type { Signals } from '../observe/signals.ts';
 import type { EngineState } from '../observe/status.ts';
+import type { Consumption } from '../topics/consumption.ts';
 import type { RecordBatch } from '../topics/read-ahead.ts';
 import { type Arrivals, createArrivals } from './arrivals.ts';
-import type { Consumer } from './consumer.ts';
 import { ShardControl } from './control.ts';
 import type { JournaledChunk } from './emission.ts';
 import { Entities, type EntitiesOptions } from './entities.ts';
@@ -72,7 +72,7 @@ export interface EngineOptions
     onAssigned: (shards: readonly number[]) => void;
     onRecords: (batch: RecordBatch) => void;
     onCrash: (error: Error) => void;
-  }) => Consumer;
+  }) => Consumption;
   readonly signals: Signals;
   readonly log: Logger;
 }
@@ -99,7 +99,7 @@ export class Engine {
   readonly #failure: { readonly promise: Promise<never>; readonly reject: (error: StateferryError) => void };
   readonly #stopping = new AbortController();
   readonly #stopped = aborted(this.#stopping.signal);
-  #consumer: Consumer | undefined;
+  #consumer: Consumption | undefined;
   #incarnation: Incarnation | undefined;
   /** How many there have been. */
   #incarnations = 0;
@@ -533,7 +533,7 @@ export class Engine {
 
   // ---- the way of a record ----------------------------------------------------------------------------------------
 
-  #assigned(consumer: Consumer, shards: readonly number[]): void {
+  #assigned(consumer: Consumption, shards: readonly number[]): void {
     if (this.#consumer !== consumer) return;
     this.#log.info({ shards }, 'The group assigned shards');
     this.#kick();

@@ -1,11 +1,11 @@
 import type { Signals } from '../observe/signals.ts';
-import type { Consumer } from './consumer.ts';
+import type { Consumption } from '../topics/consumption.ts';
 import type { Shard } from './shard.ts';
 
 export interface GateOptions {
   /** Those that are open. */
   readonly shards: () => Iterable<Shard>;
-  readonly consumer: () => Pick<Consumer, 'seek' | 'pause' | 'resume'> | undefined;
+  readonly consumer: () => Pick<Consumption, 'seek' | 'pause' | 'resume'> | undefined;
   readonly signals: Pick<Signals, 'schemaAwaited'>;
 }
 

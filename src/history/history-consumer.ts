@@ -1,12 +1,12 @@
 import { setImmediate as turn } from 'node:timers/promises';
-import type { Consumer } from '../engine/consumer.ts';
 import { messageOf, StateferryError } from '../errors.ts';
 import type { Positions } from '../model/record.ts';
+import type { Consumption } from '../topics/consumption.ts';
 import type { HistoryBatch } from './history.ts';
 
 export interface HistoryConsumerOptions {
   /** Membership in the generation's group, and what its own command topic brings. */
-  readonly group: Consumer;
+  readonly group: Consumption;
   readonly commandTopic: string;
   /** What a shard of the source applied from these positions on (history.ts). */
   readonly read: (
@@ -23,7 +23,7 @@ export interface HistoryConsumerOptions {
 }
 
 /** A consumer that brings, instead of what the topics bring now, what another generation has applied. */
-export function createHistoryConsumer(options: HistoryConsumerOptions): Consumer {
+export function createHistoryConsumer(options: HistoryConsumerOptions): Consumption {
   const { group, commandTopic } = options;
   const shards = new Map<number, ShardHistory>();
   let stopped = false;
