@@ -366,9 +366,11 @@ export class Engine {
       graceMs: this.#options.takeoverGraceMs,
     });
     // Nobody but this process writes them from here on.
-    const controls = await this.#options.control.load(gained);
-    const operations = await this.#options.control.operations(gained);
-    const places = await this.#options.feeds.store.settle(owned.map(({ opened }) => opened));
+    const [controls, operations, places] = await Promise.all([
+      this.#options.control.load(gained),
+      this.#options.control.operations(gained),
+      this.#options.feeds.store.settle(owned.map(({ opened }) => opened)),
+    ]);
     if (this.#incarnation !== incarnation) return;
     this.#opening.clear();
     for (const shard of owned) {

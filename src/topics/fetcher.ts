@@ -132,7 +132,8 @@ export class Fetcher {
     if (leader === undefined || this.#asking.has(leader) || this.#ended.signal.aborted) return;
     if (this.#places.get(key)?.wanted !== true) return;
     this.#asking.add(leader);
-    void this.#keepAsking(leader);
+    // A turn of the event loop gathers all that is wanted: what the first request leaves out waits until it is answered.
+    setImmediate(() => void this.#keepAsking(leader));
   }
 
   /** One fetch after the other, for as long as something of this broker is wanted. */

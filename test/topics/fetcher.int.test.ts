@@ -27,12 +27,12 @@ interface Fetched {
   onBatch: (batch: RecordBatch) => void;
 }
 
-async function open(t: TestContext, topic: string): Promise<Fetched> {
+async function open(t: TestContext, topic: string, maxWaitMs = 50): Promise<Fetched> {
   const opened: Omit<Fetched, 'fetcher'> = { got: [], removed: [], onBatch: () => undefined };
   const fetcher = new Fetcher({
     kafka,
     topics: [topic],
-    maxWaitMs: 50,
+    maxWaitMs,
     maxBytesPartition: 256 * 1024,
     onRecords(batch) {
       opened.onBatch(batch);
@@ -97,6 +97,19 @@ it('brings nothing of a partition that is not wanted, and goes on where it was o
   fetcher.want(topic, 0, true);
   await eventually('the other one comes', () => got.length === 4);
   expect(got.slice(2)).toEqual(['1/1 two', '0/1 two']);
+});
+
+it('asks at once for all partitions that are wanted in one turn', async (t) => {
+  const topic = await createTopic(t, { partitions: 2 });
+  await produce(topic, [{ value: 'there already', partition: 1 }]);
+  // The broker holds a request open for as long as the first partition alone has nothing new.
+  const { fetcher, got } = await open(t, topic, 6_000);
+  for (const partition of [0, 1]) {
+    fetcher.seek(topic, partition, 0n);
+    fetcher.want(topic, partition, true);
+  }
+  await eventually('it comes before that', () => got.length === 1, 3_500);
+  expect(got).toEqual(['1/0 there already']);
 });
 
 it('brings nothing more of the former position once it was sent elsewhere', async (t) => {
