@@ -16,8 +16,14 @@ describe('what a mutation breaks is in the sources, once', () => {
   });
 
   it('and where it is not, or twice, it is said', () => {
-    const change = { module: 'engine/engine', from: 'one', to: 'other' };
-    expect(changed('no one', change)).toBe('no other');
+    const change = {
+      module: 'engine/engine',
+      places: [
+        { from: 'one', to: 'other' },
+        { from: 'no', to: 'any' },
+      ],
+    };
+    expect(changed('no one', change)).toBe('any other');
     expect(() => changed('neither', change)).toThrow('engine/engine has 0 times');
     expect(() => changed('one and one', change)).toThrow('has 2 times');
   });

@@ -1,11 +1,10 @@
 import type { EngineOptions } from '../../src/engine/engine.ts';
 import { answerEarly } from './answer-early.ts';
 
-/** One place of the sources, and what stands there instead. `module` is below src, without its ending. */
+/** Places of a module, and what stands there instead. `module` is below src, without its ending. */
 export interface SourceChange {
   readonly module: string;
-  readonly from: string;
-  readonly to: string;
+  readonly places: readonly { readonly from: string; readonly to: string }[];
 }
 
 /** A way to break the engine, and what of it then does not hold. Exactly one of `parts` and `source` is set. */
@@ -32,11 +31,17 @@ export type MutationName = (typeof NAMES)[number];
 /** Nine broken engines. A fault run that does not find them out proves nothing about the one that is not broken. */
 export const MUTATIONS: Readonly<Record<MutationName, Mutation>> = {
   'unguarded-journal': {
-    breaks: 'the journal checks neither the epoch nor the position of a chunk',
+    breaks:
+      'the journal checks neither the epoch nor the position of a chunk, nor minds that it has one of that number',
     source: {
       module: 'journal/append',
-      from: ' and s.epoch = c.epoch and s.applied = c.applied_from',
-      to: '',
+      places: [
+        { from: ' and s.epoch = c.epoch and s.applied = c.applied_from', to: '' },
+        {
+          from: 'c.parked::int[], $46\n  from given c join moved m using (shard)',
+          to: 'c.parked::int[], $46\n  from given c join moved m using (shard) on conflict do nothing',
+        },
+      ],
     },
   },
   'no-fence': {
@@ -71,35 +76,42 @@ export const MUTATIONS: Readonly<Record<MutationName, Mutation>> = {
     breaks: 'two commands of one entity are at the function at once',
     source: {
       module: 'engine/entities',
-      from: 'const id = idOf(component, command, item);',
-      to: 'const id = idOf(component, command, item) + (item.record.offset % 2n);',
+      places: [
+        {
+          from: 'const id = idOf(component, command, item);',
+          to: 'const id = idOf(component, command, item) + (item.record.offset % 2n);',
+        },
+      ],
     },
   },
   'stale-entities': {
     breaks: 'entities stay as they are when what they decided was not journaled',
     source: {
       module: 'engine/engine',
-      from: 'this.#entities.drop(shard);',
-      to: '',
+      places: [{ from: 'this.#entities.drop(shard);', to: '' }],
     },
   },
   'cached-reads': {
     breaks: 'a door answers what only reads from what it was last answered of the entity',
     source: {
       module: 'doors/log-calls',
-      from: 'const message = toMessage(command, { partition, correlation, doneOnly, awaits: 0 });',
-      to: `
-        const last = (globalThis.lastAnswers ??= new Map());
-        if (/^(Look|Peek)$/.test(command.method.name) && last.has(command.entityId)) {
-          resolve(last.get(command.entityId));
-          return;
-        }
-        const told = resolve;
-        resolve = (outcome) => {
-          if (!/^(Send|Pay)$/.test(command.method.name)) last.set(command.entityId, outcome);
-          told(outcome);
-        };
-        const message = toMessage(command, { partition, correlation, doneOnly, awaits: 0 });`,
+      places: [
+        {
+          from: 'const message = toMessage(command, { partition, correlation, doneOnly, awaits: 0 });',
+          to: `
+            const last = (globalThis.lastAnswers ??= new Map());
+            if (/^(Look|Peek)$/.test(command.method.name) && last.has(command.entityId)) {
+              resolve(last.get(command.entityId));
+              return;
+            }
+            const told = resolve;
+            resolve = (outcome) => {
+              if (!/^(Send|Pay)$/.test(command.method.name)) last.set(command.entityId, outcome);
+              told(outcome);
+            };
+            const message = toMessage(command, { partition, correlation, doneOnly, awaits: 0 });`,
+        },
+      ],
     },
   },
   'early-answers': {
@@ -110,8 +122,7 @@ export const MUTATIONS: Readonly<Record<MutationName, Mutation>> = {
     breaks: 'a door sends again what the log has not confirmed',
     source: {
       module: 'doors/log-calls',
-      from: 'retry: { retries: 0 },',
-      to: 'retry: { retries: 5 },',
+      places: [{ from: 'retry: { retries: 0 },', to: 'retry: { retries: 5 },' }],
     },
   },
 };
