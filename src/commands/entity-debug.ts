@@ -16,6 +16,7 @@ import { eventsOf } from '../inspect/events.ts';
 import { readContent } from '../inspect/records.ts';
 import { entityNamed, type History } from '../inspect/scope.ts';
 import { stateSourceAt } from '../inspect/state-at.ts';
+import { BEGAN } from '../journal/chunks.ts';
 import { chunksOfEvents } from '../journal/find-chunks.ts';
 import { removedThrough } from '../journal/retention.ts';
 import { servingConfig } from '../live-generation.ts';
@@ -181,11 +182,11 @@ async function stretchOf(
     'select sum(records)::bigint as records from chunk where generation = $1 and shard = $2 and chunk between $3 and $4',
     [generation, first.shard, start.chunk, end.chunk],
   );
-  const { rows: shards } = await db.query<{ counted_from: Record<string, string> }>(
-    'select counted_from from shard where generation = $1 and shard = $2',
+  const { rows: shards } = await db.query<{ began: Record<string, string> }>(
+    `select ${BEGAN} as began from shard s left join generation g using (generation) where s.generation = $1 and s.shard = $2`,
     [generation, first.shard],
   );
-  const origin = Object.entries(shards[0]?.counted_from ?? {}).map(([topic, offset]) => [topic, BigInt(offset)]);
+  const origin = Object.entries(shards[0]?.began ?? {}).map(([topic, offset]) => [topic, BigInt(offset)]);
   return {
     key,
     shard: first.shard,

@@ -55,6 +55,7 @@ export async function startPlaces(
         'Begin there with that state (--state live), or with entities that are empty (--from and a time).',
     );
   }
+  await refuseOwnCommands(pool, generation, starts);
   const missing = await missingRecords(pool, logs, generation, reach, starts);
   if (missing.length > 0) {
     const removed = (await readRemoved(pool, generation)).filter(({ kind }) => kind === 'inputs');
@@ -139,4 +140,27 @@ async function lastUnread(
     last.set(shard, unread);
   }
   return last;
+}
+
+/**
+ * A generation that was made in cascade has fed itself, by a command topic of its own, until it served: that part of its history is nothing
+ * that another one can be made of.
+ */
+async function refuseOwnCommands(
+  pool: pg.Pool,
+  generation: number,
+  starts: ReadonlyMap<number, ShardStart>,
+): Promise<void> {
+  const { rows } = await pool.query<{ name: string; shard: number; held_chunk: number }>(
+    `select g.name, s.shard, s.held_chunk from generation g join shard s using (generation)
+     where g.generation = $1 and g.mode = 'cascade' and s.held_chunk > 0`,
+    [generation],
+  );
+  const early = rows.find(({ shard, held_chunk: held }) => (starts.get(shard)?.chunk ?? held) < held);
+  if (early === undefined) return;
+  throw new StateferryError(
+    'HISTORY_GAP',
+    `generation "${early.name}" was made in cascade before it served, and fed itself then: another one cannot be made of that part of its history. ` +
+      'Begin after it has taken over (--from and a time, and --state live for what entities were then).',
+  );
 }

@@ -1,4 +1,5 @@
 import { StateferryError } from '../errors.ts';
+import { BEGAN } from '../journal/chunks.ts';
 import { chunksOfRecords, type FoundChunk } from '../journal/find-chunks.ts';
 import { positionsFromJson } from '../journal/positions.ts';
 import type { History } from './scope.ts';
@@ -23,8 +24,12 @@ export async function locateRecord(
   const { rows } = await history.db.query<{
     shard: number;
     applied: Record<string, string>;
-    counted_from: Record<string, string>;
-  }>('select shard, applied, counted_from from shard where generation = $1 order by shard', [history.generation]);
+    began: Record<string, string>;
+  }>(
+    `select s.shard, s.applied, ${BEGAN} as began
+     from shard s left join generation g using (generation) where s.generation = $1 order by s.shard`,
+    [history.generation],
+  );
   const topics = [...new Set(rows.flatMap(({ applied }) => Object.keys(applied)))].sort();
   if (!topics.includes(topic)) {
     const read = topics.length === 0 ? 'it has read none yet' : `it reads ${topics.join(', ')}`;
@@ -40,7 +45,7 @@ export async function locateRecord(
   if (offset >= applied) {
     throw refused(`${text(place)} is not applied yet: of that partition, all before ${applied} is.`);
   }
-  const began = positionsFromJson(row?.counted_from ?? {})[topic] ?? 0n;
+  const began = positionsFromJson(row?.began ?? {})[topic] ?? 0n;
   const [found] = await chunksOfRecords(history, [place]);
   if (found === undefined && offset < began) {
     throw refused(`${text(place)} is not in this history: what is counted of that partition begins at ${began}.`);

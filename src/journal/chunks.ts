@@ -77,6 +77,12 @@ export async function positionsAfter(
   return rows[0] && positionsFromJson(rows[0].positions);
 }
 
+/**
+ * Where the input of shard `s` of generation `g` (null: the deployment's first) stood before its first chunk. `counted_from` says so until
+ * the generation serves, and from then on where that began; the other is noted then (switch.ts).
+ */
+export const BEGAN = `(s.counted_from || coalesce(g.options -> 'began' -> s.shard::text, '{}'))`;
+
 /** How far history reaches, by shard. */
 export interface HistoryReach {
   readonly shard: number;
@@ -94,19 +100,19 @@ export async function readReach(pool: pg.Pool, generation: number): Promise<Hist
     shard: number;
     chunk: number;
     first: number | null;
-    counted_from: Record<string, string>;
+    began: Record<string, string>;
     applied: Record<string, string>;
   }>(
-    `select s.shard, s.chunk, s.counted_from, s.applied,
+    `select s.shard, s.chunk, ${BEGAN} as began, s.applied,
             (select min(c.chunk) from chunk c where c.generation = s.generation and c.shard = s.shard) as first
-     from shard s where s.generation = $1 order by s.shard`,
+     from shard s left join generation g using (generation) where s.generation = $1 order by s.shard`,
     [generation],
   );
   return rows.map((row) => ({
     shard: row.shard,
     chunk: row.chunk,
     first: row.first ?? undefined,
-    start: positionsFromJson(row.counted_from),
+    start: positionsFromJson(row.began),
     applied: positionsFromJson(row.applied),
   }));
 }

@@ -42,6 +42,8 @@ export interface GenerationOptions {
   readonly components?: readonly string[];
   /** Input records a second, of one process, at most; absent: as fast as it goes. */
   readonly perSecond?: number;
+  /** Of one that serves or has served: where the input of each shard stood before its first chunk, by shard and topic (switch.ts). */
+  readonly began?: Readonly<Record<string, Readonly<Record<string, string>>>>;
 }
 
 interface Row {

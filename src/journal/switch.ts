@@ -102,9 +102,13 @@ export async function switchGenerations(
       );
     }
     await client.query('update deployment set live_generation = $1, held_until = null', [to]);
-    await client.query("update generation set state = 'live', goal = null, changed_at = now() where generation = $1", [
-      to,
-    ]);
+    // Where its history begins, which `counted_from` says no longer; of one that serves again it is noted already.
+    const began = Object.fromEntries([...made.values()].map((row) => [row.shard, row.counted_from]));
+    await client.query(
+      `update generation set state = 'live', goal = null, changed_at = now(), options = jsonb_build_object('began', $2::jsonb) || options
+       where generation = $1`,
+      [to, JSON.stringify(began)],
+    );
     await client.query(
       `insert into generation (generation, name, source, mode, state, function_url, options)
        values ($1, $3, $2, 'cascade', 'retired', $4, '{"from": "its own beginning"}')

@@ -39,6 +39,7 @@ async function make(
   name: string,
   version: FunctionProcess,
   components?: readonly string[],
+  mode: 'cascade' | 'isolated' = 'cascade',
 ): Promise<void> {
   const io = {
     signal: new AbortController().signal,
@@ -49,7 +50,7 @@ async function make(
     kind: 'start',
     name,
     functionUrl: `http://${version.url}`,
-    mode: 'cascade',
+    mode,
     from: 'beginning',
     state: undefined,
     components,
@@ -160,6 +161,41 @@ it('hands over at an exact position under load, and back', async (t) => {
     { key, value, headers: { ...headers, ce_id: `${elsewhere}/reply`, 'stateferry-origin': elsewhere } },
   ]);
   expect(findings(await office.verify())).toEqual(['an output is doubled', 'an output that nothing explains']);
+});
+
+it('the next generation has all of the history of one that took over, too, and takes over from it', async (t) => {
+  const office = await createOffice(t, fn);
+  const runtime = startRuntime(t, office.config);
+  await runtime.ready();
+  const adds = startAdds(t, office);
+  await adds.more(40);
+  await make(office, 'g2', generous, undefined, 'isolated');
+  await serve(office, 'g2');
+  await adds.more(40);
+  await make(office, 'g3', generous, undefined, 'isolated');
+  await serve(office, 'g3');
+  await adds.more(40);
+  const sent = await adds.stop();
+  const isDone = async () => (await published(office)).replies.length >= sent;
+  await eventually('every command has its reply', isDone, 30_000);
+  expect((await published(office)).replies).toHaveLength(sent);
+  // An event for each Add, two for an AddAndForward.
+  expect(await office.query('select count(*)::int as events from event where generation = 3')).toEqual([
+    { events: (sent / 4) * 5 },
+  ]);
+  expect(findings(await office.verify())).toEqual([]);
+});
+
+it('none is made of what a generation did while it fed itself, before it took over', async (t) => {
+  const office = await createOffice(t, fn);
+  const runtime = startRuntime(t, office.config);
+  await runtime.ready();
+  const adds = startAdds(t, office);
+  await adds.more(40);
+  await make(office, 'g2', generous);
+  await serve(office, 'g2');
+  await adds.stop();
+  await expect(make(office, 'g3', generous)).rejects.toThrow('generation "g2" was made in cascade before it served');
 });
 
 it('whoever promotes may be killed while input waits: the old one serves on, and can be replaced later', async (t) => {
