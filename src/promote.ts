@@ -216,7 +216,7 @@ async function untilThere(admin: Admin, topic: string, signal: AbortSignal): Pro
   while (!(await partitionCounts(admin, [topic])).has(topic)) await delay(LOOK_MS, undefined, { signal });
 }
 
-type PromotePool = Parameters<typeof readReach>[0];
+type PromotePool = Parameters<typeof readGenerations>[0];
 
 async function hasReached(
   pool: PromotePool,

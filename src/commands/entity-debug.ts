@@ -16,7 +16,7 @@ import { eventsOf } from '../inspect/events.ts';
 import { readContent } from '../inspect/records.ts';
 import { entityNamed, type History } from '../inspect/scope.ts';
 import { stateSourceAt } from '../inspect/state-at.ts';
-import { BEGAN } from '../journal/chunks.ts';
+import { readReach } from '../journal/chunks.ts';
 import { chunksOfEvents } from '../journal/find-chunks.ts';
 import { removedThrough } from '../journal/retention.ts';
 import { servingConfig } from '../live-generation.ts';
@@ -182,18 +182,14 @@ async function stretchOf(
     'select sum(records)::bigint as records from chunk where generation = $1 and shard = $2 and chunk between $3 and $4',
     [generation, first.shard, start.chunk, end.chunk],
   );
-  const { rows: shards } = await db.query<{ began: Record<string, string> }>(
-    `select ${BEGAN} as began from shard s left join generation g using (generation) where s.generation = $1 and s.shard = $2`,
-    [generation, first.shard],
-  );
-  const origin = Object.entries(shards[0]?.began ?? {}).map(([topic, offset]) => [topic, BigInt(offset)]);
+  const reach = (await readReach(db, generation)).find(({ shard }) => shard === first.shard);
   return {
     key,
     shard: first.shard,
     from: begin,
     firstCommand: first.command,
     lastCommand: last.command,
-    begin: { ...Object.fromEntries(origin), ...start.before?.positions },
+    begin: { ...reach?.start, ...start.before?.positions },
     end: end.positions,
     chunk: end.chunk,
     records: sums[0]?.records ?? 0,

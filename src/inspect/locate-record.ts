@@ -1,7 +1,6 @@
 import { StateferryError } from '../errors.ts';
-import { BEGAN } from '../journal/chunks.ts';
+import { readReach } from '../journal/chunks.ts';
 import { chunksOfRecords, type FoundChunk } from '../journal/find-chunks.ts';
-import { positionsFromJson } from '../journal/positions.ts';
 import type { History } from './scope.ts';
 
 /** Where a record stands, or stood. */
@@ -21,16 +20,8 @@ export async function locateRecord(
   place: RecordPlace,
 ): Promise<FoundChunk | undefined> {
   const { topic, partition, offset } = place;
-  const { rows } = await history.db.query<{
-    shard: number;
-    applied: Record<string, string>;
-    began: Record<string, string>;
-  }>(
-    `select s.shard, s.applied, ${BEGAN} as began
-     from shard s left join generation g using (generation) where s.generation = $1 order by s.shard`,
-    [history.generation],
-  );
-  const topics = [...new Set(rows.flatMap(({ applied }) => Object.keys(applied)))].sort();
+  const reach = await readReach(history.db, history.generation);
+  const topics = [...new Set(reach.flatMap(({ applied }) => Object.keys(applied)))].sort();
   if (!topics.includes(topic)) {
     const read = topics.length === 0 ? 'it has read none yet' : `it reads ${topics.join(', ')}`;
     throw refused(`the deployment reads no topic "${topic}": ${read}.`);
@@ -40,12 +31,12 @@ export async function locateRecord(
       `"${topic}" has no partition ${partition}: it has ${history.shards}, from 0 to ${history.shards - 1}.`,
     );
   }
-  const row = rows.find(({ shard }) => shard === partition);
-  const applied = positionsFromJson(row?.applied ?? {})[topic] ?? 0n;
+  const row = reach.find(({ shard }) => shard === partition);
+  const applied = row?.applied[topic] ?? 0n;
   if (offset >= applied) {
     throw refused(`${text(place)} is not applied yet: of that partition, all before ${applied} is.`);
   }
-  const began = positionsFromJson(row?.began ?? {})[topic] ?? 0n;
+  const began = row?.start[topic] ?? 0n;
   const [found] = await chunksOfRecords(history, [place]);
   if (found === undefined && offset < began) {
     throw refused(`${text(place)} is not in this history: what is counted of that partition begins at ${began}.`);

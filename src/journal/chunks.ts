@@ -81,7 +81,7 @@ export async function positionsAfter(
  * Where the input of shard `s` of generation `g` (null: the deployment's first) stood before its first chunk. `counted_from` says so until
  * the generation serves, and from then on where that began; the other is noted then (switch.ts).
  */
-export const BEGAN = `(s.counted_from || coalesce(g.options -> 'began' -> s.shard::text, '{}'))`;
+const BEGAN = `(s.counted_from || coalesce(g.options -> 'began' -> s.shard::text, '{}'))`;
 
 /** How far history reaches, by shard. */
 export interface HistoryReach {
@@ -95,7 +95,7 @@ export interface HistoryReach {
   readonly applied: Positions;
 }
 
-export async function readReach(pool: pg.Pool, generation: number): Promise<HistoryReach[]> {
+export async function readReach(pool: Pick<pg.ClientBase, 'query'>, generation: number): Promise<HistoryReach[]> {
   const { rows } = await pool.query<{
     shard: number;
     chunk: number;
