@@ -27,8 +27,11 @@ export interface Engine {
   /** Undefined while it cannot be asked. */
   status(): Promise<Status | undefined>;
   kill(signal: NodeJS.Signals): void;
-  /** SIGTERM, and SIGKILL where it has not stopped after `withinMs`; resolves to how it ended. */
-  stop(withinMs: number): Promise<number | NodeJS.Signals>;
+  /**
+   * SIGTERM, and SIGKILL where it has not stopped after `withinMs`. Resolves when it has ended: true unless it had to be
+   * killed here. A fault that ends it while it stops is no concern of the time it takes.
+   */
+  stop(withinMs: number): Promise<boolean>;
   /** Codes of the rebuilds so far. */
   readonly rebuilds: readonly string[];
   /** The message of the error that ended it, if one did. */
@@ -147,16 +150,17 @@ export async function startEngine(
     },
     kill: (signal) => void child.kill(signal),
     async stop(withinMs) {
+      let inTime = true;
       child.kill('SIGTERM');
       const timer = setTimeout(() => {
         // What keeps it alive then, it tells itself.
-        if (!reports.some(({ kind }) => kind === 'stopped')) child.kill('SIGKILL');
+        if (reports.some(({ kind }) => kind === 'stopped')) return;
+        inTime = false;
+        child.kill('SIGKILL');
       }, withinMs);
-      try {
-        return await exited;
-      } finally {
-        clearTimeout(timer);
-      }
+      await exited;
+      clearTimeout(timer);
+      return inTime;
     },
     rebuilds,
     get failure() {

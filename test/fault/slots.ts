@@ -114,8 +114,8 @@ export function createSlots(
     if (engine === undefined) return;
     if (engine.exit === undefined) {
       engine.kill('SIGCONT');
-      const exit = await engine.stop(STOPS_WITHIN_MS);
-      if (exit === 'SIGKILL' && !held.has(slot)) {
+      const inTime = await engine.stop(STOPS_WITHIN_MS);
+      if (!inTime && !held.has(slot)) {
         faults.push({
           sentence: `the engine of slot ${slot} had not stopped ${STOPS_WITHIN_MS} ms after SIGTERM`,
           lines: engine.lines,
