@@ -115,13 +115,14 @@ export function engineParts(surroundings: Surroundings): EngineOptions {
     messageBytes: messageBytesOf,
   };
   const ownProcess = randomUUID();
+  // A generation beside the live one writes nowhere else, and the others' topics are not its own to end anything on.
+  const written = place.sourceCommands === undefined ? [...partitions.keys()] : [internal.commands];
   const hanging = hangingOutputs({
     kafka,
     admin,
     deployment: config.deployment.name,
     groupId,
-    // A generation beside the live one writes nowhere else, and the others' topics are not its own to end anything on.
-    topics: place.sourceCommands === undefined ? [...partitions.keys()] : [internal.commands],
+    topics: written,
     signals,
     log: scoped(log, 'engine'),
   });
@@ -244,6 +245,7 @@ export function engineParts(surroundings: Surroundings): EngineOptions {
         onLost,
         transactionalId,
         groupId,
+        topics: written,
         transactionTimeoutMs: config.kafka.transactionTimeoutMs,
         messageBytes: messageBytesOf,
         compression,

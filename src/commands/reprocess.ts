@@ -68,7 +68,8 @@ async function start(
       'what entities had sent each other and was on its way where a generation begins cannot be made anew: --state live is for --mode isolated.',
     );
   }
-  const begun = (await readGenerations(pool)).find(({ name }) => name === request.name);
+  const generations = await readGenerations(pool);
+  const begun = generations.find(({ name }) => name === request.name);
   if (begun?.state === 'copying' && request.state === 'live') return goOnCopying(request, pool, begun, io);
   registerCodecs();
   const { name, mode, functionUrl, from, state, components, perSecond } = request;
@@ -88,7 +89,10 @@ async function start(
       },
     };
     const at = from !== 'beginning' ? new Date(from) : state === undefined ? from : 'earliest';
-    const starts = await startPlaces(pool, logs, source, at);
+    const serving = generations.find(({ generation }) => generation === source);
+    const ownCommands =
+      serving?.mode === 'cascade' ? generationCommands(config.deployment.name, serving.name) : undefined;
+    const starts = await startPlaces(pool, logs, source, { start: at, mode, ownCommands });
     if (state === undefined) {
       const positions = new Map([...starts].map(([shard, place]) => [shard, place.positions]));
       await createGeneration(pool, { ...wanted, state: 'running', starts: positions });

@@ -21,7 +21,7 @@ import { createGate, type Gate } from './gate.ts';
 import { beginIncarnation, type Incarnation, type IncarnationOptions } from './incarnation.ts';
 import type { Arrival } from './intake.ts';
 import type { Item } from './item.ts';
-import { type OwnedShard, openShards } from './opening.ts';
+import { type OwnedShard, openShards, rehearse } from './opening.ts';
 import { type ControlStore, createOperators, type Operators } from './operators.ts';
 import { ownerId } from './owner-ids.ts';
 import { createPoison, type Poison, type PoisonOptions } from './poison.ts';
@@ -261,7 +261,7 @@ export class Engine {
       try {
         const again = await this.#pace();
         // From its assignment on, a new member keeps its shards from their former owners: what can be done before, is.
-        if (!again) await this.#incarnate(again);
+        if (!again) await this.#prepare();
         await this.#join();
         await this.#incarnate(again);
         await this.#balance();
@@ -342,6 +342,19 @@ export class Engine {
     });
     this.#incarnation = incarnation;
     this.#log.info({ transactionalId }, 'Took a transactional id');
+  }
+
+  /** All that does not need to know which shards are ours. */
+  async #prepare(): Promise<void> {
+    await this.#incarnate(false);
+    const { topics, control, feeds } = this.#options;
+    if (this.#consumer !== undefined || this.#incarnation === undefined) return;
+    await Promise.allSettled([
+      rehearse(this.#incarnation.opening, topics),
+      control.load([]),
+      control.operations([]),
+      feeds.store.settle([]),
+    ]);
   }
 
   /** Releases what the group took away, opens what it gave. */

@@ -5,8 +5,10 @@ import type { EntityKey } from '../model/chunk.ts';
 import type { Entity } from './entity.ts';
 
 /** Entities whose heads are read with one query. */
-const LOAD_BATCH = 500;
-/** Events of one query at most; an entity with a longer tail is read page by page. */
+const LOAD_BATCH = 64;
+/** Events that are enough for one query: a shard that was just opened gives its first output when its first entities are there. */
+const QUERY_EVENTS = 250;
+/** An entity with a longer tail is read page by page, of so many events. */
 const EVENTS_PAGE = 2_000;
 
 /** What the journal tells of entities, many at a time. */
@@ -118,7 +120,7 @@ export class Loader {
       else {
         page.push({ entity, head, after });
         events += tail;
-        if (events < EVENTS_PAGE) continue;
+        if (events < QUERY_EVENTS) continue;
         await this.#loadTails(page);
         page = [];
         events = 0;

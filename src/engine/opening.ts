@@ -47,6 +47,19 @@ export interface OwnedShard {
 }
 
 /**
+ * Asks once what opening asks, about no shard and changing nothing: what it takes to connect, and to compile, is not to be waited
+ * for when a shard is. What fails here does so again where it matters.
+ */
+export async function rehearse(steps: OpeningSteps, topics: readonly string[]): Promise<void> {
+  await Promise.allSettled([
+    steps.held([]),
+    steps.committed(topics, [], true),
+    steps.abandonedOutputs(),
+    ...topics.map((topic) => steps.ranges(topic)),
+  ]);
+}
+
+/**
  * Opens shards. The order of the steps is the exactly-once protocol itself (docs/architecture.md): the epoch first, so
  * that no earlier owner journals any more; then the fence, so that none of them commits any more; only then the offsets,
  * which cannot move under us now. An id cannot fence itself, so what this process gave up without a clean release it may

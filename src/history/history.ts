@@ -73,7 +73,9 @@ export class History {
         for (const chunk of page) {
           if (chunk.chunk !== last + 1) throw unknownChunks(shard, last, chunk.chunk);
           const records =
-            chunk.inputs === undefined ? await topics.take(chunk, before) : topics.pass(decodeInputs(chunk.inputs));
+            chunk.inputs === undefined
+              ? await topics.take(chunk, before, from)
+              : topics.pass(decodeInputs(chunk.inputs));
           for (const place of chunk.parked) {
             const record = records[place];
             if (record !== undefined) this.#parked.add(record);
@@ -104,11 +106,18 @@ class TopicReaders {
     this.#signal = signal;
   }
 
-  /** The records of a chunk that begins at these positions. */
-  async take(chunk: HistoryChunk, before: Positions): Promise<InputRecord[]> {
-    const records: InputRecord[] = [];
+  /**
+   * The records of a chunk that begins at these positions, each in its place. Those of a topic that the chunk brings no further than
+   * `applied` are not read: nobody wants them, and their topic need not be there any more.
+   */
+  async take(chunk: HistoryChunk, before: Positions, applied: Positions): Promise<(InputRecord | undefined)[]> {
+    const records: (InputRecord | undefined)[] = [];
     for (const { topic, count } of runsOf(chunk, before)) {
       const from = before[topic] ?? 0n;
+      if ((chunk.positions[topic] ?? 0n) <= (applied[topic] ?? 0n)) {
+        records.length += count;
+        continue;
+      }
       let reader = this.#readers.get(topic);
       if (reader === undefined) {
         const to = this.#to[topic] ?? from;
@@ -123,7 +132,7 @@ class TopicReaders {
       }
     }
     for (const [topic, until] of Object.entries(chunk.positions)) {
-      const last = records.findLast((record) => record.topic === topic);
+      const last = records.findLast((record) => record?.topic === topic);
       if (last !== undefined && last.offset + 1n !== until) throw missing(topic, this.#shard, last.offset, until);
     }
     return records;
@@ -173,19 +182,21 @@ class TopicReader {
 function runsOf(chunk: HistoryChunk, before: Positions): { topic: string; count: number }[] {
   if (chunk.inputOrder !== undefined) return decodeInputOrder(Object.keys(chunk.positions), chunk.inputOrder);
   const moved = Object.entries(chunk.positions).filter(([topic, offset]) => offset !== (before[topic] ?? 0n));
-  return moved.map(([topic]) => ({ topic, count: chunk.records }));
+  // One that is new to the shard stands where it began: whether it has moved cannot be seen, and that another one has, can.
+  const surely = moved.filter(([topic]) => before[topic] !== undefined);
+  return (surely.length > 0 ? surely : moved).map(([topic]) => ({ topic, count: chunk.records }));
 }
 
 /** What of the records is not applied yet, in runs of one topic. */
 function* batches(
-  records: readonly InputRecord[],
+  records: readonly (InputRecord | undefined)[],
   shard: number,
   end: Positions,
   applied: Positions,
 ): Generator<HistoryBatch> {
   let run: InputRecord[] = [];
   for (const record of records) {
-    if (record.offset < (applied[record.topic] ?? 0n)) continue;
+    if (record === undefined || record.offset < (applied[record.topic] ?? 0n)) continue;
     if (run[0] !== undefined && run[0].topic !== record.topic) {
       yield batchOf(run, shard, end);
       run = [];

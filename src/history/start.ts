@@ -3,6 +3,7 @@ import { StateferryError } from '../errors.ts';
 import { chunksBefore, type HistoryReach, lastChunkWithin, positionsAfter, readReach } from '../journal/chunks.ts';
 import type { ShardStart } from '../journal/copied-state.ts';
 import { chunksBeyond } from '../journal/find-chunks.ts';
+import type { GenerationMode } from '../journal/generations.ts';
 import { readRemoved } from '../journal/retention.ts';
 import type { Positions } from '../model/record.ts';
 import type { PartitionLogs } from '../topics/partition-log.ts';
@@ -10,15 +11,23 @@ import type { PartitionLogs } from '../topics/partition-log.ts';
 /** Where in history something is to begin; earliest: as early as there is all of its input. */
 export type HistoryStart = 'beginning' | 'earliest' | Date;
 
+/** What is to be made of a generation's history. */
+export interface Making {
+  readonly start: HistoryStart;
+  readonly mode: GenerationMode;
+  /** The generation was made in cascade itself, and fed itself by this command topic until it took over. */
+  readonly ownCommands: string | undefined;
+}
+
 /**
- * Where each shard's history is to be read from.
+ * Where each shard's history is to be read from. In a cascade, behind all by which the generation has fed itself.
  * @throws StateferryError HISTORY_GAP where history does not reach back so far, with what is missing.
  */
 export async function startPlaces(
   pool: pg.Pool,
   logs: Pick<PartitionLogs, 'ranges'>,
   generation: number,
-  start: HistoryStart,
+  { start, mode, ownCommands }: Making,
 ): Promise<Map<number, ShardStart>> {
   const reach = await readReach(pool, generation);
   if (reach.length === 0) {
@@ -32,13 +41,21 @@ export async function startPlaces(
         : await chunksBefore(pool, generation, start);
   const starts = new Map<number, ShardStart>();
   const gaps: string[] = [];
-  for (const { shard, chunk, first, start: origin } of reach) {
+  for (const { shard, chunk, first, start: origin, takenOver } of reach) {
     const last = before.get(shard) ?? 0;
     if (chunk > last && (first === undefined || first > last + 1)) {
       gaps.push(`shard ${shard} from chunk ${first ?? 'none'} of ${chunk} on`);
       continue;
     }
-    const positions = { ...origin, ...(await positionsAfter(pool, { generation, shard, chunk: last })) };
+    const positions: Record<string, bigint> = {
+      ...origin,
+      ...(await positionsAfter(pool, { generation, shard, chunk: last })),
+    };
+    if (ownCommands !== undefined && last < takenOver) {
+      if (mode === 'isolated') throw fedItself();
+      const own = (await positionsAfter(pool, { generation, shard, chunk: takenOver }))?.[ownCommands];
+      if (own !== undefined) positions[ownCommands] = own;
+    }
     starts.set(shard, { chunk: last, positions });
   }
   if (gaps.length > 0) {
@@ -55,7 +72,6 @@ export async function startPlaces(
         'Begin there with that state (--state live), or with entities that are empty (--from and a time).',
     );
   }
-  await refuseOwnCommands(pool, generation, starts);
   const missing = await missingRecords(pool, logs, generation, reach, starts);
   if (missing.length > 0) {
     const removed = (await readRemoved(pool, generation)).filter(({ kind }) => kind === 'inputs');
@@ -142,25 +158,11 @@ async function lastUnread(
   return last;
 }
 
-/**
- * A generation that was made in cascade has fed itself, by a command topic of its own, until it served: that part of its history is nothing
- * that another one can be made of.
- */
-async function refuseOwnCommands(
-  pool: pg.Pool,
-  generation: number,
-  starts: ReadonlyMap<number, ShardStart>,
-): Promise<void> {
-  const { rows } = await pool.query<{ name: string; shard: number; held_chunk: number }>(
-    `select g.name, s.shard, s.held_chunk from generation g join shard s using (generation)
-     where g.generation = $1 and g.mode = 'cascade' and s.held_chunk > 0`,
-    [generation],
-  );
-  const early = rows.find(({ shard, held_chunk: held }) => (starts.get(shard)?.chunk ?? held) < held);
-  if (early === undefined) return;
-  throw new StateferryError(
+/** An isolated one is given what entities were sent, and where the generation fed itself, that came by no topic of the deployment's. */
+function fedItself(): StateferryError {
+  return new StateferryError(
     'HISTORY_GAP',
-    `generation "${early.name}" was made in cascade before it served, and fed itself then: another one cannot be made of that part of its history. ` +
-      'Begin after it has taken over (--from and a time, and --state live for what entities were then).',
+    'the generation that serves was made in cascade before it took over, and fed itself then: an isolated one cannot be made of that part of its history. ' +
+      'Make it in a cascade, too (--mode cascade), or begin after it has taken over (--from and a time, and --state live for what entities were then).',
   );
 }

@@ -93,6 +93,8 @@ export interface HistoryReach {
   /** Where the shard's input stood before its first chunk, as far as that is known: {topic: offset}. */
   readonly start: Positions;
   readonly applied: Positions;
+  /** Its last chunk before it took over from another generation; 0: it has not, or has always served. */
+  readonly takenOver: number;
 }
 
 export async function readReach(pool: Pick<pg.ClientBase, 'query'>, generation: number): Promise<HistoryReach[]> {
@@ -102,8 +104,9 @@ export async function readReach(pool: Pick<pg.ClientBase, 'query'>, generation: 
     first: number | null;
     began: Record<string, string>;
     applied: Record<string, string>;
+    taken_over: number;
   }>(
-    `select s.shard, s.chunk, ${BEGAN} as began, s.applied,
+    `select s.shard, s.chunk, ${BEGAN} as began, s.applied, s.held_chunk as taken_over,
             (select min(c.chunk) from chunk c where c.generation = s.generation and c.shard = s.shard) as first
      from shard s left join generation g using (generation) where s.generation = $1 order by s.shard`,
     [generation],
@@ -114,6 +117,7 @@ export async function readReach(pool: Pick<pg.ClientBase, 'query'>, generation: 
     first: row.first ?? undefined,
     start: positionsFromJson(row.began),
     applied: positionsFromJson(row.applied),
+    takenOver: row.taken_over,
   }));
 }
 

@@ -44,6 +44,8 @@ export function createTransactor(options: {
   connect: (onConnectionLost: () => void) => Kafka;
   transactionalId: string;
   groupId: string;
+  /** Topics that it is going to write to, for which shards are not to wait while it learns who leads them. */
+  topics?: readonly string[];
   transactionTimeoutMs: number;
   /** The largest batch that a topic takes, in bytes; absent: Kafka's default. A larger record is sent, and refused. */
   messageBytes?: (topic: string) => number;
@@ -79,6 +81,12 @@ export function createTransactor(options: {
   });
   let inFlight: Promise<unknown> = Promise.resolve();
 
+  /** A transaction of nothing: where topics and group are led, and the connections, are not for the first real one to find. */
+  async function rehearse(transaction: Transaction, topics: readonly string[]): Promise<void> {
+    await transaction.sendBatch({ acks: -1, topicMessages: topics.map((topic) => ({ topic, messages: [] })) });
+    await sendOffsets(transaction, { consumerGroupId: options.groupId, topics: [] });
+  }
+
   async function commit({ outputs, offsets }: Emission): Promise<void> {
     if (lost !== undefined) throw lost;
     const transaction = await producer.transaction();
@@ -95,6 +103,7 @@ export function createTransactor(options: {
     async open() {
       await producer.connect();
       const transaction = await producer.transaction();
+      if (options.topics !== undefined) await rehearse(transaction, options.topics);
       await transaction.abort();
     },
     commit(emission) {

@@ -186,7 +186,7 @@ it('the next generation has all of the history of one that took over, too, and t
   expect(findings(await office.verify())).toEqual([]);
 });
 
-it('none is made of what a generation did while it fed itself, before it took over', async (t) => {
+it('in a cascade, too, though the one that took over has fed itself before', async (t) => {
   const office = await createOffice(t, fn);
   const runtime = startRuntime(t, office.config);
   await runtime.ready();
@@ -194,8 +194,42 @@ it('none is made of what a generation did while it fed itself, before it took ov
   await adds.more(40);
   await make(office, 'g2', generous);
   await serve(office, 'g2');
-  await adds.stop();
-  await expect(make(office, 'g3', generous)).rejects.toThrow('generation "g2" was made in cascade before it served');
+  await adds.more(40);
+  await expect(make(office, 'g3', generous, undefined, 'isolated')).rejects.toThrow('fed itself then');
+  await make(office, 'g3', generous);
+  await serve(office, 'g3');
+  await adds.more(40);
+  await make(office, 'g4', fn);
+  await serve(office, 'g4');
+  const sent = await adds.stop();
+  const isDone = async () => (await published(office)).replies.length >= sent;
+  await eventually('every command has its reply', isDone, 30_000);
+  expect((await published(office)).replies).toHaveLength(sent);
+  const events = 'select count(*)::int as events from event where generation = 4';
+  expect(await office.query(events)).toEqual([{ events: (sent / 4) * 5 }]);
+  expect(findings(await office.verify())).toEqual([]);
+});
+
+it('and though it had served before it was made of what another one did', async (t) => {
+  const office = await createOffice(t, fn);
+  const runtime = startRuntime(t, office.config);
+  await runtime.ready();
+  const adds = startAdds(t, office);
+  await adds.more(40);
+  await make(office, 'g2', generous);
+  await serve(office, 'g2');
+  await adds.more(40);
+  await serve(office, 'g1');
+  await adds.more(40);
+  await make(office, 'g3', generous);
+  await serve(office, 'g3');
+  const sent = await adds.stop();
+  const isDone = async () => (await published(office)).replies.length >= sent;
+  await eventually('every command has its reply', isDone, 30_000);
+  expect((await published(office)).replies).toHaveLength(sent);
+  const events = 'select count(*)::int as events from event where generation = 3';
+  expect(await office.query(events)).toEqual([{ events: (sent / 4) * 5 }]);
+  expect(findings(await office.verify())).toEqual([]);
 });
 
 it('whoever promotes may be killed while input waits: the old one serves on, and can be replaced later', async (t) => {
