@@ -1,9 +1,10 @@
 import type { Admin, Kafka } from 'kafkajs';
-import { decodeOutbox } from './codec/outbox.ts';
+import { decodeOutbox, encodeOutbox } from './codec/outbox.ts';
 import type { EngineOptions } from './engine/engine.ts';
 import type { HangingSteps } from './engine/hanging.ts';
+import type { OpeningSteps } from './engine/opening.ts';
 import { isOwnerId } from './engine/owner-ids.ts';
-import type { DatedRow } from './journal/in-doubt.ts';
+import type { OutboxRow } from './journal/outbox.ts';
 import type { OutputRecord } from './model/record.ts';
 import type { Log } from './observe/log.ts';
 import { partitionCounts } from './topics/ensure.ts';
@@ -15,7 +16,7 @@ import {
   openOffsetTransactions,
   openTransactions,
 } from './topics/open-transactions.ts';
-import { isSomeOpen, isSomeVisible } from './topics/visible-outputs.ts';
+import { isSomeOpen, isSomeVisible, seenOutputs } from './topics/visible-outputs.ts';
 
 /** What transactions that hang have open, what is seen of their outputs, and how they are ended. */
 export function hangingOutputs(at: {
@@ -27,10 +28,11 @@ export function hangingOutputs(at: {
   readonly topics: readonly string[];
   readonly signals: Pick<EngineOptions['signals'], 'hangingEnded'>;
   readonly log: Log;
-}): Pick<HangingSteps, 'abandoned' | 'abandonedOutputs' | 'isVisible' | 'isOpen' | 'end'> {
+}): Pick<HangingSteps, 'abandoned' | 'abandonedOutputs' | 'isVisible' | 'isOpen' | 'end'> &
+  Pick<OpeningSteps, 'unseen'> {
   const { kafka, admin, deployment, groupId, signals, log } = at;
   let isToldOf = false;
-  const outputsOf = (rows: readonly DatedRow[]) => rows.flatMap(({ records }) => decodeOutbox(records));
+  const outputsOf = (rows: readonly OutboxRow[]) => rows.flatMap(({ records }) => decodeOutbox(records));
   const ours = (found: readonly AbandoningProducer[]) =>
     found.filter(({ transactionalId }) => isOwnerId(deployment, transactionalId));
   const partitionsOf = async (topics: readonly string[]) => {
@@ -61,6 +63,15 @@ export function hangingOutputs(at: {
     async isVisible(producerId, rows) {
       const outputs = await existing(outputsOf(rows));
       return isSomeVisible(kafka, { producerId, outputs, after: Math.min(...rows.map((row) => row.at)) });
+    },
+    async unseen(rows) {
+      const decoded = rows.map((row) => ({ row, outputs: decodeOutbox(row.records) }));
+      const outputs = await existing(decoded.flatMap((one) => one.outputs));
+      const seen = await seenOutputs(kafka, { outputs, after: Math.min(...rows.map((row) => row.at)) });
+      return decoded.map((one) => ({
+        ...one.row,
+        records: encodeOutbox(one.outputs.filter((output) => !seen.has(output))),
+      }));
     },
     async isOpen(producerId, rows) {
       const open = await openTransactions(kafka, await partitionsOf(at.topics));

@@ -445,6 +445,13 @@ export class Engine {
       shard.unknownToGroup = groupForgot;
       shard.paused = groupForgot;
     }
+    const lost = unemitted.filter(({ chunk }) => chunk <= opened.emitted).length;
+    if (lost > 0) {
+      this.#log.warn(
+        { shard: opened.shard, chunks: lost },
+        'Kafka had answered that outputs were committed, and has lost that: those that are not there are emitted again',
+      );
+    }
     for (const { topic, offsets } of expired) {
       if (topic === this.#options.commandTopic.name) control.forgetReleased();
       this.#log.error(

@@ -1,7 +1,8 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { StateferryError } from '../errors.ts';
-import type { DatedRow, InDoubt } from '../journal/in-doubt.ts';
+import type { InDoubt, RowInDoubt } from '../journal/in-doubt.ts';
 import type { OpenedShard } from '../journal/open.ts';
+import type { OutboxRow } from '../journal/outbox.ts';
 import type { Positions } from '../model/record.ts';
 import { isUnauthorized } from '../topics/flexible.ts';
 import type { GroupOffsets } from '../topics/stable-offsets.ts';
@@ -37,11 +38,11 @@ export interface HangingSteps {
   /** What the journal knows, for good, about the chunks of a fenced id. */
   inDoubt(transactionalId: string): Promise<InDoubt>;
   /** Whether a reader of committed records sees some output of these chunks that this producer wrote. */
-  isVisible(producerId: bigint, rows: readonly DatedRow[]): Promise<boolean>;
+  isVisible(producerId: bigint, rows: readonly OutboxRow[]): Promise<boolean>;
   /** Whether what this producer has open on the output topics holds some output of these chunks. */
-  isOpen(producerId: bigint, rows: readonly DatedRow[]): Promise<boolean>;
+  isOpen(producerId: bigint, rows: readonly OutboxRow[]): Promise<boolean>;
   /** Writes the missing markers: for the topics of the deployment and of these chunks first, the group's offsets last. */
-  end(abandoned: Abandoned, ending: Ending, rows: readonly DatedRow[]): Promise<void>;
+  end(abandoned: Abandoned, ending: Ending, rows: readonly OutboxRow[]): Promise<void>;
 }
 
 /**
@@ -80,6 +81,19 @@ export async function endedOffsets(
 }
 
 /**
+ * Whether what is committed (by topic; undefined: nothing is) has not come as far as these positions, in some topic that has something. Where none
+ * has, it may be so: the very first transaction is one that can be lost, too. Of a chunk whose commit was answered it says that its transaction
+ * has been lost since, or a part of it (docs/architecture.md, "Commits that are lost").
+ */
+export function isBelow(committed: ReadonlyMap<string, bigint | undefined>, positions: Positions): boolean {
+  const known = Object.entries(positions).flatMap(([topic, to]) => {
+    const offset = committed.get(topic);
+    return offset === undefined ? [] : [offset < to];
+  });
+  return known.length === 0 || known.includes(true);
+}
+
+/**
  * Ends what hangs on the output topics alone. What is not emitted of a chunk is going to be emitted again: so if the
  * transaction holds any of that, it was aborted. Nothing else that it could hold is, so it was committed.
  */
@@ -103,10 +117,11 @@ async function endOutputs(
         continue;
       }
       const there = await steps.existing(topics);
-      const isUnemitted = ({ shard, positions }: DatedRow): boolean =>
-        Object.entries(positions).some(
-          ([topic, to]) => there.has(topic) && to > (offsets.get(topic)?.get(shard) ?? -1n),
-        );
+      const isUnemitted = ({ shard, positions, isEmitted }: RowInDoubt): boolean => {
+        const committed = [...there].map((topic) => [topic, offsets.get(topic)?.get(shard)] as const);
+        if (isEmitted) return isBelow(new Map(committed), positions);
+        return committed.some(([topic, known]) => (positions[topic] ?? -1n) > (known ?? -1n));
+      };
       const rows = owned.flatMap((shard) => shard.rows).filter(isUnemitted);
       await steps.end(one, (await steps.isOpen(one.producerId, rows)) ? 'abort' : 'commit', rows);
     }

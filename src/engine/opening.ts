@@ -1,10 +1,10 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { StateferryError } from '../errors.ts';
 import type { OpenedShard } from '../journal/open.ts';
-import type { OutboxRow } from '../journal/outbox.ts';
+import { DOUBTED_CHUNKS, type OutboxRow } from '../journal/outbox.ts';
 import type { Positions } from '../model/record.ts';
 import type { OffsetRange } from '../topics/offsets.ts';
-import { endedOffsets, type HangingSteps } from './hanging.ts';
+import { endedOffsets, type HangingSteps, isBelow } from './hanging.ts';
 
 /** How often a new owner looks whether the old one has released its shards. */
 const GRACE_POLL_MS = 25;
@@ -28,6 +28,8 @@ export interface OpeningSteps extends HangingSteps {
   ): Promise<number[]>;
   /** The outbox of the chunks after `after`. */
   outbox(shard: number, after: number): Promise<OutboxRow[]>;
+  /** The rows with those outputs alone that no reader of committed records sees. */
+  unseen(rows: readonly OutboxRow[]): Promise<OutboxRow[]>;
 }
 
 /** A shard that is ours: where it stands, and what of its journal Kafka does not have. */
@@ -132,9 +134,27 @@ export async function openShards(
     const unemitted = rows
       .map((row) => ({ ...row, positions: only(shard.applied, row.positions) }))
       .filter((row) => isBeyond(row.positions, shard.committed));
-    result.push({ ...shard, unemitted });
+    result.push({ ...shard, unemitted: [...(await lost(steps, shard.opened, committed)), ...unemitted] });
   }
   return result;
+}
+
+/**
+ * Chunks that the journal takes for emitted, and that the group's offsets do not have: Kafka has answered the commit of their transaction and
+ * lost it, or a part of it, after which the fence aborted what was left. What there is of them stays, the rest is to be emitted again.
+ */
+async function lost(
+  steps: Pick<OpeningSteps, 'outbox' | 'unseen'>,
+  { shard, others, emitted, emittedTo }: OpenedShard,
+  offsets: ReadonlyMap<string, ReadonlyMap<number, bigint>>,
+): Promise<OutboxRow[]> {
+  // After a clean release nothing has been aborted.
+  if (others.length === 0 || emittedTo === undefined) return [];
+  const committed = new Map(Object.keys(emittedTo).map((topic) => [topic, offsets.get(topic)?.get(shard)]));
+  if (!isBelow(committed, emittedTo)) return [];
+  const kept = await steps.outbox(shard, Math.max(0, emitted - DOUBTED_CHUNKS));
+  const rows = kept.filter(({ chunk, positions }) => chunk <= emitted && isBelow(committed, positions));
+  return rows.length === 0 ? [] : steps.unseen(rows);
 }
 
 /** A shard as it would be ours, and why it must not be opened, if that is how it looks. */

@@ -1,6 +1,6 @@
 import type pg from 'pg';
 import type { Positions } from '../model/record.ts';
-import type { OutboxRow } from './outbox.ts';
+import { DOUBTED_CHUNKS, type OutboxRow } from './outbox.ts';
 import { positionsFromJson } from './positions.ts';
 
 /** What the journal knows of the chunks that a transaction of some id may hold. */
@@ -15,14 +15,13 @@ export interface ShardInDoubt {
   readonly shard: number;
   /** Where the last chunk led of which the journal knows that its transaction was committed; undefined: none. */
   readonly emitted: Positions | undefined;
-  /** The outbox of the chunks after that one. */
-  readonly rows: readonly DatedRow[];
+  /** What the outbox has of the chunks after that one, and of the DOUBTED_CHUNKS up to it. */
+  readonly rows: readonly RowInDoubt[];
 }
 
-/** An outbox row, and when it was journaled. */
-export interface DatedRow extends OutboxRow {
-  /** ms since the epoch, by Postgres */
-  readonly at: number;
+/** An outbox row, and whether the journal takes it for emitted: the commit of its transaction was answered. */
+export interface RowInDoubt extends OutboxRow {
+  readonly isEmitted: boolean;
 }
 
 /**
@@ -54,17 +53,19 @@ export async function readInDoubt(pool: pg.Pool, generation: number, transaction
     positions: Record<string, string>;
     records: Buffer;
     at: Date;
+    emitted: boolean;
   }>(
-    `select o.shard, o.chunk, o.positions, o.records, o.at
+    `select o.shard, o.chunk, o.positions, o.records, o.at, o.chunk <= s.emitted as emitted
      from outbox o join shard s using (generation, shard)
-     where generation = $1 and $2 = any(s.owners) and o.chunk > s.emitted
+     where generation = $1 and $2 = any(s.owners) and o.chunk > s.emitted - $3
      order by o.shard, o.chunk`,
-    [generation, transactionalId],
+    [generation, transactionalId, DOUBTED_CHUNKS],
   );
-  const dated = rows.rows.map(({ positions, at, ...row }) => ({
+  const inDoubt = rows.rows.map(({ positions, at, emitted: isEmitted, ...row }) => ({
     ...row,
     positions: positionsFromJson(positions),
     at: at.getTime(),
+    isEmitted,
   }));
   return {
     owned: shards.rows
@@ -72,7 +73,7 @@ export async function readInDoubt(pool: pg.Pool, generation: number, transaction
       .map(({ shard, emitted }) => ({
         shard,
         emitted: emitted === null ? undefined : positionsFromJson(emitted),
-        rows: dated.filter((row) => row.shard === shard),
+        rows: inDoubt.filter((row) => row.shard === shard),
       })),
     released: shards.rows.flatMap(({ shard, released }) =>
       released === null ? [] : [{ shard, emitted: positionsFromJson(released) }],

@@ -16,6 +16,8 @@ export interface OpenedShard {
   readonly released: Positions | undefined;
   readonly chunk: number;
   readonly emitted: number;
+  /** Where that chunk led; undefined: there is none, or the journal has forgotten. */
+  readonly emittedTo: Positions | undefined;
   readonly shardSeq: number;
 }
 
@@ -28,6 +30,7 @@ interface Row {
   released_epoch: number | null;
   chunk: number;
   emitted: number;
+  emitted_to: Record<string, string> | null;
   shard_seq: number;
 }
 
@@ -53,7 +56,8 @@ export async function openShards(
      where not $4 or exists (select 1 from live) order by n
      on conflict (generation, shard) do update
        set epoch = s.epoch + 1, owners = array_append(s.owners, $3)
-     returning shard, epoch, owners, applied, released, released_epoch, chunk, emitted, shard_seq`,
+     returning shard, epoch, owners, applied, released, released_epoch, chunk, emitted, shard_seq,
+       (select c.positions from chunk c where c.generation = s.generation and c.shard = s.shard and c.chunk = s.emitted) as emitted_to`,
     [options.generation, options.shards, options.transactionalId, options.whileLive],
   );
   if (result.rows.length === 0 && options.shards.length > 0) {
@@ -69,6 +73,7 @@ export async function openShards(
     released: row.released_epoch === row.epoch - 1 ? positionsFromJson(row.released) : undefined,
     chunk: row.chunk,
     emitted: row.emitted,
+    emittedTo: row.emitted_to === null ? undefined : positionsFromJson(row.emitted_to),
     shardSeq: row.shard_seq,
   }));
 }

@@ -8,7 +8,12 @@ export interface OutboxRow {
   readonly chunk: number;
   readonly positions: Positions;
   readonly records: Uint8Array;
+  /** When it was journaled, in ms since the epoch, by Postgres. */
+  readonly at: number;
 }
+
+/** More chunks of one shard than a transaction holds: what is older than so many emitted ones was emitted before the last transaction. */
+export const DOUBTED_CHUNKS = 1_000;
 
 /** The shard's outbox rows of the chunks after `after`, oldest first. */
 export async function readOutbox(
@@ -17,8 +22,14 @@ export async function readOutbox(
   shard: number,
   after: number,
 ): Promise<OutboxRow[]> {
-  const result = await pool.query<{ shard: number; chunk: number; positions: Record<string, string>; records: Buffer }>(
-    'select shard, chunk, positions, records from outbox where generation = $1 and shard = $2 and chunk > $3 order by chunk',
+  const result = await pool.query<{
+    shard: number;
+    chunk: number;
+    positions: Record<string, string>;
+    records: Buffer;
+    at: Date;
+  }>(
+    'select shard, chunk, positions, records, at from outbox where generation = $1 and shard = $2 and chunk > $3 order by chunk',
     [generation, shard, after],
   );
   return result.rows.map((row) => ({
@@ -26,5 +37,6 @@ export async function readOutbox(
     chunk: row.chunk,
     positions: positionsFromJson(row.positions),
     records: row.records,
+    at: row.at.getTime(),
   }));
 }

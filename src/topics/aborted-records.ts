@@ -1,4 +1,4 @@
-import { createRequire } from 'node:module';
+import { replaceModule } from './kafkajs-module.ts';
 
 /** Where kafkajs 2.2.4 decodes the answers to fetches that tell of aborted transactions (versions 4 to 11). */
 const MODULES = [4, 5, 6, 7, 8, 9, 10, 11].map((v) => `kafkajs/src/protocol/requests/fetch/v${v}/response.js`);
@@ -63,25 +63,17 @@ export function hideAborted(partition: FetchedPartition): void {
 
 /** Lets every consumer of this process hide aborted records by `hideAborted`. To be called before the first fetch. */
 export function installAbortedFilter(): void {
-  const require = createRequire(import.meta.url);
   for (const path of MODULES) {
-    const { decode, ...rest } = require(path) as Codec;
-    const module = require.cache[require.resolve(path)];
-    if (module === undefined || installed.has(module.exports)) continue;
-    module.exports = {
+    replaceModule<Codec>(path, ({ decode, ...rest }) => ({
       ...rest,
-      async decode(bytes: Buffer) {
+      async decode(bytes) {
         const response = await decode(bytes);
         for (const { partitions } of response.responses) partitions.forEach(hideAborted);
         return response;
       },
-    };
-    installed.add(module.exports);
+    }));
   }
 }
-
-/** What stands in the place of kafkajs' own decoders. */
-const installed = new WeakSet<object>();
 
 /** Version and type, 16 bits each. */
 function isAbortMarker(key: Buffer | null): boolean {

@@ -1,4 +1,4 @@
-import { createRequire } from 'node:module';
+import { replaceModule } from './kafkajs-module.ts';
 
 /** Where kafkajs 2.2.4 decodes a record batch. */
 const MODULE = 'kafkajs/src/protocol/recordBatch/v0/decoder.js';
@@ -36,17 +36,9 @@ export function endBatch(batch: RecordBatchV2): void {
 
 /** Lets every reader of this process get past batches whose end was compacted. To be called before the first fetch. */
 export function installBatchEnds(): void {
-  const require = createRequire(import.meta.url);
-  const decode = require(MODULE) as (decoder: unknown) => Promise<RecordBatchV2>;
-  const module = require.cache[require.resolve(MODULE)];
-  if (module === undefined || installed.has(module.exports)) return;
-  module.exports = async (decoder: unknown) => {
+  replaceModule<(decoder: unknown) => Promise<RecordBatchV2>>(MODULE, (decode) => async (decoder) => {
     const batch = await decode(decoder);
     endBatch(batch);
     return batch;
-  };
-  installed.add(module.exports);
+  });
 }
-
-/** What stands in the place of kafkajs' own decoder. */
-const installed = new WeakSet<object>();

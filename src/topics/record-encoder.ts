@@ -1,4 +1,4 @@
-import { createRequire } from 'node:module';
+import { replaceModule } from './kafkajs-module.ts';
 
 /** Where kafkajs 2.2.4 keeps the encoder of one record, format v2 (magic 2); its requests load it at their first use. */
 const MODULE = 'kafkajs/src/protocol/recordBatch/record/v0/index.js';
@@ -69,10 +69,7 @@ export function encodeRecord({
 
 /** Puts `encodeRecord` in the place of kafkajs' own for this process. To be called before the first produce. */
 export function installRecordEncoder(): void {
-  const require = createRequire(import.meta.url);
-  require(MODULE);
-  const module = require.cache[require.resolve(MODULE)];
-  if (module !== undefined) module.exports = encodeRecord;
+  replaceModule(MODULE, () => encodeRecord);
 }
 
 function zigzag(value: number): number {

@@ -1,11 +1,15 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import type { Kafka } from 'kafkajs';
 import { asBuffer } from '../bytes.ts';
 import type { InputRecord, OutputRecord } from '../model/record.ts';
 import type { OpenTransaction } from './open-transactions.ts';
-import { openPartitionLogs } from './partition-log.ts';
+import { openPartitionLogs, type PartitionLogs } from './partition-log.ts';
 
 /** How far apart the clocks of Postgres, the brokers and other processes may be, in ms. */
 const CLOCK_SKEW_MS = 600_000;
+/** How long, and how often, transactions of others are waited for: they take milliseconds, and a timeout where their process has died. */
+const STABLE_WAIT_MS = 15_000;
+const STABLE_POLL_MS = 50;
 
 /**
  * Whether a reader of committed records sees one of these outputs, as this producer wrote it at some time after `after`, ms
@@ -35,6 +39,68 @@ export async function isSomeVisible(
     return false;
   } finally {
     await logs.close();
+  }
+}
+
+/**
+ * Those of the outputs that a reader of committed records sees, written by whomever at some time after `after`, ms since the epoch; and those
+ * that retention may have removed since. Waits until what is on their partitions by now is committed or aborted. All their topics must be there.
+ * @throws Error where a transaction stays open on one of them.
+ */
+export async function seenOutputs(
+  kafka: Kafka,
+  { outputs, after }: { readonly outputs: readonly OutputRecord[]; readonly after: number },
+): Promise<ReadonlySet<OutputRecord>> {
+  const seen = new Set<OutputRecord>();
+  if (outputs.length === 0) return seen;
+  const topics = [...new Set(outputs.map(({ topic }) => topic))];
+  const logs = await openPartitionLogs(kafka, topics);
+  try {
+    const ends = await stableEnds(logs, contentsByPartition(outputs));
+    const since = await logs.since(topics, Math.max(0, after - CLOCK_SKEW_MS));
+    const never = new AbortController().signal;
+    for (const { topic, partition, low, to } of ends) {
+      const there = outputs.filter((output) => output.topic === topic && output.partition === partition);
+      const from = since.get(topic)?.get(partition) ?? to;
+      if (low > 0n && from <= low) {
+        for (const output of there) seen.add(output);
+        continue;
+      }
+      const wanted = new Map(there.map((output) => [content(output.key, output.value, output.headers), output]));
+      for await (const records of logs.read({ topic, partition, from, to }, never)) {
+        for (const { key, value, headers } of records) {
+          const output = wanted.get(content(key, value, pairs(headers)));
+          if (output !== undefined) seen.add(output);
+        }
+      }
+    }
+    return seen;
+  } finally {
+    await logs.close();
+  }
+}
+
+/** How far each of the places is written by now, when all of that is committed or aborted. */
+async function stableEnds(
+  logs: PartitionLogs,
+  places: ReadonlyMap<string, Place>,
+): Promise<{ readonly topic: string; readonly partition: number; readonly low: bigint; readonly to: bigint }[]> {
+  const topics = [...new Set([...places.values()].map(({ topic }) => topic))];
+  const written = await logs.ranges(topics);
+  const ends = [...places.values()].map(({ topic, partition }) => {
+    const { low, high } = written.get(topic)?.get(partition) ?? { low: 0n, high: 0n };
+    return { topic, partition, low, to: high };
+  });
+  const giveUp = performance.now() + STABLE_WAIT_MS;
+  for (let now = written; ; now = await logs.ranges(topics)) {
+    const open = ends.find(({ topic, partition, to }) => (now.get(topic)?.get(partition)?.stable ?? 0n) < to);
+    if (open === undefined) return ends;
+    if (performance.now() > giveUp) {
+      throw new Error(
+        `a transaction stays open on "${open.topic}" partition ${open.partition} below offset ${open.to}`,
+      );
+    }
+    await delay(STABLE_POLL_MS);
   }
 }
 

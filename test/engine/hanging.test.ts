@@ -12,6 +12,7 @@ const opened = (shard: number, others: readonly string[]): OpenedShard => ({
   released: undefined,
   chunk: 3,
   emitted: 1,
+  emittedTo: undefined,
   shardSeq: 0,
 });
 
@@ -21,6 +22,7 @@ const row = (shard: number, chunk: number, offset: bigint) => ({
   positions: { in: offset },
   records: Buffer.alloc(0),
   at: 0,
+  isEmitted: chunk <= 1,
 });
 
 const X = { transactionalId: 'x', producerId: 7n, open: [{ topic: 'out', partition: 3 }] };
@@ -170,6 +172,13 @@ describe('outputs of transactions that hang, whose offsets got their marker', ()
     const { fault } = await looked(steps, [opened(0, ['x'])], ['in']);
     expect(fault).toBeUndefined();
     expect(calls).toEqual(['look for chunks 3,4 in what 7 has open', `${ending} x with chunks 3,4`]);
+  });
+
+  it('are aborted where the journal takes them for emitted and the group has not got so far: the commit was lost', async () => {
+    const lost = { owned: [owned(0, 15n, row(0, 1, 15n))] };
+    const { calls, steps } = scripted({ pending: [], onOutputs: [X], inDoubt: lost, open: [1] });
+    await looked(steps, [opened(0, ['x'])], ['in']);
+    expect(calls).toEqual(['look for chunks 1 in what 7 has open', 'abort x with chunks 1']);
   });
 
   it('are committed where a topic is gone, of which the group has forgotten its offset', async () => {

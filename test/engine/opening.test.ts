@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { type OpeningSteps, openShards } from '../../src/engine/opening.ts';
+import { type OpeningSteps, openShards, rehearse } from '../../src/engine/opening.ts';
 import type { OpenedShard } from '../../src/journal/open.ts';
 import type { OutboxRow } from '../../src/journal/outbox.ts';
 import type { GroupOffsets } from '../../src/topics/stable-offsets.ts';
@@ -13,6 +13,7 @@ const opened = (more: Partial<OpenedShard> = {}): OpenedShard => ({
   released: undefined,
   chunk: 3,
   emitted: 1,
+  emittedTo: undefined,
   shardSeq: 0,
   ...more,
 });
@@ -22,6 +23,7 @@ const row = (chunk: number, offset: bigint): OutboxRow => ({
   chunk,
   positions: { in: offset },
   records: Buffer.alloc(0),
+  at: 0,
 });
 
 const stable = (offsets: Map<string, Map<number, bigint>>): GroupOffsets => ({ offsets, pending: new Map() });
@@ -69,15 +71,36 @@ function scripted(given: {
       calls.push(`settle ${shards[0]?.applied.in} without ${shards[0]?.fenced.join(',')}`);
       return given.settled ?? [0];
     },
-    outbox: async () => {
+    outbox: async (_shard, after) => {
       calls.push('outbox');
-      return given.outbox ?? [];
+      return (given.outbox ?? []).filter(({ chunk }) => chunk > after);
+    },
+    unseen: async (rows) => {
+      calls.push(`unseen ${rows.map(({ chunk }) => chunk).join()}`);
+      return rows.map((one) => ({ ...one, records: Buffer.from('unseen') }));
     },
   };
   return { calls, steps };
 }
 
 const OPTIONS = { shards: [0], topics: ['in'], start: 'earliest', graceMs: 0 } as const;
+
+it('a rehearsal asks what can be asked about no shard, changes nothing, and does not mind what fails', async () => {
+  const { calls, steps } = scripted({});
+  const asked: string[] = [];
+  await rehearse(
+    {
+      ...steps,
+      ranges: async (topic) => {
+        asked.push(topic);
+        throw new Error('no broker');
+      },
+    },
+    ['in', 'other'],
+  );
+  expect(calls).toEqual(['held', 'committed']);
+  expect(asked).toEqual(['in', 'other']);
+});
 
 describe('opening shards', () => {
   it('takes the epoch, fences every other owner, and only then reads the offsets', async () => {
@@ -162,6 +185,48 @@ describe('opening shards', () => {
       const [shard] = await openShards(steps, OPTIONS);
       expect(shard?.applied).toEqual({ in: 20n });
       expect(shard?.unemitted.map((r) => r.positions)).toEqual([{ in: 20n }, { in: 20n }]);
+    });
+  });
+
+  describe('that Kafka has answered the commit of, and lost', () => {
+    const outbox = [row(1, 5n), row(2, 10n), row(3, 20n)];
+    const emitted = { others: ['x'], chunk: 3, emitted: 2, emittedTo: { in: 10n } };
+
+    it('emits again what is not there of the chunks that the group does not have, though the journal takes them for emitted', async () => {
+      const { calls, steps } = scripted({ shard: emitted, committed: 5n, outbox });
+      const [shard] = await openShards(steps, OPTIONS);
+      expect(shard?.unemitted.map(({ chunk, records }) => [chunk, String(records)])).toEqual([
+        [2, 'unseen'],
+        [3, ''],
+      ]);
+      expect(calls.at(-1)).toBe('unseen 2');
+    });
+
+    it('so too where the group has nothing of the shard: the first transaction of all can be lost', async () => {
+      const shard = { ...emitted, emitted: 3, emittedTo: { in: 20n } };
+      const { calls, steps } = scripted({ shard, outbox });
+      const [owned] = await openShards(steps, OPTIONS);
+      expect(owned?.unemitted.map(({ chunk }) => chunk)).toEqual([1, 2, 3]);
+      expect(calls.at(-1)).toBe('unseen 1,2,3');
+    });
+
+    it.each([
+      { what: 'the group has them', given: { shard: emitted, committed: 10n, outbox }, again: [3] },
+      {
+        what: 'it was released cleanly',
+        given: { shard: { ...emitted, others: [] }, committed: 5n, outbox },
+        again: [3],
+      },
+      {
+        what: 'the journal has forgotten where they led',
+        given: { shard: { ...emitted, emittedTo: undefined }, committed: 5n, outbox },
+        again: [3],
+      },
+    ])('and nothing of them where $what', async ({ given, again }) => {
+      const { calls, steps } = scripted(given);
+      const [shard] = await openShards(steps, OPTIONS);
+      expect(shard?.unemitted.map(({ chunk }) => chunk)).toEqual(again);
+      expect(calls.filter((call) => call.startsWith('unseen'))).toEqual([]);
     });
   });
 

@@ -24,7 +24,13 @@ async function open(shard: number, transactionalId: string): Promise<number> {
 
 const at = (number: number) => ({ in: BigInt(number * 10) });
 
-async function journal(shard: number, epoch: number, number: number, emittedThrough: number): Promise<boolean> {
+async function journal(
+  shard: number,
+  epoch: number,
+  number: number,
+  emittedThrough: number,
+  outboxRetention = 0,
+): Promise<boolean> {
   const chunk: Chunk = {
     shard,
     epoch,
@@ -43,7 +49,7 @@ async function journal(shard: number, epoch: number, number: number, emittedThro
     emittedThrough,
   };
   const given = [{ chunk, outbox: Buffer.from(`chunk ${number}`) }];
-  return (await appendChunks(pool, 1, given, { outboxRetention: 0 })).has(shard);
+  return (await appendChunks(pool, 1, given, { outboxRetention })).has(shard);
 }
 
 it('is what the shards of an id have emitted for sure, though the rows are gone, and the rows after that', async () => {
@@ -74,6 +80,24 @@ it('is what the shards of an id have emitted for sure, though the rows are gone,
   ]);
   expect(owned[0]?.rows.map(({ records }) => String(records))).toEqual(['chunk 3', 'chunk 4']);
   expect(Math.abs(Date.now() - (owned[0]?.rows[0]?.at ?? 0))).toBeLessThan(60_000);
+});
+
+it('has the rows that count as emitted, too, and says so: their commit may have been lost since', async () => {
+  const epoch = await open(7, 'kept');
+  for (const [number, emitted] of [
+    [1, 0],
+    [2, 0],
+    [3, 2],
+  ] as const)
+    await journal(7, epoch, number, emitted, 100);
+  const { owned } = await readInDoubt(pool, 1, 'kept');
+  expect(owned[0]?.rows.map(({ chunk, isEmitted }) => [chunk, isEmitted])).toEqual([
+    [1, true],
+    [2, true],
+    [3, false],
+  ]);
+  const [opened] = await openShards(pool, { generation: 1, shards: [7], transactionalId: 'next', whileLive: false });
+  expect(opened).toMatchObject({ emitted: 2, emittedTo: at(2) });
 });
 
 it('does not change afterwards: a shard that only the id owns takes no more chunks of it, others stay as they are', async () => {

@@ -100,7 +100,7 @@ describe('journaling a chunk', () => {
       { revision: 1, payload: { typeUrl: 'val', value: Buffer.from('V') } },
     ]);
     expect(await readOutbox(pool, 1, shard, 0)).toEqual([
-      { shard, chunk: 1, positions: { in: 12n }, records: Buffer.from('OUT') },
+      { shard, chunk: 1, positions: { in: 12n }, records: Buffer.from('OUT'), at: expect.any(Number) },
     ]);
     const [again] = await openShards(pool, { generation: 1, shards: [shard], transactionalId: 'a', whileLive: false });
     expect(again).toMatchObject({ epoch: opened.epoch + 1, applied: { in: 12n }, chunk: 1, shardSeq: 2 });

@@ -80,6 +80,22 @@ async function left(t: Scope) {
   return { deployment, load, id, last: [...last.values()] };
 }
 
+type Hung = Awaited<ReturnType<typeof left>>;
+
+/**
+ * What is left where Kafka has answered the commit, so that the journal takes the chunks for emitted, and lost it: the fence has aborted the
+ * offsets and, on some partitions, the outputs. Answers what is open on the output topics.
+ */
+async function loseCommit({ deployment, last }: Hung) {
+  await endOffsets(deployment, 'abort');
+  for (const { shard, chunk } of last)
+    await deployment.query('update shard set emitted = $2 where shard = $1', [shard, chunk]);
+  const topics = [deployment.replies, deployment.events];
+  const open = await openTransactions(kafka, new Map(topics.map((topic) => [topic, [0, 1, 2, 3]])));
+  expect(open.length).toBeGreaterThan(2);
+  return open;
+}
+
 async function ownerOf(deployment: Deployment): Promise<string> {
   const owners = await deployment.query<{ owner: string }>('select distinct unnest(owners) as owner from shard');
   expect(owners).toHaveLength(1);
@@ -110,7 +126,7 @@ it.each([
   {
     what: 'of which some can be seen',
     ending: 'commit',
-    async before({ deployment, id }: Awaited<ReturnType<typeof left>>) {
+    async before({ deployment, id }: Hung) {
       const topics = [deployment.replies, deployment.events];
       const open = await openTransactions(kafka, new Map(topics.map((topic) => [topic, [0, 1, 2, 3]])));
       expect(open.length, id).toBeGreaterThan(1);
@@ -120,7 +136,7 @@ it.each([
   {
     what: 'whose commit the journal knows',
     ending: 'commit',
-    async before({ deployment, last: [shard] }: Awaited<ReturnType<typeof left>>) {
+    async before({ deployment, last: [shard] }: Hung) {
       // Of one of its shards.
       await deployment.query('update shard set emitted = $2 where shard = $1', [shard?.shard, shard?.chunk]);
     },
@@ -128,7 +144,7 @@ it.each([
   {
     what: 'that a clean release knows of',
     ending: 'commit',
-    async before({ deployment, last }: Awaited<ReturnType<typeof left>>) {
+    async before({ deployment, last }: Hung) {
       for (const { shard, chunk, positions } of last) {
         await deployment.query(
           'update shard set emitted = $2, released = $3, released_epoch = epoch where shard = $1',
@@ -141,17 +157,31 @@ it.each([
   {
     what: 'whose offsets alone got their marker, of a commit',
     ending: 'commit',
-    before: ({ deployment }: Awaited<ReturnType<typeof left>>) => endOffsets(deployment, 'commit'),
+    before: ({ deployment }: Hung) => endOffsets(deployment, 'commit'),
   },
   {
     what: 'whose offsets alone got their marker, of an abort',
     ending: 'abort',
-    before: ({ deployment }: Awaited<ReturnType<typeof left>>) => endOffsets(deployment, 'abort'),
+    before: ({ deployment }: Hung) => endOffsets(deployment, 'abort'),
+  },
+  {
+    what: 'lost after its answer, and aborted in part',
+    ending: 'abort',
+    before: async (hung: Hung) => endTransactions(kafka, (await loseCommit(hung)).slice(0, 1), 'abort'),
+  },
+  {
+    what: 'lost after its answer, aborted in part and there in part',
+    ending: 'abort',
+    async before(hung: Hung) {
+      const open = await loseCommit(hung);
+      await endTransactions(kafka, open.slice(0, 1), 'abort');
+      await endTransactions(kafka, open.slice(1, 2), 'commit');
+    },
   },
   {
     what: 'whose offsets got their marker, of a shard that was released cleanly',
     ending: 'commit',
-    async before({ deployment, last }: Awaited<ReturnType<typeof left>>) {
+    async before({ deployment, last }: Hung) {
       await endOffsets(deployment, 'commit');
       for (const { shard, chunk, positions } of last) {
         await deployment.query(

@@ -4,6 +4,7 @@ import { expect, inject, it } from 'vitest';
 import type { OutputRecord } from '../../src/model/record.ts';
 import { fenceProducers } from '../../src/topics/fence.ts';
 import { committedOffsets } from '../../src/topics/offsets.ts';
+import { groupOffsets } from '../../src/topics/stable-offsets.ts';
 import { createTransactor } from '../../src/topics/transactor.ts';
 import { createTopic, readCommitted, withAdmin } from '../support/kafka.ts';
 import { fileScope } from '../support/scope.ts';
@@ -11,11 +12,12 @@ import { fileScope } from '../support/scope.ts';
 const t = fileScope();
 const client = () => new kafkajs.Kafka({ brokers: inject('brokers'), logLevel: kafkajs.logLevel.NOTHING });
 
-async function openTransactor(groupId: string) {
+async function openTransactor(groupId: string, topics?: readonly string[]) {
   const transactor = createTransactor({
     connect: client,
     transactionalId: `test-${randomUUID()}`,
     groupId,
+    ...(topics && { topics }),
     transactionTimeoutMs: 10_000,
   });
   await transactor.open();
@@ -40,6 +42,24 @@ it('commits transactions of offsets alone one right after the other', async () =
   }
   const committed = await withAdmin((admin) => committedOffsets(admin, groupId, [topic]));
   expect(committed.get(topic)).toEqual(new Map([[1, 30n]]));
+});
+
+it('holds nothing by being opened, whatever it is going to write to', async () => {
+  const topic = await createTopic(t, { partitions: 2 });
+  const groupId = randomUUID();
+  const transactor = await openTransactor(groupId, [topic]);
+  const ends = await withAdmin((admin) => admin.fetchTopicOffsets(topic));
+  expect(ends.map(({ high }) => high)).toEqual(['0', '0']);
+  const { pending, offsets } = await groupOffsets(client(), groupId, {
+    topics: [topic],
+    partitions: [0, 1],
+    stable: true,
+  });
+  expect([pending.size, offsets.get(topic)?.size]).toEqual([0, 0]);
+  await transactor.commit({ outputs: [record(topic, 1)], offsets: new Map([[0, { [topic]: 1n }]]) });
+  expect((await readCommitted(topic, 'end')).map((r) => r.key?.toString())).toEqual(['1']);
+  const committed = await withAdmin((admin) => committedOffsets(admin, groupId, [topic]));
+  expect(committed.get(topic)).toEqual(new Map([[0, 1n]]));
 });
 
 it('keeps the order of each partition through many requests of one transaction', async () => {
