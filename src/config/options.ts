@@ -268,7 +268,7 @@ export const OPTIONS = {
   'journal.outboxRetentionChunks': option({
     kind: integer({ unit: 'chunks per shard', min: 0, max: 1_000_000 }),
     default: 100,
-    doc: 'How many journaled chunks of each shard keep their outputs in Postgres after Kafka has them, so that `stateferry verify` can compare the topics byte for byte; it costs the room that they take, 4 MiB a chunk at most and seldom more than 100 KB.',
+    doc: 'How many journaled chunks of each shard keep their outputs in Postgres after Kafka has them, so that `stateferry verify` can compare the topics byte for byte, and what a Kafka of one broker loses after it has answered can be emitted again; it costs the room that they take, 4 MiB a chunk at most and seldom more than 100 KB.',
   }),
 
   'journal.keepInputs': option({
