@@ -57,7 +57,7 @@ export async function readInDoubt(pool: pg.Pool, generation: number, transaction
   }>(
     `select o.shard, o.chunk, o.positions, o.records, o.at, o.chunk <= s.emitted as emitted
      from outbox o join shard s using (generation, shard)
-     where generation = $1 and $2 = any(s.owners) and o.chunk > s.emitted - $3
+     where generation = $1 and $2 = any(s.owners) and o.chunk > greatest(s.emitted - $3, s.held_chunk)
      order by o.shard, o.chunk`,
     [generation, transactionalId, DOUBTED_CHUNKS],
   );

@@ -15,7 +15,10 @@ export interface OutboxRow {
 /** More chunks of one shard than a transaction holds: what is older than so many emitted ones was emitted before the last transaction. */
 export const DOUBTED_CHUNKS = 1_000;
 
-/** The shard's outbox rows of the chunks after `after`, oldest first. */
+/**
+ * The shard's outbox rows of the chunks after `after`, oldest first. What a generation did before it took over is not among them: it is not to be
+ * published.
+ */
 export async function readOutbox(
   pool: pg.Pool,
   generation: number,
@@ -29,7 +32,8 @@ export async function readOutbox(
     records: Buffer;
     at: Date;
   }>(
-    'select shard, chunk, positions, records, at from outbox where generation = $1 and shard = $2 and chunk > $3 order by chunk',
+    `select shard, o.chunk, o.positions, o.records, o.at from outbox o join shard s using (generation, shard)
+     where generation = $1 and shard = $2 and o.chunk > $3 and o.chunk > s.held_chunk order by o.chunk`,
     [generation, shard, after],
   );
   return result.rows.map((row) => ({

@@ -3,6 +3,7 @@ import { beforeAll, expect, it } from 'vitest';
 import { appendChunks } from '../../src/journal/append.ts';
 import { readInDoubt } from '../../src/journal/in-doubt.ts';
 import { openShards, releaseShard, settleShards } from '../../src/journal/open.ts';
+import { readOutbox } from '../../src/journal/outbox.ts';
 import type { Chunk } from '../../src/model/chunk.ts';
 import { createJournal } from '../support/journal.ts';
 import { inputRecords } from '../support/records.ts';
@@ -98,6 +99,11 @@ it('has the rows that count as emitted, too, and says so: their commit may have 
   ]);
   const [opened] = await openShards(pool, { generation: 1, shards: [7], transactionalId: 'next', whileLive: false });
   expect(opened).toMatchObject({ emitted: 2, emittedTo: at(2) });
+
+  // What a generation did before it took over was never published, and never is.
+  await pool.query('update shard set held_chunk = 1 where shard = 7');
+  expect((await readInDoubt(pool, 1, 'kept')).owned[0]?.rows.map(({ chunk }) => chunk)).toEqual([2, 3]);
+  expect((await readOutbox(pool, 1, 7, 0)).map(({ chunk }) => chunk)).toEqual([2, 3]);
 });
 
 it('does not change afterwards: a shard that only the id owns takes no more chunks of it, others stay as they are', async () => {
