@@ -66,10 +66,15 @@ export async function seenOutputs(
         for (const output of there) seen.add(output);
         continue;
       }
-      const wanted = new Map(there.map((output) => [content(output.key, output.value, output.headers), output]));
+      // Two may be alike, as the answers to one caller may.
+      const wanted = new Map<string, OutputRecord[]>();
+      for (const output of there) {
+        const alike = content(output.key, output.value, output.headers);
+        wanted.set(alike, [...(wanted.get(alike) ?? []), output]);
+      }
       for await (const records of logs.read({ topic, partition, from, to }, never)) {
         for (const { key, value, headers } of records) {
-          const output = wanted.get(content(key, value, pairs(headers)));
+          const output = wanted.get(content(key, value, pairs(headers)))?.shift();
           if (output !== undefined) seen.add(output);
         }
       }
