@@ -1,6 +1,6 @@
 import type pg from 'pg';
 import type { Positions } from '../model/record.ts';
-import { DOUBTED_CHUNKS, type OutboxRow } from './outbox.ts';
+import { asOutboxRow, DOUBTED_CHUNKS, type OutboxRow, type OutboxTableRow } from './outbox.ts';
 import { positionsFromJson } from './positions.ts';
 
 /** What the journal knows of the chunks that a transaction of some id may hold. */
@@ -47,26 +47,14 @@ export async function readInDoubt(pool: pg.Pool, generation: number, transaction
      order by s.shard`,
     [generation, transactionalId],
   );
-  const rows = await pool.query<{
-    shard: number;
-    chunk: number;
-    positions: Record<string, string>;
-    records: Buffer;
-    at: Date;
-    emitted: boolean;
-  }>(
+  const rows = await pool.query<OutboxTableRow & { readonly emitted: boolean }>(
     `select o.shard, o.chunk, o.positions, o.records, o.at, o.chunk <= s.emitted as emitted
      from outbox o join shard s using (generation, shard)
      where generation = $1 and $2 = any(s.owners) and o.chunk > greatest(s.emitted - $3, s.held_chunk)
      order by o.shard, o.chunk`,
     [generation, transactionalId, DOUBTED_CHUNKS],
   );
-  const inDoubt = rows.rows.map(({ positions, at, emitted: isEmitted, ...row }) => ({
-    ...row,
-    positions: positionsFromJson(positions),
-    at: at.getTime(),
-    isEmitted,
-  }));
+  const inDoubt = rows.rows.map((row) => ({ ...asOutboxRow(row), isEmitted: row.emitted }));
   return {
     owned: shards.rows
       .filter(({ owners }) => owners.includes(transactionalId))

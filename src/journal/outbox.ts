@@ -12,6 +12,20 @@ export interface OutboxRow {
   readonly at: number;
 }
 
+/** A row of the table as Postgres gives it. */
+export interface OutboxTableRow {
+  readonly shard: number;
+  readonly chunk: number;
+  readonly positions: Record<string, string>;
+  readonly records: Buffer;
+  readonly at: Date;
+}
+
+/** What the row says. */
+export function asOutboxRow({ shard, chunk, positions, records, at }: OutboxTableRow): OutboxRow {
+  return { shard, chunk, positions: positionsFromJson(positions), records, at: at.getTime() };
+}
+
 /** More chunks of one shard than a transaction holds: what is older than so many emitted ones was emitted before the last transaction. */
 export const DOUBTED_CHUNKS = 1_000;
 
@@ -25,22 +39,10 @@ export async function readOutbox(
   shard: number,
   after: number,
 ): Promise<OutboxRow[]> {
-  const result = await pool.query<{
-    shard: number;
-    chunk: number;
-    positions: Record<string, string>;
-    records: Buffer;
-    at: Date;
-  }>(
+  const { rows } = await pool.query<OutboxTableRow>(
     `select shard, o.chunk, o.positions, o.records, o.at from outbox o join shard s using (generation, shard)
      where generation = $1 and shard = $2 and o.chunk > $3 and o.chunk > s.held_chunk order by o.chunk`,
     [generation, shard, after],
   );
-  return result.rows.map((row) => ({
-    shard: row.shard,
-    chunk: row.chunk,
-    positions: positionsFromJson(row.positions),
-    records: row.records,
-    at: row.at.getTime(),
-  }));
+  return rows.map(asOutboxRow);
 }

@@ -59,22 +59,15 @@ export async function seenOutputs(
     const ends = await stableEnds(logs, contentsByPartition(outputs));
     const since = await logs.since(topics, Math.max(0, after - CLOCK_SKEW_MS));
     const never = new AbortController().signal;
-    for (const { topic, partition, low, to } of ends) {
-      const there = outputs.filter((output) => output.topic === topic && output.partition === partition);
+    for (const { topic, partition, contents, low, to } of ends) {
       const from = since.get(topic)?.get(partition) ?? to;
       if (low > 0n && from <= low) {
-        for (const output of there) seen.add(output);
+        for (const output of [...contents.values()].flat()) seen.add(output);
         continue;
-      }
-      // Two may be alike, as the answers to one caller may.
-      const wanted = new Map<string, OutputRecord[]>();
-      for (const output of there) {
-        const alike = content(output.key, output.value, output.headers);
-        wanted.set(alike, [...(wanted.get(alike) ?? []), output]);
       }
       for await (const records of logs.read({ topic, partition, from, to }, never)) {
         for (const { key, value, headers } of records) {
-          const output = wanted.get(content(key, value, pairs(headers)))?.shift();
+          const output = contents.get(content(key, value, pairs(headers)))?.shift();
           if (output !== undefined) seen.add(output);
         }
       }
@@ -89,12 +82,12 @@ export async function seenOutputs(
 async function stableEnds(
   logs: PartitionLogs,
   places: ReadonlyMap<string, Place>,
-): Promise<{ readonly topic: string; readonly partition: number; readonly low: bigint; readonly to: bigint }[]> {
+): Promise<(Place & { readonly low: bigint; readonly to: bigint })[]> {
   const topics = [...new Set([...places.values()].map(({ topic }) => topic))];
   const written = await logs.ranges(topics);
-  const ends = [...places.values()].map(({ topic, partition }) => {
-    const { low, high } = written.get(topic)?.get(partition) ?? { low: 0n, high: 0n };
-    return { topic, partition, low, to: high };
+  const ends = [...places.values()].map((place) => {
+    const { low, high } = written.get(place.topic)?.get(place.partition) ?? { low: 0n, high: 0n };
+    return { ...place, low, to: high };
   });
   const giveUp = performance.now() + STABLE_WAIT_MS;
   for (let now = written; ; now = await logs.ranges(topics)) {
@@ -123,7 +116,7 @@ export async function isSomeOpen(
     const ranges = await logs.ranges(topics);
     const never = new AbortController().signal;
     for (const { topic, partition, producerId, begins } of open) {
-      const contents = places.get(`${topic}/${partition}`)?.contents ?? new Set<string>();
+      const contents = places.get(`${topic}/${partition}`)?.contents ?? new Map<string, OutputRecord[]>();
       const to = ranges.get(topic)?.get(partition)?.high ?? begins;
       const at = { topic, partition, from: begins, to, producerId, uncommitted: true };
       for await (const records of logs.read(at, never)) if (isAmong(contents, records)) return true;
@@ -137,21 +130,26 @@ export async function isSomeOpen(
 interface Place {
   readonly topic: string;
   readonly partition: number;
-  readonly contents: Set<string>;
+  /** Outputs by their content: several may be alike, as the answers to one caller may. */
+  readonly contents: Map<string, OutputRecord[]>;
 }
 
 function contentsByPartition(outputs: readonly OutputRecord[]): Map<string, Place> {
   const places = new Map<string, Place>();
-  for (const { topic, partition, key, value, headers } of outputs) {
+  for (const output of outputs) {
+    const { topic, partition, key, value, headers } = output;
     const at = `${topic}/${partition}`;
-    const place = places.get(at) ?? { topic, partition, contents: new Set() };
+    const place = places.get(at) ?? { topic, partition, contents: new Map<string, OutputRecord[]>() };
     places.set(at, place);
-    place.contents.add(content(key, value, headers));
+    const text = content(key, value, headers);
+    const alike = place.contents.get(text);
+    if (alike === undefined) place.contents.set(text, [output]);
+    else alike.push(output);
   }
   return places;
 }
 
-function isAmong(contents: ReadonlySet<string>, records: readonly InputRecord[]): boolean {
+function isAmong(contents: Place['contents'], records: readonly InputRecord[]): boolean {
   return records.some(({ key, value, headers }) => contents.has(content(key, value, pairs(headers))));
 }
 

@@ -104,11 +104,27 @@ async function published({ topics }: Office) {
   return { replies, added };
 }
 
-it('hands over at an exact position under load, and back', async (t) => {
+/** A deployment that runs, and adds that go on. */
+async function startUnderLoad(t: Scope) {
   const office = await createOffice(t, fn);
   const runtime = startRuntime(t, office.config);
   await runtime.ready();
-  const adds = startAdds(t, office);
+  return { office, adds: startAdds(t, office) };
+}
+
+/** So many commands have their reply, once; the generation has all events from the beginning on; and journal and topics are in accord. */
+async function expectAllDone(office: Office, sent: number, generation: number): Promise<void> {
+  const isDone = async () => (await published(office)).replies.length >= sent;
+  await eventually('every command has its reply', isDone, 30_000);
+  expect((await published(office)).replies).toHaveLength(sent);
+  // An event for each Add, two for an AddAndForward.
+  const events = 'select count(*)::int as events from event where generation = $1';
+  expect(await office.query(events, [generation])).toEqual([{ events: (sent / 4) * 5 }]);
+  expect(findings(await office.verify())).toEqual([]);
+}
+
+it('hands over at an exact position under load, and back', async (t) => {
+  const { office, adds } = await startUnderLoad(t);
   await adds.more(100);
   await make(office, 'g2', generous);
   const there = await serve(office, 'g2');
@@ -164,10 +180,7 @@ it('hands over at an exact position under load, and back', async (t) => {
 });
 
 it('the next generation has all of the history of one that took over, too, and takes over from it', async (t) => {
-  const office = await createOffice(t, fn);
-  const runtime = startRuntime(t, office.config);
-  await runtime.ready();
-  const adds = startAdds(t, office);
+  const { office, adds } = await startUnderLoad(t);
   await adds.more(40);
   await make(office, 'g2', generous, undefined, 'isolated');
   await serve(office, 'g2');
@@ -175,22 +188,11 @@ it('the next generation has all of the history of one that took over, too, and t
   await make(office, 'g3', generous, undefined, 'isolated');
   await serve(office, 'g3');
   await adds.more(40);
-  const sent = await adds.stop();
-  const isDone = async () => (await published(office)).replies.length >= sent;
-  await eventually('every command has its reply', isDone, 30_000);
-  expect((await published(office)).replies).toHaveLength(sent);
-  // An event for each Add, two for an AddAndForward.
-  expect(await office.query('select count(*)::int as events from event where generation = 3')).toEqual([
-    { events: (sent / 4) * 5 },
-  ]);
-  expect(findings(await office.verify())).toEqual([]);
+  await expectAllDone(office, await adds.stop(), 3);
 });
 
 it('in a cascade, too, though the one that took over has fed itself before', async (t) => {
-  const office = await createOffice(t, fn);
-  const runtime = startRuntime(t, office.config);
-  await runtime.ready();
-  const adds = startAdds(t, office);
+  const { office, adds } = await startUnderLoad(t);
   await adds.more(40);
   await make(office, 'g2', generous);
   await serve(office, 'g2');
@@ -201,20 +203,11 @@ it('in a cascade, too, though the one that took over has fed itself before', asy
   await adds.more(40);
   await make(office, 'g4', fn);
   await serve(office, 'g4');
-  const sent = await adds.stop();
-  const isDone = async () => (await published(office)).replies.length >= sent;
-  await eventually('every command has its reply', isDone, 30_000);
-  expect((await published(office)).replies).toHaveLength(sent);
-  const events = 'select count(*)::int as events from event where generation = 4';
-  expect(await office.query(events)).toEqual([{ events: (sent / 4) * 5 }]);
-  expect(findings(await office.verify())).toEqual([]);
+  await expectAllDone(office, await adds.stop(), 4);
 });
 
 it('and though it had served before it was made of what another one did', async (t) => {
-  const office = await createOffice(t, fn);
-  const runtime = startRuntime(t, office.config);
-  await runtime.ready();
-  const adds = startAdds(t, office);
+  const { office, adds } = await startUnderLoad(t);
   await adds.more(40);
   await make(office, 'g2', generous);
   await serve(office, 'g2');
@@ -223,20 +216,11 @@ it('and though it had served before it was made of what another one did', async 
   await adds.more(40);
   await make(office, 'g3', generous);
   await serve(office, 'g3');
-  const sent = await adds.stop();
-  const isDone = async () => (await published(office)).replies.length >= sent;
-  await eventually('every command has its reply', isDone, 30_000);
-  expect((await published(office)).replies).toHaveLength(sent);
-  const events = 'select count(*)::int as events from event where generation = 3';
-  expect(await office.query(events)).toEqual([{ events: (sent / 4) * 5 }]);
-  expect(findings(await office.verify())).toEqual([]);
+  await expectAllDone(office, await adds.stop(), 3);
 });
 
 it('whoever promotes may be killed while input waits: the old one serves on, and can be replaced later', async (t) => {
-  const office = await createOffice(t, fn);
-  const runtime = startRuntime(t, office.config);
-  await runtime.ready();
-  const adds = startAdds(t, office);
+  const { office, adds } = await startUnderLoad(t);
   await adds.more(40);
   await make(office, 'g2', generous);
   const killed = startCli(t, { compiled: program, argv: ['promote', 'g2'], cwd: folder, env: envOf(office) });
